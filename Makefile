@@ -1,0 +1,63 @@
+# Needs GNU make 3.81 or later and Python 3.11 to 3.13; `make help` lists the targets.
+# .venv serves, .venv-dev trains and tests: the two builds of ONNX Runtime cannot share one.
+
+PYTHON ?= python3
+PRESET ?= baseline
+DATA ?=
+UPGRADE ?=
+
+# The build of ONNX Runtime to serve with: the GPU one where an NVIDIA driver is visible.
+BACKEND := $(shell [ "$$(uname -s)" = Linux ] && \
+	{ [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; } && echo gpu || echo cpu)
+
+SERVE_ENV := .venv/$(BACKEND).installed
+DEV_ENV := .venv-dev/dev.installed
+DEV := .venv-dev/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve train test test-quick lint verify-models gpu-check lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is one
+	@exec .venv/bin/python -m service
+
+train: $(DEV_ENV) ## Train and publish a model: DATA=<folder>, PRESET=baseline; no DATA: CIFAR-10
+	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)")
+
+test: $(DEV_ENV) ## Run every test
+	$(DEV)/python -m pytest
+
+test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
+	$(DEV)/python -m pytest tests/service
+
+lint: $(DEV_ENV) ## Check style and types
+	$(DEV)/ruff check
+	$(DEV)/ruff format --check
+	$(DEV)/mypy
+
+verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
+	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
+
+gpu-check: $(SERVE_ENV) ## Prove the GPU on this machine: provider, same answers as the CPU, speed
+	@.venv/bin/python -m tests.benchmark.gpu_check
+
+COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+SAME = --constraint docker/requirements-dev.txt
+
+lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade for the newest
+	$(COMPILE) --extra train --group dev --output-file docker/requirements-dev.txt
+	$(COMPILE) --extra cpu $(SAME) --output-file docker/requirements-cpu.txt
+	$(COMPILE) --extra gpu $(SAME) --output-file docker/requirements-gpu.txt
+	$(COMPILE) --extra cpu --extra train $(SAME) --output-file docker/requirements-train.txt
+
+# An environment is built whole, and its stamp is written last: a changed requirement file and an
+# interrupted installation both start again from nothing.
+.venv/%.installed .venv-dev/%.installed: docker/requirements-%.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "This needs Python 3.11 to 3.13, and '$(PYTHON)' is not: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --require-hashes --only-binary=:all: -r $<
+	@touch $@
