@@ -1,0 +1,262 @@
+"""Training: a run folder that can be killed at any moment and gone on with."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from training import augment, networks
+from training.config import Preset
+from training.data import DataSet, Split
+from training.errors import TrainingError
+
+HISTORY_COLUMNS = [
+    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+]  # fmt: skip
+
+
+class Run:
+    """A folder that holds one training run: `run.json`, `checkpoint.keras`, `history.csv`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; nothing is read or written yet."""
+        self.folder = folder
+        self.settings = folder / "run.json"
+        self.checkpoint = folder / "checkpoint.keras"
+        self.history = folder / "history.csv"
+
+    def read_settings(self) -> dict[str, Any]:
+        """What the run was started with.
+
+        Raises:
+            TrainingError: there is no run in the folder.
+        """
+        if not self.settings.exists() or not self.checkpoint.exists():
+            raise TrainingError(f"{self.folder}: no training run here; start one with `fit`")
+        settings: dict[str, Any] = json.loads(self.settings.read_text())
+        return settings
+
+    def read_history(self) -> pd.DataFrame:
+        """One row for each finished epoch, columns `HISTORY_COLUMNS`."""
+        if not self.history.exists():
+            return pd.DataFrame(columns=HISTORY_COLUMNS)
+        return pd.read_csv(self.history)
+
+    def save(self, model: keras.Model, history: pd.DataFrame) -> None:
+        """Write the state after an epoch; a kill leaves the old state or the new one."""
+        _replace(self.history, lambda path: history.to_csv(path, index=False))
+        _replace(self.checkpoint, model.save)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    write(unfinished)
+    unfinished.replace(path)
+
+
+def fit(
+    preset: Preset, data: DataSet, folder: Path, *, seed: int = 0, resume: bool = False
+) -> keras.Model:
+    """Train a preset, or go on with a run that was interrupted.
+
+    Everything random is drawn from (seed, epoch, step), so that an interrupted run ends as an
+    uninterrupted one does.
+
+    Args:
+        preset: what to train.
+        data: the splits.
+        folder: the run folder, made if missing.
+        seed: of weights, order, augmentation and dropout.
+        resume: go on with the run in the folder.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        TrainingError: the folder holds a run and `resume` was not asked for, or holds a run
+            with other settings.
+    """
+    run = Run(folder)
+    settings = _settings(preset, data, seed)
+    if resume and run.checkpoint.exists():
+        model = _resumed(run, settings)
+    elif run.checkpoint.exists():
+        raise TrainingError(
+            f"{folder}: holds a run already; go on with it by --resume, or name another --run"
+        )
+    else:
+        model = _fresh(preset, data, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(run.settings, lambda path: path.write_text(json.dumps(settings, indent=1)))
+        run.save(model, run.read_history().iloc[:0])
+    steps = _steps(preset, data.train)
+    done = int(model.optimizer.iterations.numpy()) // steps
+    history = run.read_history().iloc[:done]
+    with tqdm(
+        total=preset.epochs * steps, initial=done * steps, desc="fit", unit="step",
+        mininterval=0.2 if sys.stderr.isatty() else 60,
+    ) as bar:  # fmt: skip
+        for epoch in range(done, preset.epochs):
+            _seed_dropout(model, seed, epoch)
+            batches = Batches(preset, data.train, seed, epoch)
+            row = _train_epoch(model, batches, data.validation, epoch, bar)
+            history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
+            run.save(model, history)
+    return model
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """The augmented steps of one epoch; equal arguments give equal steps.
+
+    Only whole batches are used, so that every step has one shape; the order is new in every
+    epoch, so no picture is left out for long.
+    """
+
+    def __init__(self, preset: Preset, split: Split, seed: int, epoch: int) -> None:
+        """Draw the order of the epoch."""
+        super().__init__(workers=1)
+        self._preset, self._split = preset, split
+        self._key = (seed, epoch)
+        self._size = min(preset.batch_size, len(split))
+        self._order = np.random.default_rng(self._key).permutation(len(split))
+
+    def __len__(self) -> int:
+        """Steps in the epoch."""
+        return _steps(self._preset, self._split)
+
+    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Pictures uint8 (batch, size, size, 3) and labels int64 (batch,)."""
+        chosen = self._order[step * self._size : (step + 1) * self._size]
+        images = self._split.images[chosen]
+        rng = np.random.default_rng((*self._key, step))
+        if self._preset.flip:
+            images = augment.flip(images, rng)
+        if self._preset.shift:
+            images = augment.shift(images, rng, self._preset.shift)
+        return images, self._split.labels[chosen]
+
+
+class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Moves one bar over the whole run, so that it shows the time left of the whole run."""
+
+    def __init__(self, bar: "tqdm[Any]", epoch: str) -> None:
+        super().__init__()
+        self._bar, self._epoch = bar, epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Show the running means of the epoch."""
+        logs = logs or {}
+        self._bar.update()
+        if batch % 10 == 0:
+            self._bar.set_postfix_str(
+                f"epoch {self._epoch}, loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}",
+                refresh=False,
+            )
+
+
+def _train_epoch(
+    model: keras.Model, batches: Batches, validation: Split, epoch: int, bar: "tqdm[Any]"
+) -> dict[str, float]:
+    start = time.perf_counter()
+    total = round((bar.total or 0) / len(batches))
+    result = model.fit(
+        batches,
+        epochs=epoch + 1,
+        initial_epoch=epoch,
+        validation_data=(validation.images, validation.labels),
+        validation_batch_size=500,
+        callbacks=[_Progress(bar, f"{epoch + 1}/{total}")],
+        verbose=0,
+    ).history
+    row = {name: float(values[-1]) for name, values in result.items()}
+    bar.write(
+        f"epoch {epoch + 1:3d}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+        f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+    )
+    rate = float(model.optimizer.learning_rate.numpy())
+    return {
+        "epoch": epoch + 1, **row, "learning_rate": rate, "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make the epoch's dropout a function of (seed, epoch): checkpoints do not hold its state."""
+    for position, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            state = np.random.SeedSequence((seed, epoch, position)).generate_state(2)
+            layer.seed_generator.state.assign(state)
+
+
+def _steps(preset: Preset, split: Split) -> int:
+    return max(1, len(split) // preset.batch_size)
+
+
+def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    pixels = data.train.images.reshape(-1, 3)
+    model = networks.build(
+        preset,
+        len(data.classes),
+        mean=pixels.mean(axis=0),
+        variance=pixels.var(axis=0),
+        policy=dtype_policy(),
+    )
+    steps = _steps(preset, data.train)
+    warmup = round(preset.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, preset.epochs * steps - warmup),
+        warmup_target=preset.learning_rate,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        keras.optimizers.Adam(schedule),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _resumed(run: Run, settings: dict[str, Any]) -> keras.Model:
+    before = run.read_settings()
+    if before != settings:
+        changed = [key for key in settings if before.get(key) != settings[key]]
+        raise TrainingError(
+            f"{run.folder}: cannot resume, the run was started with another {', '.join(changed)}"
+        )
+    return keras.saving.load_model(run.checkpoint)
+
+
+def _settings(preset: Preset, data: DataSet, seed: int) -> dict[str, Any]:
+    return {
+        "preset": preset.to_json(),
+        "seed": seed,
+        "classes": list(data.classes),
+        "data": {
+            "source": data.source,
+            "fingerprint": data.fingerprint,
+            "train": len(data.train),
+            "validation": len(data.validation),
+        },
+    }
+
+
+def dtype_policy() -> str:
+    """`mixed_bfloat16` where the processor multiplies bfloat16 in hardware, else `float32`.
+
+    Emulated bfloat16 is many times slower than float32, so the flag decides, not the preset.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return "float32"
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
