@@ -6,9 +6,9 @@ PRESET ?= baseline
 DATA ?=
 UPGRADE ?=
 
-# The build of ONNX Runtime to serve with: the GPU one where an NVIDIA driver is visible.
-BACKEND := $(shell [ "$$(uname -s)" = Linux ] && \
-	{ [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; } && echo gpu || echo cpu)
+# The build of ONNX Runtime to serve with: the GPU one where the service will see an NVIDIA driver.
+BACKEND := $(shell $(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null \
+	&& echo gpu || echo cpu)
 
 SERVE_ENV := .venv/$(BACKEND).installed
 DEV_ENV := .venv-dev/dev.installed

@@ -1,0 +1,72 @@
+"""`make gpu-check`: is this machine's GPU really used, does it answer as the CPU does, how fast?
+
+Takes the model that the settings name (the newest of `models/cifar10` by default) and exits with 1
+where CUDA cannot be used or the answers differ.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+from service import repository
+from service.config import Settings
+from service.engine import Images, OnnxEngine, open_engine
+from service.errors import StartupError
+
+# Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.
+TOLERANCE = 0.01
+COMPARED = 1_000
+BATCHES = (1, 8, 32)
+RUNS = 200
+
+
+def main() -> int:
+    """Prints what it finds; returns the exit status."""
+    settings = Settings()
+    try:
+        model = repository.load(settings.models, settings.model, settings.version)
+        cuda = open_engine(model.data, require_cuda=True)
+        cpu = open_engine(model.data, provider="cpu", threads=settings.thread_count)
+    except StartupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{model.path}: an inference ran on {cuda.provider}")
+    images = _noise(COMPARED, cuda)
+    difference = _difference(cuda, cpu, images)
+    print(f"largest difference from the CPU's probabilities, {COMPARED} pictures: {difference:.1e}")
+    print("batch  provider               median ms  p99 ms  pictures/s")
+    for batch in BATCHES:
+        for engine in (cuda, cpu):
+            median, p99 = np.percentile(_latencies(engine, images[:batch]), (50, 99)) * 1000
+            speed = f"{median:9.2f}  {p99:6.2f}  {batch / median * 1000:10.0f}"
+            print(f"{batch:5}  {engine.provider:21}  {speed}")
+    if difference > TOLERANCE:
+        print(f"error: the answers differ by more than {TOLERANCE}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _noise(count: int, engine: OnnxEngine) -> Images:
+    """Random pictures, uint8 (count, height, width, 3)."""
+    shape = (count, engine.height, engine.width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _difference(one: OnnxEngine, other: OnnxEngine, images: Images) -> float:
+    parts = np.array_split(images, len(images) // max(BATCHES))
+    return max(float(np.abs(one.run(part)[0] - other.run(part)[0]).max()) for part in parts)
+
+
+def _latencies(engine: OnnxEngine, images: Images) -> list[float]:
+    """Seconds of each of `RUNS` inferences, after a few that do not count."""
+    seconds = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        engine.run(images)
+        seconds.append(time.perf_counter() - start)
+    return seconds[RUNS // 10 :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
