@@ -1,0 +1,1 @@
+"""HTTP service that classifies pictures with an ONNX model."""

@@ -1,0 +1,66 @@
+"""Builds the app out of its parts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware import Middleware
+from fastapi.middleware.cors import CORSMiddleware
+
+from service import problems
+from service.config import Settings
+from service.metrics import Metrics
+from service.middleware import BodyLimit, RequestContext
+from service.routes import health, page, predict
+from service.runtime import Load, Runtime, load_classifier
+
+
+def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
+    """Builds the app; it loads the model while it starts.
+
+    Args:
+        settings: the settings.
+        load: what loads the classifier.
+
+    Returns:
+        The app, with its `Runtime` in `app.state.runtime`.
+    """
+    metrics = Metrics()
+    runtime = Runtime(settings, metrics, load)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(runtime.start())
+        yield
+        await loading
+        await runtime.stop()
+
+    middleware = [Middleware(RequestContext, metrics=metrics)]
+    if settings.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["X-Request-ID"],
+            )
+        )
+    middleware.append(Middleware(BodyLimit, max_bytes=settings.max_body_bytes))
+
+    app = FastAPI(
+        title="cifar10-serve",
+        version="1",
+        summary="Send a picture, get the probability of each class.",
+        lifespan=lifespan,
+        middleware=middleware,
+        redoc_url=None,
+    )
+    app.state.runtime = runtime
+    problems.install(app)
+    app.include_router(predict.router)
+    app.include_router(health.router)
+    app.include_router(page.router)
+    app.mount("/static", page.PageFiles())
+    return app

@@ -1,0 +1,184 @@
+"""The use case, free of HTTP: bytes in, labelled probabilities out.
+
+In a notebook:
+
+    from service.classifier import Classifier
+    classifier = Classifier.open()
+    classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import images, repository
+from service.engine import Engine, open_engine
+from service.errors import ServiceError
+from service.images import ImageFacts, ResizeRule
+
+Observer = Callable[[str, float], None]
+
+
+class Prediction(NamedTuple):
+    """One class and how probable it is."""
+
+    label: str
+    class_id: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """The answer for one picture.
+
+    Attributes:
+        labels: names of the classes.
+        probabilities: float32 (classes,), calibrated, sum 1.
+        energy: logsumexp of the logits; higher is more familiar.
+        unfamiliar: whether the energy is under the model's threshold.
+        image: what was uploaded.
+        pixels: uint8 (height, width, 3), the picture as the model saw it.
+    """
+
+    labels: Sequence[str]
+    probabilities: NDArray[np.float32]
+    energy: float
+    unfamiliar: bool
+    image: ImageFacts
+    pixels: NDArray[np.uint8]
+
+    def top(self, k: int) -> list[Prediction]:
+        """The k most probable classes, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [Prediction(self.labels[i], int(i), float(self.probabilities[i])) for i in best]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model this is and how it wants its pictures."""
+
+    name: str
+    version: int
+    variant: str
+    sha256: str
+    labels: Sequence[str]
+    resize: ResizeRule
+    energy_threshold: float
+
+
+def _ignore(_stage: str, _seconds: float) -> None:
+    pass
+
+
+class Classifier:
+    """A model that is ready to answer; safe to use from several threads."""
+
+    def __init__(
+        self,
+        model: ModelInfo,
+        engine: Engine,
+        *,
+        max_pixels: int = 50_000_000,
+        observe: Observer = _ignore,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            model: what the engine computes.
+            engine: the thing that computes.
+            max_pixels: most pixels in one picture.
+            observe: told the seconds of each `decode` and `infer`.
+        """
+        self.model = model
+        self.engine = engine
+        self._max_pixels = max_pixels
+        self._observe = observe
+
+    @classmethod
+    def open(
+        cls,
+        models: str | Path = "models",
+        name: str = "cifar10",
+        version: int | None = None,
+        *,
+        provider: Literal["auto", "cuda", "cpu"] = "auto",
+        require_cuda: bool = False,
+        threads: int = 1,
+        max_pixels: int = 50_000_000,
+        observe: Observer = _ignore,
+    ) -> "Classifier":
+        """Loads a model from the repository, verifies it and warms it up.
+
+        Args:
+            models: folder of the model repository.
+            name: name of the model.
+            version: version of the model; None takes the newest.
+            provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
+            require_cuda: fail rather than fall back to the CPU.
+            threads: CPU threads within one inference.
+            max_pixels: most pixels in one picture.
+            observe: told the seconds of each `decode` and `infer`.
+
+        Raises:
+            StartupError: the model is missing or refused, or CUDA is required and missing.
+        """
+        stored = repository.load(Path(models), name, version)
+        engine = open_engine(
+            stored.data, provider=provider, require_cuda=require_cuda, threads=threads
+        )
+        repository.check_metadata(stored, engine.metadata)
+        card = stored.card
+        model = ModelInfo(
+            name=card.name,
+            version=card.version,
+            variant=stored.path.name,
+            sha256=stored.sha256,
+            labels=tuple(card.labels),
+            resize=card.resize,
+            energy_threshold=card.energy_threshold,
+        )
+        return cls(model, engine, max_pixels=max_pixels, observe=observe)
+
+    def classify(self, uploads: Sequence[bytes]) -> list[Classification | ServiceError]:
+        """Classifies encoded pictures in one inference.
+
+        Returns:
+            For each upload, in order, its classification or the reason why it has none.
+        """
+        decoded = [self._decode(upload) for upload in uploads]
+        good = [item for item in decoded if not isinstance(item, ServiceError)]
+        answers = iter(self._infer(good) if good else ())
+        return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
+
+    def _decode(self, upload: bytes) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
+        start = time.perf_counter()
+        try:
+            image, facts = images.decode(upload, self._max_pixels)
+        except ServiceError as error:
+            return error
+        pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
+        self._observe("decode", time.perf_counter() - start)
+        return pixels, facts
+
+    def _infer(
+        self, pictures: Sequence[tuple[NDArray[np.uint8], ImageFacts]]
+    ) -> list[Classification]:
+        start = time.perf_counter()
+        probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
+        self._observe("infer", time.perf_counter() - start)
+        return [
+            Classification(
+                labels=self.model.labels,
+                probabilities=probabilities[i],
+                energy=float(energies[i]),
+                unfamiliar=bool(energies[i] < self.model.energy_threshold),
+                image=facts,
+                pixels=pixels,
+            )
+            for i, (pixels, facts) in enumerate(pictures)
+        ]

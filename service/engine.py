@@ -1,0 +1,224 @@
+"""ONNX Runtime and nothing else: choose the provider, open the session, prove it, run it."""
+
+import contextlib
+import ctypes
+import io
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.errors import CudaUnavailableError, ModelRefusedError
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+# The default, EXHAUSTIVE, measures every algorithm again for each new batch size.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+_SEVERITY_FATAL = 4
+
+logger = logging.getLogger(__name__)
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+class Session(Protocol):
+    """The part of `onnxruntime.InferenceSession` in use; it comes without types."""
+
+    def get_inputs(self) -> list[Any]: ...  # noqa: D102
+    def get_outputs(self) -> list[Any]: ...  # noqa: D102
+    def get_providers(self) -> list[str]: ...  # noqa: D102
+    def get_modelmeta(self) -> Any: ...  # noqa: ANN401, D102
+    def disable_fallback(self) -> None: ...  # noqa: D102
+    def run(self, outputs: list[str], inputs: dict[str, Images]) -> list[Floats]: ...  # noqa: D102
+
+
+SessionFactory = Callable[..., Session]
+
+
+class Engine(Protocol):
+    """What a classifier needs of the thing that computes.
+
+    Attributes:
+        height: height of the model's input in pixels.
+        width: width of the model's input in pixels.
+        metadata: metadata properties of the model file.
+        provider: execution provider in use.
+        requested_provider: execution provider that was asked for.
+        degraded_reason: why the two differ, None when they do not.
+    """
+
+    height: int
+    width: int
+    metadata: dict[str, str]
+    provider: str
+    requested_provider: str
+    degraded_reason: str | None
+
+    def run(self, images: Images) -> tuple[Floats, Floats]:
+        """Computes one batch; may be called from several threads.
+
+        Args:
+            images: uint8 (batch, height, width, 3), RGB.
+
+        Returns:
+            Probabilities (batch, classes) and energy (batch,), float32.
+        """
+
+
+class OnnxEngine:
+    """A warmed-up session of ONNX Runtime; see `Engine`."""
+
+    def __init__(
+        self, session: Session, requested: str, degraded_reason: str | None = None
+    ) -> None:
+        """Reads what the session says of itself and proves it with one inference."""
+        self._session = session
+        self.requested_provider = requested
+        self.degraded_reason = degraded_reason
+        self.provider: str = session.get_providers()[0]
+        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        self.height, self.width = _input_size(session)
+        self.run(np.zeros((1, self.height, self.width, 3), np.uint8))
+
+    def run(self, images: Images) -> tuple[Floats, Floats]:
+        """Computes one batch; see `Engine.run`."""
+        probabilities, energy = self._session.run(["probabilities", "energy"], {"image": images})
+        return probabilities, energy
+
+
+def open_engine(
+    model: bytes,
+    *,
+    provider: Literal["auto", "cuda", "cpu"] = "auto",
+    require_cuda: bool = False,
+    threads: int = 1,
+    make_session: SessionFactory = ort.InferenceSession,
+) -> OnnxEngine:
+    """Opens a model where it was asked for, else visibly on the CPU.
+
+    Args:
+        model: content of the ONNX file.
+        provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
+        require_cuda: fail rather than fall back to the CPU.
+        threads: CPU threads within one inference.
+        make_session: what makes sessions; `onnxruntime.InferenceSession` outside of tests.
+
+    Raises:
+        CudaUnavailableError: CUDA is required and cannot be used.
+        ModelRefusedError: ONNX Runtime cannot run the model.
+    """
+    ort.set_default_logger_severity(_SEVERITY_FATAL)  # what matters is raised, or asked for below
+    wants_cuda = require_cuda or provider == "cuda"
+    if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
+        try:
+            return _open_cuda(model, threads, make_session)
+        except CudaUnavailableError as error:
+            if require_cuda:
+                raise
+            logger.warning("Computing on the CPU. %s", error)
+            return _open_cpu(model, threads, make_session, CUDA, str(error))
+    return _open_cpu(model, threads, make_session, CPU)
+
+
+def nvidia_driver_visible() -> bool:
+    """Whether this process can load the library of an NVIDIA driver."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _open_cuda(model: bytes, threads: int, make_session: SessionFactory) -> OnnxEngine:
+    if CUDA not in ort.get_available_providers():
+        raise CudaUnavailableError(
+            "CUDA cannot be used: this build of ONNX Runtime has none; install onnxruntime-gpu."
+        )
+    missing = _preload_cuda_libraries()
+    try:
+        providers = [(CUDA, _CUDA_OPTIONS), CPU]
+        engine = OnnxEngine(_open_session(model, providers, threads, make_session), CUDA)
+    except Exception as error:  # cuDNN is loaded late, so the first inference may fail too
+        raise CudaUnavailableError(f"CUDA cannot be used: {_first_line(error)}") from error
+    if engine.provider == CUDA:
+        return engine
+    # A session without CUDA comes up on the CPU, and says nothing.
+    raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}")
+
+
+def _open_cpu(
+    model: bytes,
+    threads: int,
+    make_session: SessionFactory,
+    requested: str,
+    degraded_reason: str | None = None,
+) -> OnnxEngine:
+    try:
+        session = _open_session(model, [CPU], threads, make_session)
+        return OnnxEngine(session, requested, degraded_reason)
+    except ModelRefusedError:
+        raise
+    except Exception as error:
+        raise ModelRefusedError(
+            f"ONNX Runtime cannot run the model: {_first_line(error)}"
+        ) from error
+
+
+def _open_session(
+    model: bytes, providers: list[Any], threads: int, make_session: SessionFactory
+) -> Session:
+    options = ort.SessionOptions()
+    options.log_severity_level = _SEVERITY_FATAL
+    options.intra_op_num_threads = threads  # by default it counts the host's CPUs, not our quota
+    # Threads that spin while they wait take the CPU from the event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without fallback a broken provider raises, here and in run(), instead of changing silently.
+    session = make_session(model, options, providers=providers, enable_fallback=0)
+    session.disable_fallback()
+    return session
+
+
+def _input_size(session: Session) -> tuple[int, int]:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name for node in session.get_outputs()}
+    if set(inputs) == {"image"} and outputs >= {"probabilities", "energy"}:
+        shape = inputs["image"].shape
+        if inputs["image"].type == "tensor(uint8)" and len(shape) == 4 and shape[3] == 3:
+            _, height, width, _ = shape
+            if isinstance(height, int) and isinstance(width, int):
+                return height, width
+    raise ModelRefusedError(
+        "The model must take `image`, uint8 (batch, height, width, 3), and return "
+        "`probabilities` and `energy`; export it again."
+    )
+
+
+def _preload_cuda_libraries() -> list[str]:
+    """Loads the CUDA libraries that came as wheels; returns the names of those that failed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # it prints its failures and never raises
+        ort.preload_dlls()
+    return sorted(set(re.findall(r"Failed to load (\S+):", printed.getvalue())))
+
+
+def _what_cuda_lacks(missing_libraries: list[str]) -> str:
+    lacks = []
+    if not nvidia_driver_visible():
+        lacks.append("no NVIDIA driver is visible (libcuda cannot be loaded)")
+    if missing_libraries:
+        lacks.append(
+            f"CUDA libraries are missing ({', '.join(missing_libraries)}; "
+            "onnxruntime-gpu[cuda,cudnn] brings them)"
+        )
+    return f"{' and '.join(lacks) or 'ONNX Runtime gave no reason'}."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

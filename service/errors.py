@@ -1,0 +1,72 @@
+"""What can go wrong, in words for the person who has to fix it.
+
+The errors know no HTTP: `problems.py` gives each its status code.
+"""
+
+
+class ServiceError(Exception):
+    """Base of every expected error; its text is shown to the user."""
+
+
+class EmptyUploadError(ServiceError):
+    """The request carries no bytes."""
+
+
+class MissingFieldError(ServiceError):
+    """A multipart form lacks the field that holds the picture."""
+
+
+class MalformedFormError(ServiceError):
+    """A multipart body cannot be parsed."""
+
+
+class BodyTooLargeError(ServiceError):
+    """The request body is over the limit."""
+
+
+class TooManyFilesError(ServiceError):
+    """A form holds more files than the limit."""
+
+
+class TooManyPixelsError(ServiceError):
+    """A picture has more pixels than the limit."""
+
+
+class UnsupportedFormatError(ServiceError):
+    """The bytes are no picture of an accepted format."""
+
+
+class UndecodableImageError(ServiceError):
+    """The format is accepted, but the picture is broken."""
+
+
+class InvalidParameterError(ServiceError):
+    """A parameter is out of range."""
+
+
+class NotReadyError(ServiceError):
+    """The service cannot answer yet, or no longer."""
+
+
+class QueueFullError(ServiceError):
+    """As many pictures wait as the queue may hold."""
+
+
+class DeadlineExceededError(ServiceError):
+    """The answer was not ready in time."""
+
+
+class StartupError(ServiceError):
+    """The service cannot start as configured."""
+
+
+class ModelNotFoundError(StartupError):
+    """The repository holds no such model or version."""
+
+
+class ModelRefusedError(StartupError):
+    """A model's files are damaged or contradict each other."""
+
+
+class CudaUnavailableError(StartupError):
+    """CUDA was asked for and cannot be used."""

@@ -1,0 +1,121 @@
+"""The one table from domain errors to problem documents (RFC 9457)."""
+
+import http
+import logging
+import re
+from typing import NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service import errors
+from service.errors import ServiceError
+from service.schemas import Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "1"
+
+logger = logging.getLogger(__name__)
+
+
+class _Row(NamedTuple):
+    status: int
+    title: str
+
+
+_TABLE: dict[type[ServiceError], _Row] = {
+    errors.EmptyUploadError: _Row(400, "Empty upload"),
+    errors.MissingFieldError: _Row(400, "Missing field"),
+    errors.MalformedFormError: _Row(400, "Malformed form"),
+    errors.BodyTooLargeError: _Row(413, "Body too large"),
+    errors.TooManyFilesError: _Row(413, "Too many files"),
+    errors.TooManyPixelsError: _Row(413, "Too many pixels"),
+    errors.UnsupportedFormatError: _Row(415, "Unsupported format"),
+    errors.UndecodableImageError: _Row(422, "Undecodable image"),
+    errors.InvalidParameterError: _Row(422, "Invalid parameter"),
+    errors.NotReadyError: _Row(503, "Not ready"),
+    errors.QueueFullError: _Row(503, "Queue full"),
+    errors.DeadlineExceededError: _Row(504, "Deadline exceeded"),
+}
+_INTERNAL = _Row(500, "Internal server error")
+_ROUTE_DETAILS = {
+    404: "There is nothing at {path}; see /docs for what there is.",
+    405: "{path} does not answer {method}; see /docs for what it does.",
+}
+
+
+def describe(error: Exception, request_id: str) -> Problem:
+    """Turns an expected error into its document, and any other into one that gives nothing away."""
+    row = _TABLE.get(type(error)) if isinstance(error, ServiceError) else None
+    if row is None:
+        return Problem(
+            type="about:blank",
+            title=_INTERNAL.title,
+            status=_INTERNAL.status,
+            detail="That is our mistake; report it with the request id, which is in the log.",
+            request_id=request_id,
+        )
+    return Problem(
+        type=f"/problems/{reason(error)}",
+        title=row.title,
+        status=row.status,
+        detail=str(error),
+        request_id=request_id,
+    )
+
+
+def reason(error: Exception) -> str:
+    """Short name of an error, such as `queue-full`: the end of its type URI."""
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """Wraps a problem document into its HTTP answer."""
+    headers = dict(headers or {})
+    if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = RETRY_AFTER_S
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every expected error with a problem document."""
+    app.exception_handler(ServiceError)(_on_service_error)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(RequestValidationError)(_on_invalid_parameter)
+    app.exception_handler(ClientDisconnect)(_on_disconnect)
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    if type(error) not in _TABLE:
+        raise error
+    request.app.state.runtime.metrics.count_rejection(reason(error))
+    return respond(describe(error, request.state.request_id))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    detail = _ROUTE_DETAILS.get(status, "{path}: " + error.detail)
+    problem = Problem(
+        type="about:blank",
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        detail=detail.format(path=request.url.path, method=request.method),
+        request_id=request.state.request_id,
+    )
+    return respond(problem, dict(error.headers or {}))
+
+
+async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    text = f"{first['loc'][-1]}: {first['msg']}."
+    return await _on_service_error(request, errors.InvalidParameterError(text))
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the log and the metrics do

@@ -1,0 +1,40 @@
+"""GET /health, its two probes, and GET /metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.runtime import Runtime
+from service.schemas import Health, Live
+
+router = APIRouter(tags=["health"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "Loading or shutting down."}
+}
+
+
+@router.get("/health", response_model_exclude_none=True, responses=_RESPONSES)
+@router.get("/health/ready", response_model_exclude_none=True, responses=_RESPONSES)
+async def health(request: Request, response: Response) -> Health:
+    """Says which model answers, where it is computed, and whether it can answer now."""
+    runtime: Runtime = request.app.state.runtime
+    state = runtime.health()
+    if state.status in ("loading", "draining"):
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return state
+
+
+@router.get("/health/live")
+async def live() -> Live:
+    """Says that the process answers, whatever the model does."""
+    return Live()
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """All metrics in the text format of Prometheus."""
+    runtime: Runtime = request.app.state.runtime
+    return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)

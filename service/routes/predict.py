@@ -1,0 +1,204 @@
+"""POST /predict and /predict/batch."""
+
+import asyncio
+import base64
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from PIL import Image
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from service import openapi, problems
+from service.classifier import Classification
+from service.errors import (
+    InvalidParameterError,
+    MalformedFormError,
+    MissingFieldError,
+    ServiceError,
+    TooManyFilesError,
+)
+from service.runtime import Runtime
+from service.schemas import (
+    BatchResponse,
+    Failure,
+    ImageFacts,
+    Prediction,
+    PredictResponse,
+    Result,
+)
+
+DEFAULT_TOP_K = 5
+MAX_TEXT_FIELDS = 16  # none is used; a few are forgiven
+
+router = APIRouter(tags=["predict"])
+
+TopK = Annotated[
+    int | None, Query(ge=1, description="How many classes to return; 5 if the model has as many.")
+]
+IncludeInput = Annotated[bool, Query(description="Return the picture as the model saw it, too.")]
+
+
+@router.post(
+    "/predict",
+    response_model_exclude_none=True,
+    responses=openapi.errors(400, 413, 415, 422, 503, 504),
+    openapi_extra=openapi.PREDICT,
+)
+async def predict(
+    request: Request, top_k: TopK = None, include_input: IncludeInput = False
+) -> PredictResponse:
+    """Classifies one picture, sent as the body or as the field `file` of a form."""
+    runtime: Runtime = request.app.state.runtime
+    model = runtime.classifier.model
+    k = _check_top_k(top_k, len(model.labels))
+    if _is_form(request):
+        upload = (await _read_files(request, "file", max_files=1))[0]
+    else:
+        upload = await request.body()
+    answer = (await _classify(request, runtime, [upload]))[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return PredictResponse(
+        model=model.name,
+        version=str(model.version),
+        predictions=_predictions(answer, k),
+        unfamiliar=answer.unfamiliar,
+        image=_facts(answer),
+        input=_data_url(answer) if include_input else None,
+    )
+
+
+@router.post(
+    "/predict/batch",
+    responses=openapi.errors(400, 413, 422, 503),
+    openapi_extra=openapi.PREDICT_BATCH,
+)
+async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
+    """Classifies the pictures in the field `files` of a form, which is repeated for each."""
+    runtime: Runtime = request.app.state.runtime
+    model = runtime.classifier.model
+    k = _check_top_k(top_k, len(model.labels))
+    if not _is_form(request):
+        raise MissingFieldError(
+            "Send a multipart form with the pictures in the field 'files', repeated for each."
+        )
+    uploads = await _read_files(request, "files", runtime.settings.max_files)
+    results: list[Result | Failure] = []
+    for answer in await _classify(request, runtime, uploads):
+        if isinstance(answer, ServiceError):
+            runtime.metrics.count_rejection(problems.reason(answer))
+            results.append(Failure(error=problems.describe(answer, request.state.request_id)))
+        elif isinstance(answer, Exception):
+            raise answer
+        else:
+            results.append(
+                Result(
+                    predictions=_predictions(answer, k),
+                    unfamiliar=answer.unfamiliar,
+                    image=_facts(answer),
+                )
+            )
+    return BatchResponse(model=model.name, version=str(model.version), results=results)
+
+
+class _InMemoryParser(MultiPartParser):
+    """Keeps files off the disk; the limit of the body bounds what they take in memory."""
+
+    spool_max_size = sys.maxsize
+
+
+async def _read_files(request: Request, field: str, max_files: int) -> list[bytes]:
+    """Reads the files of one field of a form, at least one.
+
+    Raises:
+        MissingFieldError: no file has that field name.
+        TooManyFilesError: there are more than `max_files`.
+        MalformedFormError: the body is not the form that its content type promises.
+    """
+    parser = _InMemoryParser(
+        request.headers,
+        request.stream(),
+        max_files=max_files + 1,
+        max_fields=MAX_TEXT_FIELDS,
+    )
+    malformed = None
+    try:
+        await parser.parse()
+    except MultiPartException as error:
+        malformed = error.message
+    files = [(name, value) for name, value in parser.items if isinstance(value, UploadFile)]
+    if len(files) > max_files:
+        raise TooManyFilesError(
+            f"The form holds more files than the {max_files} allowed; send fewer at a time."
+        )
+    if malformed:
+        raise MalformedFormError(f"The form cannot be read: {malformed}")
+    uploads = [await file.read() for name, file in files if name == field]
+    if not uploads:
+        raise MissingFieldError(f"The form has no file in the field {field!r}; send it there.")
+    return uploads
+
+
+async def _classify(
+    request: Request, runtime: Runtime, uploads: Sequence[bytes]
+) -> list[Classification | Exception]:
+    """Classifies uploads, and gives them up when the client has left."""
+    futures = runtime.submit(uploads)
+    watcher = asyncio.create_task(_cancel_on_disconnect(request, futures))
+    try:
+        answers = await asyncio.gather(*futures, return_exceptions=True)
+    finally:
+        watcher.cancel()
+    kept: list[Classification | Exception] = []
+    for answer in answers:
+        if isinstance(answer, asyncio.CancelledError):
+            raise ClientDisconnect
+        assert isinstance(answer, Classification | Exception)
+        if isinstance(answer, Classification):
+            runtime.metrics.count_answer(answer.top(1)[0].label, answer.unfamiliar)
+        kept.append(answer)
+    return kept
+
+
+async def _cancel_on_disconnect(
+    request: Request, futures: "Sequence[asyncio.Future[Classification]]"
+) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    for future in futures:
+        future.cancel()
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def _check_top_k(top_k: int | None, classes: int) -> int:
+    if top_k is None:
+        return min(DEFAULT_TOP_K, classes)
+    if top_k > classes:
+        raise InvalidParameterError(f"top_k: the model has {classes} classes; ask for no more.")
+    return top_k
+
+
+def _predictions(answer: Classification, k: int) -> list[Prediction]:
+    return [
+        Prediction(label=label, class_id=class_id, probability=round(probability, 6))
+        for label, class_id, probability in answer.top(k)
+    ]
+
+
+def _facts(answer: Classification) -> ImageFacts:
+    facts = answer.image
+    return ImageFacts(width=facts.width, height=facts.height, format=facts.format)
+
+
+def _data_url(answer: Classification) -> str:
+    png = io.BytesIO()
+    Image.fromarray(answer.pixels).save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()

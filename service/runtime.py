@@ -1,0 +1,147 @@
+"""What a running process holds: the model, its workers, and the state they are in."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from service.batching import MicroBatcher
+from service.classifier import Classification, Classifier
+from service.config import Settings
+from service.errors import NotReadyError, ServiceError
+from service.metrics import Metrics
+from service.schemas import Health, Status
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[Settings, Metrics], Classifier]
+Predictor = MicroBatcher[bytes, Classification]
+
+
+def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
+    """Loads the classifier that the settings name; see `Classifier.open`."""
+    return Classifier.open(
+        settings.models,
+        settings.model,
+        settings.version,
+        provider=settings.provider,
+        require_cuda=settings.require_cuda,
+        # The workers compute side by side, so that one inference needs no threads of its own.
+        threads=1,
+        max_pixels=settings.max_pixels,
+        observe=metrics.observe_stage,
+    )
+
+
+class Runtime:
+    """Loads the model, answers while it can, and says how it is."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, load: Load = load_classifier) -> None:
+        """Loads nothing yet."""
+        self.settings = settings
+        self.metrics = metrics
+        self.draining = False
+        self.failure: Exception | None = None
+        self._load = load
+        self._started = time.monotonic()
+        self._classifier: Classifier | None = None
+        self._batcher: Predictor | None = None
+
+    async def start(self) -> None:
+        """Loads the model off the event loop; a failure is kept in `failure`."""
+        try:
+            classifier = await asyncio.to_thread(self._load, self.settings, self.metrics)
+        except Exception as error:
+            self.failure = error
+            return
+        self._batcher = MicroBatcher(
+            classifier.classify,
+            max_batch=self.settings.max_batch,
+            max_queue=self.settings.max_queue,
+            threads=self.settings.thread_count,
+            on_batch=self.metrics.observe_batch,
+        )
+        self._classifier = classifier
+        self.metrics.queue_depth.set_function(lambda: self.queue_depth)
+        self._announce(classifier)
+
+    async def stop(self) -> None:
+        """Answers what is queued, then stops the workers."""
+        self.draining = True
+        if self._batcher is not None:
+            await asyncio.to_thread(self._batcher.close)
+
+    @property
+    def queue_depth(self) -> int:
+        """Number of pictures that wait."""
+        return self._batcher.depth if self._batcher else 0
+
+    @property
+    def classifier(self) -> Classifier:
+        """The loaded classifier.
+
+        Raises:
+            NotReadyError: it is not loaded yet, or the service is shutting down.
+        """
+        if self.draining:
+            raise NotReadyError("The service is shutting down; try again in a moment.")
+        if self._classifier is None:
+            raise NotReadyError("The model is still loading; try again in a moment.")
+        return self._classifier
+
+    def submit(self, uploads: Sequence[bytes]) -> "list[asyncio.Future[Classification]]":
+        """Queues pictures, all or none.
+
+        Raises:
+            QueueFullError: the queue cannot take them all.
+        """
+        assert self._batcher is not None, "ask for the classifier first"
+        futures: list[asyncio.Future[Classification]] = []
+        try:
+            for upload in uploads:
+                futures.append(self._batcher.submit(upload, self.settings.deadline_ms / 1000))
+        except ServiceError:
+            for future in futures:
+                future.cancel()
+            raise
+        return futures
+
+    def health(self) -> Health:
+        """The state of the service, as it is now."""
+        uptime_s = round(time.monotonic() - self._started, 1)
+        if self._classifier is None:
+            return Health(status=self._status(), model=self.settings.model, uptime_s=uptime_s)
+        model, engine = self._classifier.model, self._classifier.engine
+        return Health(
+            status=self._status(),
+            model=model.name,
+            version=str(model.version),
+            variant=model.variant,
+            provider=engine.provider,
+            requested_provider=engine.requested_provider,
+            sha256=model.sha256,
+            uptime_s=uptime_s,
+            reason=engine.degraded_reason,
+        )
+
+    def _status(self) -> Status:
+        if self.draining:
+            return "draining"
+        if self._classifier is None:
+            return "loading"
+        engine = self._classifier.engine
+        return "ok" if engine.provider == engine.requested_provider else "degraded"
+
+    def _announce(self, classifier: Classifier) -> None:
+        model, engine = classifier.model, classifier.engine
+        facts = {
+            "model": model.name,
+            "version": str(model.version),
+            "variant": model.variant,
+            "sha256": model.sha256,
+            "provider": engine.provider,
+            "requested_provider": engine.requested_provider,
+        }
+        self.metrics.model.labels(**facts).set(1)
+        fields = {**facts, "threads": self.settings.thread_count}
+        logger.info("ready", extra={"fields": fields})

@@ -1,0 +1,96 @@
+"""Answers as they travel."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["ok", "degraded", "loading", "draining"]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Prediction(_Schema):
+    """One class and how probable it is."""
+
+    label: str
+    class_id: int
+    probability: float
+
+
+class ImageFacts(_Schema):
+    """What was uploaded."""
+
+    width: Annotated[int, Field(description="Pixels, once upright.")]
+    height: Annotated[int, Field(description="Pixels, once upright.")]
+    format: str
+
+
+class Problem(_Schema):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="What is wrong and what to do.")]
+    request_id: Annotated[str, Field(description="Quote it when you report the problem.")]
+
+
+class Result(_Schema):
+    """The answer for one picture."""
+
+    predictions: Annotated[list[Prediction], Field(description="Most probable first.")]
+    unfamiliar: Annotated[
+        bool, Field(description="The picture is unlike the training data: trust it less.")
+    ]
+    image: ImageFacts
+
+
+class Served(_Schema):
+    """Which model answered."""
+
+    model: str
+    version: str
+
+
+class PredictResponse(Result, Served):
+    """Answer of /predict."""
+
+    input: Annotated[
+        str | None, Field(description="The picture as the model saw it: a data URL of a PNG.")
+    ] = None
+
+
+class Failure(_Schema):
+    """Why one picture of a batch has no answer."""
+
+    error: Problem
+
+
+class BatchResponse(Served):
+    """Answer of /predict/batch."""
+
+    results: Annotated[list[Result | Failure], Field(description="In the order of the files.")]
+
+
+class Health(_Schema):
+    """State of the service."""
+
+    status: Status
+    model: str
+    version: str | None = None
+    variant: str | None = None
+    provider: str | None = None
+    requested_provider: str | None = None
+    sha256: str | None = None
+    uptime_s: float
+    reason: Annotated[
+        str | None, Field(description="Why the provider is not the one asked for.")
+    ] = None
+
+
+class Live(_Schema):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,74 @@
+"""A real, tiny model: each class answers for one colour channel."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+LABELS = ["red", "green", "blue"]
+
+
+def write_model(
+    models: Path,
+    name: str = "tiny",
+    version: int = 1,
+    *,
+    size: tuple[int, int] = (8, 8),
+    resize: dict[str, str] | None = None,
+    energy_threshold: float = 0.5,
+) -> Path:
+    """Publishes a tiny model; returns the folder of the version.
+
+    Its logits are four times the mean of each channel in 0..1, so that a picture's class is its
+    strongest colour and a dark picture is unfamiliar.
+    """
+    height, width = size
+    properties: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "labels": LABELS,
+        "resize": resize or {"mode": "stretch", "filter": "bilinear"},
+        "energy_threshold": energy_threshold,
+    }
+    data = _graph(height, width, properties).SerializeToString()
+    folder = models / name / str(version)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(data)
+    card = {
+        **properties,
+        "input": {"height": height, "width": width},
+        "files": {"model.onnx": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def _graph(height: int, width: int, properties: dict[str, Any]) -> onnx.ModelProto:
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [4 / 255])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["float", "scale"], ["scaled"]),
+            helper.make_node("ReduceMean", ["scaled"], ["logits"], axes=[1, 2], keepdims=0),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+            helper.make_node("Exp", ["logits"], ["exp"]),
+            helper.make_node("ReduceSum", ["exp", "axes"], ["sum"], keepdims=0),
+            helper.make_node("Log", ["sum"], ["energy"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3]),
+            helper.make_tensor_value_info("energy", TensorProto.FLOAT, ["batch"]),
+        ],
+        [scale, axes],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(
+        model, {k: v if k == "name" else json.dumps(v) for k, v in properties.items()}
+    )
+    return model
