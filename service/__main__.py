@@ -1,5 +1,6 @@
 """Command line: `python -m service`."""
 
+import logging
 import signal
 import socket
 import sys
@@ -15,6 +16,8 @@ from service import logs
 from service.app import create_app
 from service.config import Settings
 from service.runtime import Runtime
+
+logger = logging.getLogger("service")
 
 # How long requests in flight may go on after SIGTERM.
 GRACE_S = 20
@@ -60,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
             "stop what is using it, or choose another with --port"
         )
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    logger.info("listening", extra={"fields": {"url": url}})
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -1,0 +1,111 @@
+"""Real server processes for the tests: `python -m service` on a free port of the loopback."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import pytest
+
+from tests.service.models import write_model
+
+START_TIMEOUT_S = 60
+
+
+@dataclass
+class Server:
+    """A server process; as a context manager it is stopped at the end."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end; waits until it listens."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if found := re.search(r'"url": "([^"]+)"', self.log.read_text()):
+                return found[1]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        raise TimeoutError(self.log.read_text())
+
+    def wait_until_ready(self) -> Self:
+        """Waits for 200 from /health/ready."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while httpx.get(f"{self.url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        return self
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit status."""
+        return self.process.wait(START_TIMEOUT_S)
+
+    def stop(self) -> int:
+        """Sends SIGTERM and waits; returns the exit status."""
+        self.process.terminate()
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Starts a server with the given settings, such as `max_files=2`; does not wait for it.
+
+    Without settings it serves the repository's own models, on the CPU.
+    """
+    folder = tmp_path_factory.mktemp("servers")
+    servers: list[Server] = []
+
+    def start(**settings: object) -> Server:
+        settings = {"port": 0, "provider": "cpu", "log_format": "json", **settings}
+        environment = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIFAR10_")}
+        log = folder / f"{len(servers)}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service"], env=inherited | environment, stderr=stderr
+            )
+        servers.append(Server(process, log))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.wait()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> Callable[..., Server]:
+    """Starts a server with the given settings and waits until it is ready."""
+    return lambda **settings: start_server(**settings).wait_until_ready()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository that holds the tiny model `tiny`, version 1."""
+    models = tmp_path_factory.mktemp("models")
+    write_model(models)
+    return models
