@@ -174,6 +174,7 @@ def _train_epoch(
         initial_epoch=epoch,
         validation_data=(validation.images, validation.labels),
         validation_batch_size=500,
+        shuffle=False,  # Keras would shuffle the steps by state that no checkpoint holds
         callbacks=[_Progress(bar, f"{epoch + 1}/{total}")],
         verbose=0,
     ).history
