@@ -14,6 +14,9 @@ SERVE_ENV := .venv/$(BACKEND).installed
 DEV_ENV := .venv-dev/dev.installed
 DEV := .venv-dev/bin
 
+# ONNX Runtime reports its use to its makers unless it is told not to before it starts.
+export ORT_DISABLE_TELEMETRY := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help serve train test test-quick lint verify-models gpu-check lock
 
