@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PRESET ?= baseline
 DATA ?=
+ARGS ?=
 UPGRADE ?=
 
 # The build of ONNX Runtime to serve with: the GPU one where the service will see an NVIDIA driver.
@@ -26,8 +27,8 @@ help: ## List the targets
 serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is one
 	@exec .venv/bin/python -m service
 
-train: $(DEV_ENV) ## Train and publish a model: DATA=<folder>, PRESET=baseline; no DATA: CIFAR-10
-	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)")
+train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=baseline, ARGS=--resume
+	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: $(DEV_ENV) ## Run every test
 	$(DEV)/python -m pytest
