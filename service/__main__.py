@@ -1,5 +1,6 @@
 """Command line: `python -m service`."""
 
+import errno
 import logging
 import signal
 import socket
@@ -59,10 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
-        return _fail(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "stop what is using it, or choose another with --port"
-        )
+        return _fail(_explain_listen(error, settings.host, settings.port))
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     logger.info("listening", extra={"fields": {"url": url}})
@@ -82,6 +80,16 @@ def main(argv: list[str] | None = None) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _explain_listen(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is already in use: "
+            "stop what uses it, or choose another with --port"
+        )
+    # The standard library adds the address a second time, in brackets.
+    return f"cannot listen on {host}, port {port}: {str(error.strerror).partition(' (')[0]}"
 
 
 def _explain(error: ValidationError | SettingsError) -> str:

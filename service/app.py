@@ -55,6 +55,7 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         summary="Send a picture, get the probability of each class.",
         lifespan=lifespan,
         middleware=middleware,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.runtime = runtime
@@ -62,5 +63,5 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     app.include_router(predict.router)
     app.include_router(health.router)
     app.include_router(page.router)
-    app.mount("/static", page.PageFiles())
+    page.mount_files(app)
     return app

@@ -15,8 +15,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/health", response_model_exclude_none=True, responses=_RESPONSES)
 @router.get("/health/ready", response_model_exclude_none=True, responses=_RESPONSES)
+@router.get("/health", response_model_exclude_none=True, responses=_RESPONSES)
 async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
     runtime: Runtime = request.app.state.runtime
