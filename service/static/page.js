@@ -62,6 +62,11 @@ function showError(title, detail) {
   showMessage("error", [line("headline", title), line("", detail)]);
 }
 
+function showProblem({ title, status, detail, request_id: id }) {
+  // What the service is to blame for can be looked up in its log.
+  showError(title, status < 500 ? detail : `${detail} Request id: ${id}`);
+}
+
 function showPicture(picture) {
   URL.revokeObjectURL(find("picture").src);
   find("picture").src = URL.createObjectURL(picture);
@@ -111,7 +116,7 @@ async function classify(source) {
     const body = await response.json();
     const took = performance.now() - start;
     if (response.ok) await showAnswer(body, picture, took);
-    else showError(body.title, body.detail);
+    else showProblem(body);
   } catch (error) {
     if (signal.aborted) return;
     showError("No answer from the service", "Check that it is running, then try again.");

@@ -91,6 +91,13 @@ def test_chosen_picture_shows_what_the_api_answers(page: Page, url: str) -> None
     expect(page.get_by_role("banner")).to_contain_text("tiny · version 1 · CPU")
 
 
+def test_classes_that_are_not_named_share_a_bar(page: Page) -> None:
+    page.route("**/predict?*", lambda route: route.continue_(url=f"{route.request.url}&top_k=2"))
+    choose(page, picture("black"))
+    expect(page.get_by_role("listitem").last).to_contain_text("all others")
+    expect(page.get_by_role("listitem").last).to_contain_text("33.3%")
+
+
 def test_model_sees_its_own_size_unsmoothed(page: Page) -> None:
     choose(page, picture("lime"))
     seen = page.get_by_alt_text("The picture as the model sees it")
