@@ -59,7 +59,9 @@ lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade fo
 
 # An environment is built whole, and its stamp is written last: a changed requirement file and an
 # interrupted installation both start again from nothing.
-.venv/%.installed .venv-dev/%.installed: docker/requirements-%.txt
+$(SERVE_ENV): docker/requirements-$(BACKEND).txt
+$(DEV_ENV): docker/requirements-dev.txt
+$(SERVE_ENV) $(DEV_ENV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "This needs Python 3.11 to 3.13, and '$(PYTHON)' is not: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(@D)
