@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 import pytest
 
 from tests.service.models import write_model
@@ -40,7 +40,7 @@ class Server:
     def wait_until_ready(self) -> Self:
         """Waits for 200 from /health/ready."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while httpx.get(f"{self.url}/health/ready").status_code != 200:
+        while httpx2.get(f"{self.url}/health/ready").status_code != 200:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
         return self

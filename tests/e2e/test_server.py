@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.conftest import Server
@@ -18,8 +18,8 @@ def url(server: Callable[..., Server], tiny_models: Path) -> Iterator[str]:
 
 
 def test_raw_body_and_form_give_the_same_answer(url: str) -> None:
-    raw = httpx.post(f"{url}/predict", content=CAT)
-    form = httpx.post(f"{url}/predict", files={"file": ("cat.jpg", CAT)})
+    raw = httpx2.post(f"{url}/predict", content=CAT)
+    form = httpx2.post(f"{url}/predict", files={"file": ("cat.jpg", CAT)})
     assert raw.status_code == form.status_code == 200
     assert raw.json() == form.json()
     assert raw.json()["image"] == {"width": 451, "height": 300, "format": "JPEG"}

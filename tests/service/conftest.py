@@ -1,0 +1,116 @@
+"""An app around a fake engine: HTTP tests without a model file, in milliseconds."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.classifier import Classifier, ModelInfo
+from service.config import Settings
+from service.engine import CPU
+from service.images import ResizeRule
+from service.metrics import Metrics
+from tests.service.models import LABELS, write_model
+
+RULE = ResizeRule(mode="stretch", filter="bilinear")
+
+
+class FakeEngine:
+    """Answers as the tiny model does; can be held, broken, and asked what it was given."""
+
+    def __init__(self) -> None:
+        self.height = self.width = 8
+        self.metadata: dict[str, str] = {}
+        self.provider = self.requested_provider = CPU
+        self.degraded_reason: str | None = None
+        self.go = threading.Event()
+        self.go.set()
+        self.error: Exception | None = None
+        self.batches: list[int] = []
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.batches.append(len(images))
+        assert self.go.wait(10)
+        if self.error:
+            raise self.error
+        logits = images.astype(np.float32).mean((1, 2)) * (4 / 255)
+        total = np.exp(logits).sum(1)
+        return np.exp(logits) / total[:, None], np.log(total)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio alone, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def make_app(engine: FakeEngine) -> Callable[..., FastAPI]:
+    """Builds an app around the fake engine, with the given settings."""
+
+    def load(settings: Settings, metrics: Metrics) -> Classifier:
+        model = ModelInfo("tiny", 1, "model.onnx", "0" * 64, LABELS, RULE, 0.5)
+        return Classifier(
+            model, engine, max_pixels=settings.max_pixels, observe=metrics.observe_stage
+        )
+
+    def make(**settings: object) -> FastAPI:
+        return create_app(Settings.model_validate({"threads": 1, **settings}), load)
+
+    return make
+
+
+@pytest.fixture
+def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., TestClient]]:
+    """Starts an app around the fake engine, with the given settings."""
+    clients: list[TestClient] = []
+
+    def make(**settings: object) -> TestClient:
+        client = TestClient(make_app(**settings)).__enter__()
+        clients.append(client)
+        deadline = time.monotonic() + 10
+        while client.get("/health/ready").status_code != 200:
+            assert time.monotonic() < deadline
+        return client
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    return make_client()
+
+
+@pytest.fixture
+def tiny_models(tmp_path: Path) -> Path:
+    """A model repository that holds the tiny model `tiny`, version 1."""
+    write_model(tmp_path)
+    return tmp_path
+
+
+def encode(image: Image.Image, format_: str = "PNG", **options: object) -> bytes:
+    """Encodes a picture."""
+    data = io.BytesIO()
+    image.save(data, format_, **options)
+    return data.getvalue()
+
+
+def colour(name: str) -> bytes:
+    """A PNG of one colour, 16 x 12 pixels."""
+    return encode(Image.new("RGB", (16, 12), name))

@@ -1,0 +1,195 @@
+"""The micro-batcher, with numbers in place of pictures."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from service.batching import MicroBatcher
+from service.errors import DeadlineExceededError, QueueFullError
+
+pytestmark = pytest.mark.anyio
+
+FOREVER = 10_000
+
+
+class Doubler:
+    """Doubles numbers, once it is let go; refuses 13 and breaks on 666."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[list[int]] = []
+        self.started = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0 if held else FOREVER)
+
+    def __call__(self, batch: Sequence[int]) -> list[int | Exception]:
+        self.batches.append(list(batch))
+        self.started.release()
+        assert self._permits.acquire(timeout=10)
+        if 666 in batch:
+            raise RuntimeError("broken")
+        return [ValueError("unlucky") if value == 13 else 2 * value for value in batch]
+
+    def go(self, batches: int = FOREVER) -> None:
+        self._permits.release(batches)
+
+    async def wait_until_started(self) -> None:
+        assert await asyncio.to_thread(self.started.acquire, timeout=10)
+
+
+def batcher_of(
+    process: Doubler, *, max_batch: int = 8, max_queue: int = 8, threads: int = 1
+) -> MicroBatcher[int, int]:
+    return MicroBatcher(process, max_batch=max_batch, max_queue=max_queue, threads=threads)
+
+
+async def test_lone_item_is_processed_at_once() -> None:
+    batcher = batcher_of(Doubler())
+    start = time.perf_counter()
+    assert await batcher.submit(21, deadline=10) == 42
+    assert time.perf_counter() - start < 0.5
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_items_that_wait_go_together_and_each_gets_its_own_result() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    process.go()
+    assert await asyncio.gather(first, *waiting) == [2, 4, 6, 8]
+    assert process.batches == [[1], [2, 3, 4]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_batch_is_no_larger_than_allowed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_batch=2)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    process.go()
+    await asyncio.gather(first, *waiting)
+    assert process.batches == [[1], [2, 3], [4]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_idle_workers_share_what_waits() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, threads=2)
+    items = [batcher.submit(value, 10) for value in (1, 2)]
+    await process.wait_until_started()
+    await process.wait_until_started()
+    process.go()
+    await asyncio.gather(*items)
+    assert sorted(process.batches) == [[1], [2]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_full_queue_refuses() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=1)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    second = batcher.submit(2, 10)
+    with pytest.raises(QueueFullError):
+        batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, second]) == [2, 4]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=1)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    batcher.submit(2, 10).cancel()
+    third = batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, third]) == [2, 6]
+    assert process.batches == [[1], [3]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_caller_who_leaves_does_not_harm_the_rest_of_the_batch() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    leaver, stayer = batcher.submit(2, 10), batcher.submit(3, 10)
+    process.go(1)
+    assert await first == 2
+    await process.wait_until_started()
+    leaver.cancel()
+    process.go()
+    assert await stayer == 6
+    assert process.batches == [[1], [2, 3]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_late_item_fails_and_is_not_processed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    with pytest.raises(DeadlineExceededError):
+        await batcher.submit(2, deadline=0.01)
+    process.go()
+    await first
+    await asyncio.to_thread(batcher.close)
+    assert process.batches == [[1]]
+
+
+async def test_failed_item_fails_alone() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    bad, good = batcher.submit(13, 10), batcher.submit(4, 10)
+    process.go()
+    with pytest.raises(ValueError, match="unlucky"):
+        await bad
+    assert await asyncio.gather(*[first, good]) == [2, 8]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_broken_batch_fails_alone_and_the_worker_goes_on() -> None:
+    batcher = batcher_of(Doubler())
+    with pytest.raises(RuntimeError, match="broken"):
+        await batcher.submit(666, 10)
+    assert await batcher.submit(5, 10) == 10
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_close_answers_what_is_queued() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    items = [batcher.submit(value, 10) for value in (1, 2, 3)]
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    await process.wait_until_started()
+    process.go()
+    await closing
+    assert await asyncio.gather(*items) == [2, 4, 6]
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(4, 10)
+
+
+async def test_batches_are_observed() -> None:
+    waits: list[Sequence[float]] = []
+    batcher = MicroBatcher(
+        Doubler(), max_batch=8, max_queue=8, threads=1, on_batch=lambda seen: waits.append(seen)
+    )
+    await batcher.submit(1, 10)
+    await asyncio.to_thread(batcher.close)
+    assert [len(wait) for wait in waits] == [1]
+    assert 0 <= waits[0][0] < 1
+
+
+async def test_many_items_over_several_workers_all_come_back() -> None:
+    batcher = batcher_of(Doubler(), max_queue=1000, threads=4)
+    results = await asyncio.gather(*(batcher.submit(value, 10) for value in range(20, 600)))
+    assert results == [2 * value for value in range(20, 600)]
+    await asyncio.to_thread(batcher.close)

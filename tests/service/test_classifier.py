@@ -1,0 +1,91 @@
+"""The use case on a real ONNX file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.classifier import Classification, Classifier
+from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
+from tests.service.conftest import FakeEngine, colour
+from tests.service.models import LABELS, write_model
+
+
+@pytest.fixture
+def classifier(tiny_models: Path) -> Classifier:
+    return Classifier.open(tiny_models, "tiny", provider="cpu")
+
+
+def classified(answer: Classification | ServiceError) -> Classification:
+    assert isinstance(answer, Classification)
+    return answer
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_strongest_colour_comes_first(classifier: Classifier, label: str) -> None:
+    answer = classified(classifier.classify([colour(label)])[0])
+    assert answer.top(1)[0].label == label
+    assert [p.probability for p in answer.top(3)] == sorted(answer.probabilities, reverse=True)
+    assert float(answer.probabilities.sum()) == pytest.approx(1)
+
+
+def test_top_names_the_class_by_its_index(classifier: Classifier) -> None:
+    best, second = classified(classifier.classify([colour("blue")])[0]).top(2)
+    assert (best.label, best.class_id) == ("blue", 2)
+    assert best.probability == pytest.approx(np.exp(4) / (np.exp(4) + 2), abs=1e-6)
+    assert second.class_id in (0, 1)
+
+
+def test_order_is_kept_around_a_broken_upload(classifier: Classifier) -> None:
+    first, broken, last = classifier.classify([colour("red"), b"no picture", colour("blue")])
+    assert classified(first).top(1)[0].label == "red"
+    assert isinstance(broken, UnsupportedFormatError)
+    assert classified(last).top(1)[0].label == "blue"
+
+
+def test_broken_uploads_alone_need_no_inference(classifier: Classifier) -> None:
+    engine = FakeEngine()
+    lazy = Classifier(classifier.model, engine)
+    assert len(lazy.classify([b"", b"x"])) == 2
+    assert engine.batches == []
+
+
+def test_answer_does_not_depend_on_the_batch(classifier: Classifier) -> None:
+    uploads = [colour(name) for name in ("red", "white", "navy", "olive")]
+    together = [classified(answer) for answer in classifier.classify(uploads)]
+    for upload, answer in zip(uploads, together, strict=True):
+        alone = classified(classifier.classify([upload])[0])
+        np.testing.assert_allclose(alone.probabilities, answer.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "unfamiliar"), [("black", True), ("white", False)])
+def test_picture_under_the_energy_threshold_is_unfamiliar(
+    tmp_path: Path, name: str, unfamiliar: bool
+) -> None:
+    # The energy of black is log 3 = 1.1, that of white 4 + log 3.
+    write_model(tmp_path, energy_threshold=2)
+    classifier = Classifier.open(tmp_path, "tiny", provider="cpu")
+    assert classified(classifier.classify([colour(name)])[0]).unfamiliar is unfamiliar
+
+
+def test_pixels_are_what_the_model_saw(classifier: Classifier) -> None:
+    answer = classified(classifier.classify([colour("red")])[0])
+    assert answer.pixels.shape == (8, 8, 3)
+    assert answer.pixels[0, 0].tolist() == [255, 0, 0]
+    assert (answer.image.width, answer.image.height, answer.image.format) == (16, 12, "PNG")
+
+
+def test_stages_are_observed(tiny_models: Path) -> None:
+    seen: list[str] = []
+    observed = Classifier.open(
+        tiny_models, "tiny", provider="cpu", observe=lambda stage, _seconds: seen.append(stage)
+    )
+    observed.classify([colour("red"), colour("blue"), b""])
+    assert seen == ["decode", "decode", "infer"]
+
+
+def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:
+    card = tiny_models / "tiny/1/card.json"
+    card.write_text(card.read_text().replace('"red"', '"rot"'))
+    with pytest.raises(ModelRefusedError, match="disagree on 'labels'"):
+        Classifier.open(tiny_models, "tiny", provider="cpu")
