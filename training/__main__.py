@@ -1,37 +1,167 @@
-"""Command line of the training package: `python -m training --help`."""
+"""Train a small image classifier, export it to ONNX and publish it for the service.
+
+`run` does everything; the other commands are its steps, for a run folder that `fit` made.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-# TensorFlow prints its start-up notes before anyone can ask it not to.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from training.config import PRESETS
+from training.errors import TrainingError
 
-from training.config import PRESETS  # noqa: E402
-from training.errors import TrainingError  # noqa: E402
+DATA_HELP = (
+    "folder with train.csv and test.csv (Kaggle), cifar-10-batches-py, or "
+    "train/<class>/ and test/<class>/ picture folders; without it Keras downloads CIFAR-10"
+)
+
+
+def _start_tensorflow() -> None:
+    """Import TensorFlow without its start-up notes, which no setting keeps off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    terminal = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+    where = f"{len(gpus)} GPU" if gpus else f"the CPU ({os.cpu_count()} cores)"
+    print(f"TensorFlow {tf.__version__} on {where}")
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from training import data, fit
+    from training import data
 
     preset = PRESETS[args.preset]
     dataset = data.load(args.data, preset.image_size, preset.resize)
-    folder = args.run or Path("runs") / f"{preset.name}-seed{args.seed}"
-    fit.fit(preset, dataset, folder, seed=args.seed, resume=args.resume)
+    _start_tensorflow()
+    from training import fit
+
+    fit.fit(preset, dataset, args.run, seed=args.seed, resume=args.resume)
+
+
+def _export(args: argparse.Namespace) -> None:
+    _start_tensorflow()
+    from training import steps
+    from training.fit import Run
+
+    run = Run(args.run)
+    data = steps.load_for(run, args.data)
+    name = args.name or steps.model_name(data, args.data)
+    print(f"wrote {steps.export_run(run, data, args.models, name).model}")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    _start_tensorflow()
+    from training import steps
+    from training.fit import Run
+
+    run = Run(args.run)
+    difference = steps.verify_run(run, steps.load_for(run, args.data))
+    print(f"Keras and ONNX Runtime differ by {difference:.1e} at most")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    _start_tensorflow()
+    from training import steps
+    from training.fit import Run
+
+    run = Run(args.run)
+    evaluations = steps.evaluate_run(run, steps.load_for(run, args.data), args.data)
+    print(*steps.summary(evaluations), f"report: {run.folder / 'report.html'}", sep="\n")
+
+
+def _publish(args: argparse.Namespace) -> None:
+    from training import artifact
+
+    print(f"published {artifact.publish(artifact.of_run(args.run), args.models)}")
+
+
+def _run(args: argparse.Namespace) -> None:
+    from training import data
+
+    preset = PRESETS[args.preset]
+    dataset = data.load(args.data, preset.image_size, preset.resize)
+    _start_tensorflow()
+    from training import steps
+
+    name = args.name or steps.model_name(dataset, args.data)
+    published = steps.run_all(
+        preset, dataset, args.data, models=args.models, runs=args.runs / name, name=name,
+        seeds=range(args.seed, args.seed + args.seeds), resume=args.resume,
+    )  # fmt: skip
+    print(f"published {published}; the service loads it at its next start")
+
+
+def _ablate(args: argparse.Namespace) -> None:
+    from training import config, data
+
+    dataset = data.load(args.data, config.BASELINE.image_size, config.BASELINE.resize)
+    _start_tensorflow()
+    from training import ablate, steps
+
+    folder = args.runs / steps.model_name(dataset, args.data) / "ablation"
+    print(ablate.ablate(dataset, folder, seed=args.seed).round(4).to_string())
+
+
+def _verify_models(args: argparse.Namespace) -> None:
+    _start_tensorflow()
+    from training import steps
+
+    print(*steps.verify_models(args.models, args.data), sep="\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
-    fit = commands.add_parser("fit", help="train a preset")
-    fit.set_defaults(call=_fit)
-    fit.add_argument("--preset", choices=sorted(PRESETS), default="baseline")
-    fit.add_argument("--data", type=Path)
-    fit.add_argument("--run", type=Path)
-    fit.add_argument("--seed", type=int, default=0)
-    fit.add_argument("--resume", action="store_true")
+
+    def add(name: str, call: object, about: str, *options: str) -> None:
+        description = f"{about[0].upper()}{about[1:]}."
+        command = commands.add_parser(name, help=about, description=description)
+        command.set_defaults(call=call)
+        for option in options:
+            command.add_argument(*_OPTIONS[option][0], **_OPTIONS[option][1])
+
+    add("run", _run, "fit, export, verify, evaluate and publish in a row",
+        "preset", "data", "seed", "seeds", "resume", "name", "models", "runs")  # fmt: skip
+    add("fit", _fit, "train a preset", "run", "preset", "data", "seed", "resume")
+    add("export", _export, "write the ONNX file and its card", "run", "data", "name", "models")
+    add("verify", _verify, "check that Keras and ONNX Runtime agree", "run", "data")
+    add("evaluate", _evaluate, "measure the ONNX file and write report.html", "run", "data")
+    add("publish", _publish, "put the artifact into the model repository", "run", "models")
+    add("ablate", _ablate, "train the baseline with one thing removed or changed at a time",
+        "data", "seed", "runs")  # fmt: skip
+    add("verify-models", _verify_models, "recompute the figures of every published card",
+        "data", "models")  # fmt: skip
     return parser
+
+
+_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "run": (("run",), {"type": Path, "help": "the run folder", "metavar": "RUN"}),
+    "preset": (("--preset",), {"choices": sorted(PRESETS), "default": "baseline",
+                               "help": "what to train (default: %(default)s)"}),
+    "data": (("--data",), {"type": Path, "metavar": "FOLDER", "help": DATA_HELP}),
+    "seed": (("--seed",), {"type": int, "default": 0, "help": "of everything random (default: 0)"}),
+    "seeds": (("--seeds",), {"type": int, "default": 1, "metavar": "N",
+                             "help": "train N seeds for their spread; the first is published"}),
+    "resume": (("--resume",), {"action": "store_true",
+                               "help": "go on after the last finished epoch"}),
+    "name": (("--name",), {"help": "of the model (default: cifar10, or the data folder's name)"}),
+    "models": (("--models",), {"type": Path, "default": Path("models"), "metavar": "FOLDER",
+                               "help": "the model repository (default: %(default)s)"}),
+    "runs": (("--runs",), {"type": Path, "default": Path("runs"), "metavar": "FOLDER",
+                           "help": "where run folders lie (default: %(default)s)"}),
+}  # fmt: skip
 
 
 def main() -> int:

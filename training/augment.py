@@ -20,4 +20,5 @@ def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
     top, left = rng.integers(0, 2 * pixels + 1, (2, batch, 1))
     rows = top + np.arange(height)
     columns = left + np.arange(width)
-    return padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved: Pictures = padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved

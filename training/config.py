@@ -1,6 +1,6 @@
 """Presets: everything that decides what a training run makes, frozen and committed."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 ResizeMode = Literal["stretch", "crop", "pad"]
@@ -71,3 +71,9 @@ class Preset:
 BASELINE = Preset(name="baseline")
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (BASELINE,)}
+
+
+def preset_from_json(values: dict[str, Any]) -> Preset:
+    """The preset that `Preset.to_json` wrote into a run folder or a card."""
+    resize = ResizeRule(**values["resize"])
+    return Preset(**values | {"resize": resize, "widths": tuple(values["widths"])})

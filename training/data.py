@@ -34,6 +34,7 @@ class Split:
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
+        """Number of pictures."""
         return len(self.labels)
 
 
@@ -67,7 +68,7 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
     reader = find_reader(folder)
     raw = _read(reader, "train", size, rule)
     load_test(folder, size, rule)
-    assert raw.labels is not None  # noqa: S101 - readers refuse training files without labels
+    assert raw.labels is not None
     train, validation = _stratified_split(raw.labels, raw.classes)
     digest = hashlib.sha256(raw.images.tobytes())
     digest.update(raw.labels.tobytes())

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from training import augment, networks
+from training import augment, machine, networks
 from training.config import Preset
 from training.data import DataSet, Split
 from training.errors import TrainingError
@@ -96,7 +97,14 @@ def fit(
     else:
         model = _fresh(preset, data, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(run.settings, lambda path: path.write_text(json.dumps(settings, indent=1)))
+        origin = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "hardware": machine.hardware(),
+            "libraries": machine.libraries(),
+            "precision": dtype_policy(),
+        }
+        text = json.dumps(settings | {"origin": origin}, indent=1)
+        _replace(run.settings, lambda path: path.write_text(text))
         run.save(model, run.read_history().iloc[:0])
     steps = _steps(preset, data.train)
     done = int(model.optimizer.iterations.numpy()) // steps
@@ -204,18 +212,22 @@ def _steps(preset: Preset, split: Split) -> int:
 def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     pixels = data.train.images.reshape(-1, 3)
+    steps = _steps(preset, data.train)
+    total = preset.epochs * steps
     model = networks.build(
         preset,
         len(data.classes),
         mean=pixels.mean(axis=0),
         variance=pixels.var(axis=0),
+        # Keras' 0.99, but never an average over more than the last twentieth of the run: after a
+        # hundred steps it would still be that of the first, untrained ones.
+        momentum=min(0.99, max(0.0, 1 - 20 / total)),
         policy=dtype_policy(),
     )
-    steps = _steps(preset, data.train)
     warmup = round(preset.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        decay_steps=max(1, preset.epochs * steps - warmup),
+        decay_steps=max(1, total - warmup),
         warmup_target=preset.learning_rate,
         warmup_steps=warmup,
     )
@@ -229,8 +241,8 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
 
 def _resumed(run: Run, settings: dict[str, Any]) -> keras.Model:
     before = run.read_settings()
-    if before != settings:
-        changed = [key for key in settings if before.get(key) != settings[key]]
+    changed = [key for key in settings if before[key] != settings[key]]
+    if changed:
         raise TrainingError(
             f"{run.folder}: cannot resume, the run was started with another {', '.join(changed)}"
         )

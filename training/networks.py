@@ -13,6 +13,7 @@ def build(
     *,
     mean: np.ndarray,
     variance: np.ndarray,
+    momentum: float = 0.99,
     policy: str = "float32",
 ) -> keras.Model:
     """The network of a preset, with fresh weights.
@@ -22,6 +23,7 @@ def build(
         classes: number of logits.
         mean: of the training split for each channel, shape (3,), in 0..255.
         variance: of the training split for each channel, shape (3,).
+        momentum: of the moving statistics of batch normalisation.
         policy: Keras dtype policy; the normalisation and the logits stay in float32.
 
     Returns:
@@ -51,7 +53,7 @@ def build(
             # Pooling before normalisation and ReLU leaves them a quarter of the work.
             if last and not strided:
                 model.add(layers.MaxPooling2D(dtype=policy))
-            model.add(layers.BatchNormalization(dtype=policy))
+            model.add(layers.BatchNormalization(momentum=momentum, dtype=policy))
             model.add(layers.ReLU(dtype=policy))
         if preset.dropout:
             model.add(layers.Dropout(preset.dropout, dtype=policy))

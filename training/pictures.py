@@ -17,29 +17,35 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The upright RGB picture: EXIF orientation applied, alpha laid on white."""
+    """The upright RGB picture: EXIF orientation applied, transparency laid on white."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # convert() would clip 16-bit grey to white instead of scaling it.
+    if image.mode.startswith("I"):
+        # 16 bits a pixel: convert("RGB") would clip everything above 255 to white.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        canvas = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(canvas, rgba).convert("RGB")
+        image = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image, mask=image)
+        return canvas
     return image.convert("RGB")
 
 
 def resize(image: Image.Image, size: int, rule: ResizeRule) -> Image.Image:
     """An RGB picture as the network sees it, `size` pixels high and wide."""
-    target = (size, size)
-    resample = Image.Resampling[rule.filter.upper()]
-    if image.size == target:
+    if image.size == (size, size):
         return image
+    resample = Image.Resampling[rule.filter.upper()]
+    if rule.mode == "stretch":
+        return image.resize((size, size), resample)
     if rule.mode == "crop":
-        return ImageOps.fit(image, target, resample)
-    if rule.mode == "pad":
-        return ImageOps.pad(image, target, resample, color="black")
-    return image.resize(target, resample)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return image.crop((left, top, left + side, top + side)).resize((size, size), resample)
+    scale = size / max(image.size)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    canvas = Image.new("RGB", (size, size))
+    canvas.paste(image.resize(inner, resample), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return canvas
 
 
 def read(path: Path, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,121 @@
+"""Keras checkpoint -> one ONNX file that is the whole contract with whoever serves it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+import tf2onnx
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logsumexp
+
+from training import networks
+from training.config import Preset, preset_from_json
+from training.data import Split
+from training.fit import Run
+
+OPSET = 18  # the highest that tf2onnx writes
+UNFAMILIAR_PERCENTILE = 5
+BATCH = 500
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The parts of an artifact that are decided on the validation split.
+
+    Attributes:
+        temperature: the logits are divided by it, so that the probabilities are calibrated.
+        energy_threshold: pictures under it are called unfamiliar.
+    """
+
+    temperature: float
+    energy_threshold: float
+
+
+def load_float32(run: Run) -> keras.Model:
+    """The network of a run in float32, whatever precision it was trained in."""
+    settings = run.read_settings()
+    trained = keras.saving.load_model(run.checkpoint, compile=False)
+    normalization = trained.layers[0]
+    model = networks.build(
+        preset_from_json(settings["preset"]),
+        len(settings["classes"]),
+        mean=np.asarray(normalization.mean).reshape(-1),
+        variance=np.asarray(normalization.variance).reshape(-1),
+    )
+    # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
+    model.layers[0].mean = np.asarray(model.layers[0].mean)
+    model.layers[0].variance = np.asarray(model.layers[0].variance)
+    model.set_weights(trained.get_weights())
+    return model
+
+
+def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
+    """Logits (N, classes) of uint8 pictures (N, size, size, 3)."""
+    return np.asarray(model.predict(images, batch_size=BATCH, verbose=0), np.float32)
+
+
+def fit_temperature(scores: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The temperature with the least log-loss (Guo et al., 2017, section 4.2)."""
+
+    def log_loss(log_temperature: float) -> float:
+        rows = log_softmax(scores / np.exp(log_temperature), axis=1)
+        return -float(rows[np.arange(len(labels)), labels].mean())
+
+    result = minimize_scalar(log_loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(result.x))
+
+
+def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Exported:
+    """Write `model.onnx` for a run.
+
+    Input `image` uint8 (batch, size, size, 3); outputs `probabilities` float32
+    (batch, classes), calibrated, and `energy` float32 (batch,), logsumexp of the logits.
+    Labels, resize rule, energy threshold, name and version are metadata of the file.
+    """
+    settings = run.read_settings()
+    preset = preset_from_json(settings["preset"])
+    model = load_float32(run)
+    scores = logits(model, validation.images)
+    temperature = fit_temperature(scores, validation.labels)
+    threshold = float(np.percentile(logsumexp(scores, axis=1), UNFAMILIAR_PERCENTILE))
+    proto = _convert(model, preset, temperature)
+    onnx.helper.set_model_props(
+        proto,
+        {
+            "name": name,
+            "version": str(version),
+            "labels": json.dumps(settings["classes"]),
+            "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
+            "energy_threshold": repr(threshold),
+        },
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, path)
+    return Exported(temperature, threshold)
+
+
+def _convert(model: keras.Model, preset: Preset, temperature: float) -> Any:  # noqa: ANN401
+    size = preset.image_size
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = model(image, training=False)
+        top = tf.reduce_max(scores, axis=1, keepdims=True)
+        # tf.reduce_logsumexp adds a dozen operators for infinities, which no logit is.
+        energy = tf.math.log(tf.reduce_sum(tf.exp(scores - top), axis=1)) + top[:, 0]
+        return {"probabilities": tf.nn.softmax(scores / temperature), "energy": energy}
+
+    proto, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
+    for value in [*proto.graph.input, *proto.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return proto

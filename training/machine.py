@@ -1,0 +1,31 @@
+"""The machine that a figure was measured on, for cards and reports."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
+
+
+def hardware() -> str:
+    """Processor, cores and system in one line."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    except OSError:  # not Linux
+        pass
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the result, where installed."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,241 @@
+"""The steps from data to a published version, each on its own and all in a row.
+
+fit -> export -> verify -> evaluate -> publish. The steps after `fit` work on the folder
+`artifact/` inside the run folder; the card there grows with each step, and `publish` takes only
+a card that has been through all of them.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training import artifact as artifacts
+from training import data as datasets
+from training import evaluate, export, fit, report, verify
+from training.artifact import Artifact
+from training.config import Preset, preset_from_json
+from training.data import DataSet
+from training.errors import TrainingError
+from training.fit import Run
+from training.sources import CIFAR10_LABELS
+
+# Processors round differently: a figure that is recomputed may move by a few pictures in 10,000.
+RECOMPUTED_WITHIN = 5e-4
+
+
+def model_name(data: DataSet, folder: Path | None) -> str:
+    """`cifar10` for CIFAR-10 in any layout, else the name of the data folder."""
+    if folder is None or data.classes == CIFAR10_LABELS:
+        return "cifar10"
+    return folder.resolve().name
+
+
+def load_for(run: Run, folder: Path | None) -> DataSet:
+    """The data that a run was trained on.
+
+    Raises:
+        TrainingError: the folder holds other data.
+    """
+    settings = run.read_settings()
+    preset = preset_from_json(settings["preset"])
+    data = datasets.load(folder, preset.image_size, preset.resize)
+    if data.fingerprint != settings["data"]["fingerprint"]:
+        raise TrainingError(f"{run.folder}: trained on other data than --data names")
+    return data
+
+
+def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
+    """Write `model.onnx`, as the next version of `name`, and the card's first part."""
+    settings = run.read_settings()
+    history = run.read_history()
+    if history.empty:
+        raise TrainingError(f"{run.folder}: no epoch is finished; go on with `fit --resume`")
+    found = artifacts.of_run(run.folder)
+    version = max([0, *artifacts.versions(models, name)]) + 1
+    exported = export.export(run, data.validation, found.model, name=name, version=version)
+    preset = settings["preset"]
+    origin = settings["origin"]
+    found.write_card(
+        {
+            "name": name,
+            "version": version,
+            "labels": settings["classes"],
+            "input": {"height": preset["image_size"], "width": preset["image_size"]},
+            "resize": preset["resize"],
+            "energy_threshold": exported.energy_threshold,
+            "temperature": exported.temperature,
+            "files": {
+                "model.onnx": {
+                    "sha256": artifacts.sha256(found.model),
+                    "bytes": found.model.stat().st_size,
+                    "precision": "float32",
+                }
+            },
+            "training": {
+                "preset": preset["name"],
+                "seed": settings["seed"],
+                "config": preset,
+                "epochs": len(history),
+                "wall_time_s": round(float(history["seconds"].sum()), 1),
+                **origin,
+            },
+            "data": settings["data"],
+        }
+    )
+    return found
+
+
+def verify_run(run: Run, data: DataSet) -> float:
+    """Compare the exported file with Keras on validation pictures; note it in the card."""
+    found = artifacts.of_run(run.folder)
+    card = found.read_card()
+    difference = verify.verify(run, found.model, data.validation.images, card["temperature"])
+    found.write_card(card | {"parity": difference})
+    return difference
+
+
+def evaluate_run(run: Run, data: DataSet, folder: Path | None) -> dict[str, dict[str, Any]]:
+    """Measure the exported file; the one place where the test split is read.
+
+    Writes the figures into the card, and `evaluation.json` and `report.html` into the run folder.
+
+    Returns:
+        The evaluation of each split, validation first; no `test` without labelled test pictures.
+    """
+    found = artifacts.of_run(run.folder)
+    card = found.read_card()
+    preset = preset_from_json(card["training"]["config"])
+    test = datasets.load_test(folder, preset.image_size, preset.resize)
+    splits = {"validation": data.validation} | ({"test": test} if test else {})
+    predictions = {name: evaluate.predict(found.model, s.images) for name, s in splits.items()}
+    evaluations = {
+        name: evaluate.evaluation(predictions[name], s, data.classes, card["energy_threshold"])
+        for name, s in splits.items()
+    }
+    lists = ("per_class", "confusion_matrix", "reliability")
+    card["metrics"] = {
+        "model.onnx": {
+            name: {key: value for key, value in figures.items() if key not in lists}
+            for name, figures in evaluations.items()
+        }
+    }
+    card["data"]["test"] = len(test) if test else 0
+    found.write_card(card)
+    (run.folder / "evaluation.json").write_text(json.dumps(evaluations, indent=1) + "\n")
+    shown = list(splits)[-1]
+    ablation = run.folder.parent / "ablation" / "ablation.csv"
+    report.write(
+        report.Report(
+            card=card, evaluations=evaluations, data=data, shown=splits[shown],
+            predictions=predictions[shown], model=export.load_float32(run),
+            history=run.read_history(),
+            ablation=pd.read_csv(ablation, index_col=0) if ablation.exists() else None,
+        ),
+        run.folder / "report.html",
+    )  # fmt: skip
+    return evaluations
+
+
+def run_all(
+    preset: Preset,
+    data: DataSet,
+    folder: Path | None,
+    *,
+    models: Path,
+    runs: Path,
+    name: str,
+    seeds: Sequence[int],
+    resume: bool = False,
+) -> Path:
+    """Train, export, verify and evaluate each seed; publish the first.
+
+    The first seed ships whatever the others give: they tell the spread and are no choice.
+
+    Returns:
+        The published version's folder.
+    """
+    done = [Run(runs / f"{preset.name}-seed{seed}") for seed in seeds]
+    results = []
+    for seed, run in zip(seeds, done, strict=True):
+        print(f"{preset.name}, seed {seed}, in {run.folder}")
+        fit.fit(preset, data, run.folder, seed=seed, resume=resume)
+        export_run(run, data, models, name)
+        print(f"  Keras and ONNX Runtime differ by {verify_run(run, data):.1e} at most")
+        results.append(evaluate_run(run, data, folder))
+        for line in summary(results[-1]):
+            print(f"  {line}")
+    first = artifacts.of_run(done[0].folder)
+    if len(results) > 1:
+        first.write_card(first.read_card() | {"seeds": spread(seeds, results)})
+    return artifacts.publish(first, models)
+
+
+def summary(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+    """One line for each split, for people."""
+    lines = [
+        f"{name}: accuracy {figures['accuracy']:.2%} of {figures['pictures']:,} pictures, "
+        f"log-loss {figures['log_loss']:.4f}, "
+        f"calibration error {figures['expected_calibration_error']:.2%}"
+        for name, figures in evaluations.items()
+    ]
+    if "test" not in evaluations:
+        lines.append("test: not measured, there are no labelled test pictures")
+    return lines
+
+
+def spread(
+    seeds: Sequence[int], results: Sequence[dict[str, dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    """Accuracy over seeds for each split: every value, mean and sample standard deviation."""
+    table = {}
+    for split in results[0]:
+        values = [result[split]["accuracy"] for result in results]
+        table[split] = {
+            "seeds": list(seeds),
+            "accuracy": values,
+            "mean": float(np.mean(values)),
+            "standard_deviation": float(np.std(values, ddof=1)),
+        }
+    return table
+
+
+def verify_models(models: Path, folder: Path | None) -> list[str]:
+    """Recompute the figures of every card that was made from the data in a folder.
+
+    Returns:
+        One line for each published version.
+
+    Raises:
+        TrainingError: a file is not the card's, or a figure is not what the card says.
+    """
+    lines = []
+    for path in sorted(models.glob("*/[1-9]*/card.json")):
+        found = Artifact(path.parent)
+        card = found.read_card()
+        preset = preset_from_json(card["training"]["config"])
+        data = datasets.load(folder, preset.image_size, preset.resize)
+        if data.fingerprint != card["data"]["fingerprint"]:
+            raise TrainingError(f"{path}: measured on other data than --data names")
+        test = datasets.load_test(folder, preset.image_size, preset.resize)
+        splits = {"validation": data.validation, "test": test}
+        for name, figures in card["metrics"]["model.onnx"].items():
+            split = splits[name]
+            if split is None:
+                raise TrainingError(f"{path}: --data has no labelled test pictures")
+            answer = evaluate.predict(found.model, split.images)
+            measured = evaluate.metrics(answer, split.labels, card["energy_threshold"])
+            _compare(path, name, figures, measured)
+            lines.append(
+                f"{path.parent}: {name} accuracy {figures['accuracy']:.2%}, as its card says"
+            )
+    return lines
+
+
+def _compare(path: Path, split: str, card: dict[str, Any], measured: dict[str, Any]) -> None:
+    for key, value in card.items():
+        if not abs(measured[key] - value) <= RECOMPUTED_WITHIN:
+            raise TrainingError(f"{path}: {split} {key} is {measured[key]}, the card says {value}")

@@ -1,0 +1,46 @@
+"""Keras and ONNX Runtime give the same answers, or the artifact goes no further."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp, softmax
+
+from training import evaluate, export
+from training.errors import TrainingError
+from training.fit import Run
+
+PICTURES = 1_000
+BATCHES = (1, 64)
+TOLERANCE = 1e-4
+
+
+def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], temperature: float) -> float:
+    """Compare both outputs of an exported file with its Keras network.
+
+    Args:
+        run: the run that the file was exported from.
+        model: the ONNX file.
+        images: uint8 (N, size, size, 3); the first 1,000 are used.
+        temperature: of the export.
+
+    Returns:
+        The greatest absolute difference of a probability or an energy.
+
+    Raises:
+        TrainingError: the difference is over 1e-4.
+    """
+    images = images[:PICTURES]
+    scores = export.logits(export.load_float32(run), images)
+    expected = softmax(scores / temperature, axis=1), logsumexp(scores, axis=1)
+    worst = 0.0
+    for batch in BATCHES:
+        answer = evaluate.predict(model, images, batch=batch)
+        for got, want in zip((answer.probabilities, answer.energy), expected, strict=True):
+            worst = max(worst, float(np.abs(got - want).max()))
+    if not worst <= TOLERANCE:  # also true of NaN
+        raise TrainingError(
+            f"{model}: differs from its Keras network by {worst:.2g} (at most {TOLERANCE} is "
+            "allowed); export it again"
+        )
+    return worst
