@@ -3,25 +3,21 @@
 import asyncio
 import base64
 import io
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from PIL import Image
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from service import openapi, problems
 from service.classifier import Classification
 from service.errors import (
     InvalidParameterError,
-    MalformedFormError,
     MissingFieldError,
     ServiceError,
-    TooManyFilesError,
 )
+from service.routes.forms import is_form, read_files
 from service.runtime import Runtime
 from service.schemas import (
     BatchResponse,
@@ -33,7 +29,6 @@ from service.schemas import (
 )
 
 DEFAULT_TOP_K = 5
-MAX_TEXT_FIELDS = 16  # none is used; a few are forgiven
 
 router = APIRouter(tags=["predict"])
 
@@ -56,8 +51,8 @@ async def predict(
     runtime: Runtime = request.app.state.runtime
     model = runtime.classifier.model
     k = _check_top_k(top_k, len(model.labels))
-    if _is_form(request):
-        upload = (await _read_files(request, "file", max_files=1))[0]
+    if is_form(request):
+        upload = (await read_files(request, "file", max_files=1))[0]
     else:
         upload = await request.body()
     answer = (await _classify(request, runtime, [upload]))[0]
@@ -83,11 +78,11 @@ async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
     runtime: Runtime = request.app.state.runtime
     model = runtime.classifier.model
     k = _check_top_k(top_k, len(model.labels))
-    if not _is_form(request):
+    if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
         )
-    uploads = await _read_files(request, "files", runtime.settings.max_files)
+    uploads = await read_files(request, "files", runtime.settings.max_files)
     results: list[Result | Failure] = []
     for answer in await _classify(request, runtime, uploads):
         if isinstance(answer, ServiceError):
@@ -104,44 +99,6 @@ async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
                 )
             )
     return BatchResponse(model=model.name, version=str(model.version), results=results)
-
-
-class _InMemoryParser(MultiPartParser):
-    """Keeps files off the disk; the limit of the body bounds what they take in memory."""
-
-    spool_max_size = sys.maxsize
-
-
-async def _read_files(request: Request, field: str, max_files: int) -> list[bytes]:
-    """Reads the files of one field of a form, at least one.
-
-    Raises:
-        MissingFieldError: no file has that field name.
-        TooManyFilesError: there are more than `max_files`.
-        MalformedFormError: the body is not the form that its content type promises.
-    """
-    parser = _InMemoryParser(
-        request.headers,
-        request.stream(),
-        max_files=max_files + 1,
-        max_fields=MAX_TEXT_FIELDS,
-    )
-    malformed = None
-    try:
-        await parser.parse()
-    except MultiPartException as error:
-        malformed = error.message
-    files = [(name, value) for name, value in parser.items if isinstance(value, UploadFile)]
-    if len(files) > max_files:
-        raise TooManyFilesError(
-            f"The form holds more files than the {max_files} allowed; send fewer at a time."
-        )
-    if malformed:
-        raise MalformedFormError(f"The form cannot be read: {malformed}")
-    uploads = [await file.read() for name, file in files if name == field]
-    if not uploads:
-        raise MissingFieldError(f"The form has no file in the field {field!r}; send it there.")
-    return uploads
 
 
 async def _classify(
@@ -172,10 +129,6 @@ async def _cancel_on_disconnect(
         pass
     for future in futures:
         future.cancel()
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 def _check_top_k(top_k: int | None, classes: int) -> int:

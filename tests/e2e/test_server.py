@@ -1,20 +1,45 @@
-"""The server in its own process, over TCP."""
+"""The server in a process of its own, over TCP."""
 
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 
-from tests.e2e.conftest import Server
+from service.engine import CPU, CUDA, nvidia_driver_visible
+from tests.e2e.conftest import Server, StartServer
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
+
+needs_no_gpu = pytest.mark.skipif(
+    nvidia_driver_visible(), reason="this machine has an NVIDIA driver"
+)
 
 
 @pytest.fixture(scope="module")
 def url(server: Callable[..., Server], tiny_models: Path) -> Iterator[str]:
-    with server(models=tiny_models, model="tiny") as running:
+    with server(models=tiny_models, model="tiny", max_files=8) as running:
         yield running.url
+
+
+def encode(image: Image.Image, format_: str, **options: Any) -> bytes:  # noqa: ANN401
+    data = io.BytesIO()
+    image.save(data, format_, **options)
+    return data.getvalue()
+
+
+def probabilities(url: str, picture: bytes) -> dict[str, float]:
+    answer = httpx2.post(f"{url}/predict", content=picture).raise_for_status().json()
+    return {p["label"]: p["probability"] for p in answer["predictions"]}
 
 
 def test_raw_body_and_form_give_the_same_answer(url: str) -> None:
@@ -23,3 +48,158 @@ def test_raw_body_and_form_give_the_same_answer(url: str) -> None:
     assert raw.status_code == form.status_code == 200
     assert raw.json() == form.json()
     assert raw.json()["image"] == {"width": 451, "height": 300, "format": "JPEG"}
+
+
+def kinds_of_the_cat() -> dict[str, bytes]:
+    """The same upright RGB picture in every guise that an upload can take."""
+    cat = Image.open(io.BytesIO(CAT)).convert("RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    seen_through = cat.convert("RGBA")
+    seen_through.putalpha(255)
+    frames = [Image.new("RGB", cat.size, "blue")]
+    return {
+        "jpeg": encode(cat, "JPEG", quality=95),
+        "png": encode(cat, "PNG"),
+        "webp": encode(cat, "WEBP", quality=95),
+        "gif": encode(cat, "GIF"),
+        "bmp": encode(cat, "BMP"),
+        "exif": encode(cat.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=turned),
+        "palette": encode(cat.quantize(256), "PNG"),
+        "alpha": encode(seen_through, "PNG"),
+        "cmyk": encode(cat.convert("CMYK"), "JPEG", quality=95),
+        "animated gif": encode(cat, "GIF", save_all=True, append_images=frames),
+        "animated webp": encode(cat, "WEBP", quality=95, save_all=True, append_images=frames),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds_of_the_cat())
+def test_every_kind_of_picture_gives_the_answer_of_the_rgb_picture(url: str, kind: str) -> None:
+    expected = probabilities(url, kinds_of_the_cat()["png"])
+    assert probabilities(url, kinds_of_the_cat()[kind]) == pytest.approx(expected, abs=0.01)
+
+
+def test_deep_and_plain_grey_give_the_same_answer(url: str) -> None:
+    grey = Image.open(io.BytesIO(CAT)).convert("L")
+    deep = Image.frombytes("I;16", grey.size, b"".join(bytes([v, v]) for v in grey.tobytes()))
+    expected = probabilities(url, encode(grey.convert("RGB"), "PNG"))
+    assert probabilities(url, encode(grey, "PNG")) == expected
+    assert probabilities(url, encode(deep, "PNG")) == expected
+
+
+def test_problem_is_told_over_tcp(url: str) -> None:
+    response = httpx2.post(f"{url}/predict", content=b"just words")
+    assert response.status_code == 415
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+def test_body_over_the_limit_is_refused_before_it_is_sent(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_batch_answers_every_file_in_order(url: str) -> None:
+    files = [("files", ("x", data)) for data in (CAT, b"words", CAT)]
+    results = httpx2.post(f"{url}/predict/batch", files=files).json()["results"]
+    assert results[0] == results[2]
+    assert results[1]["error"]["status"] == 415
+
+
+def test_health_and_metrics_answer(url: str) -> None:
+    health = httpx2.get(f"{url}/health").json()
+    assert (health["status"], health["model"], health["provider"]) == ("ok", "tiny", CPU)
+    assert httpx2.get(f"{url}/health/live").status_code == 200
+    assert "classifier_batch_size_count" in httpx2.get(f"{url}/metrics").text
+
+
+@needs_no_gpu
+def test_cuda_that_is_not_there_is_degraded(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    with server(models=tiny_models, model="tiny", provider="cuda") as running:
+        health = httpx2.get(f"{running.url}/health").json()
+        assert health["status"] == "degraded"
+        assert (health["provider"], health["requested_provider"]) == (CPU, CUDA)
+        assert health["reason"]
+        assert httpx2.post(f"{running.url}/predict", content=CAT).status_code == 200
+
+
+def failed(server: Server) -> str:
+    """Checks that a server ends with status 1 and one line; returns that line."""
+    assert server.wait() == 1
+    lines = server.log.read_text().splitlines()
+    (reason,) = [line for line in lines if not line.startswith("{")]
+    assert "Traceback" not in server.log.read_text()
+    return reason
+
+
+@needs_no_gpu
+def test_required_cuda_that_is_not_there_refuses_to_start(
+    start_server: StartServer, tiny_models: Path
+) -> None:
+    reason = failed(start_server(models=tiny_models, model="tiny", require_cuda=1))
+    assert reason.startswith("error: CUDA cannot be used: ")
+
+
+def test_tampered_model_is_refused(
+    start_server: StartServer, tiny_models: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(tiny_models, tmp_path / "models")
+    with (models / "tiny/1/model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert "sha256" in failed(start_server(models=models, model="tiny"))
+
+
+def test_missing_model_is_named(start_server: StartServer, tiny_models: Path) -> None:
+    assert "'huge'" in failed(start_server(models=tiny_models, model="huge"))
+
+
+def test_port_in_use_is_one_line(start_server: StartServer, tiny_models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = start_server(models=tiny_models, model="tiny", port=port)
+        assert f"port {port} on 127.0.0.1 is already in use" in failed(server)
+
+
+def test_flag_wins_over_the_environment(tiny_models: Path) -> None:
+    command = [sys.executable, "-m", "service", "--models", str(tiny_models), "--model", "flag"]
+    ended = subprocess.run(
+        command, env={"CIFAR10_MODEL": "variable", "CIFAR10_PORT": "0"}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "'flag'" in ended.stderr
+
+
+def test_idle_server_ends_cleanly_on_sigterm(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    running = server(models=tiny_models, model="tiny")
+    assert running.stop() == 0
+    lines = [json.loads(line) for line in running.log.read_text().splitlines()]
+    assert [line["level"] for line in lines if line["level"] != "info"] == []
+
+
+def test_request_in_flight_is_answered_after_sigterm(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    running = server(models=tiny_models, model="tiny")
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(CAT)}\r\n\r\n"
+        connection.sendall(head.encode() + CAT[:1000])
+        time.sleep(0.3)  # let the server begin with the request
+        running.process.terminate()
+        time.sleep(0.5)
+        connection.sendall(CAT[1000:])
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b'"predictions"' in answer
+    assert running.wait() == 0

@@ -1,0 +1,56 @@
+"""Log lines as they come out."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from service import logs
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()  # configure() closes what it replaces: not pytest's own
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def test_json_line_holds_message_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    logging.getLogger("x").info("request", extra={"fields": {"path": '/"\n', "status": 200}})
+    logging.getLogger("x").debug("unseen")
+    (line,) = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+    assert entry.pop("time").endswith("+00:00")
+    assert entry == {
+        "level": "info",
+        "logger": "x",
+        "message": "request",
+        "path": '/"\n',
+        "status": 200,
+    }
+
+
+def test_trace_stays_on_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logging.getLogger("x").exception("mistake")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ZeroDivisionError" in json.loads(line)["exception"]
+
+
+def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "text")
+    logging.getLogger("x").info("request", extra={"fields": {"status": 200}})
+    assert capsys.readouterr().err.endswith("INFO    request status=200\n")
+
+
+def test_auto_is_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "auto")
+    logging.getLogger("x").info("ready")
+    assert json.loads(capsys.readouterr().err)["message"] == "ready"
