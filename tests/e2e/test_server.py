@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,95 +27,116 @@ needs_no_gpu = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def url(server: Callable[..., Server], tiny_models: Path) -> Iterator[str]:
-    with server(models=tiny_models, model="tiny", max_files=8) as running:
-        yield running.url
+def client(server: Callable[..., Server], tiny_models: Path) -> Iterator[httpx2.Client]:
+    with (
+        server(models=tiny_models, model="tiny") as running,
+        httpx2.Client(base_url=running.url) as client,
+    ):
+        yield client
 
 
-def encode(image: Image.Image, format_: str, **options: Any) -> bytes:  # noqa: ANN401
+def encode(image: Image.Image, format_: str = "PNG", **options: Any) -> bytes:  # noqa: ANN401
     data = io.BytesIO()
     image.save(data, format_, **options)
     return data.getvalue()
 
 
-def probabilities(url: str, picture: bytes) -> dict[str, float]:
-    answer = httpx2.post(f"{url}/predict", content=picture).raise_for_status().json()
+def probabilities(client: httpx2.Client, picture: bytes) -> dict[str, float]:
+    answer = client.post("/predict", content=picture).raise_for_status().json()
     return {p["label"]: p["probability"] for p in answer["predictions"]}
 
 
-def test_raw_body_and_form_give_the_same_answer(url: str) -> None:
-    raw = httpx2.post(f"{url}/predict", content=CAT)
-    form = httpx2.post(f"{url}/predict", files={"file": ("cat.jpg", CAT)})
+def test_raw_body_and_form_give_the_same_answer(client: httpx2.Client) -> None:
+    raw = client.post("/predict", content=CAT)
+    form = client.post("/predict", files={"file": ("cat.jpg", CAT)})
     assert raw.status_code == form.status_code == 200
     assert raw.json() == form.json()
     assert raw.json()["image"] == {"width": 451, "height": 300, "format": "JPEG"}
 
 
-def kinds_of_the_cat() -> dict[str, bytes]:
-    """The same upright RGB picture in every guise that an upload can take."""
+def turned(cat: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(cat.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=exif)
+
+
+def see_through(cat: Image.Image) -> bytes:
+    """Hides a black lower half, which then is white."""
+    cat = cat.convert("RGBA")
+    cat.paste((0, 0, 0, 0), (0, 150, 451, 300))
+    return encode(cat)
+
+
+def half_white(cat: Image.Image) -> Image.Image:
+    cat = cat.copy()
+    cat.paste((255, 255, 255), (0, 150, 451, 300))
+    return cat
+
+
+def deep_grey(cat: Image.Image) -> bytes:
+    grey = cat.convert("L")
+    return encode(Image.frombytes("I;16", grey.size, np.repeat(np.asarray(grey), 2).tobytes()))
+
+
+BLUE = [Image.new("RGB", (451, 300), "blue")]
+# Each guise of a picture, and the upright RGB picture that it stands for.
+GUISES: dict[str, tuple[Callable[[Image.Image], bytes], Callable[[Image.Image], Image.Image]]] = {
+    "jpeg": (lambda cat: encode(cat, "JPEG", quality=95), Image.Image.copy),
+    "webp": (lambda cat: encode(cat, "WEBP", quality=95), Image.Image.copy),
+    "gif": (lambda cat: encode(cat, "GIF"), Image.Image.copy),
+    "bmp": (lambda cat: encode(cat, "BMP"), Image.Image.copy),
+    "exif": (turned, Image.Image.copy),
+    "palette": (lambda cat: encode(cat.quantize(256)), Image.Image.copy),
+    "alpha": (see_through, half_white),
+    "grey": (lambda cat: encode(cat.convert("L")), lambda cat: cat.convert("L").convert("RGB")),
+    "16-bit grey": (deep_grey, lambda cat: cat.convert("L").convert("RGB")),
+    "cmyk": (lambda cat: encode(cat.convert("CMYK"), "JPEG", quality=95), Image.Image.copy),
+    "animated gif": (
+        lambda cat: encode(cat, "GIF", save_all=True, append_images=BLUE),
+        Image.Image.copy,
+    ),
+    "animated webp": (
+        lambda cat: encode(cat, "WEBP", quality=95, save_all=True, append_images=BLUE),
+        Image.Image.copy,
+    ),
+}
+
+
+@pytest.mark.parametrize("guise", GUISES)
+def test_every_guise_gives_the_answer_of_the_rgb_picture(client: httpx2.Client, guise: str) -> None:
     cat = Image.open(io.BytesIO(CAT)).convert("RGB")
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    seen_through = cat.convert("RGBA")
-    seen_through.putalpha(255)
-    frames = [Image.new("RGB", cat.size, "blue")]
-    return {
-        "jpeg": encode(cat, "JPEG", quality=95),
-        "png": encode(cat, "PNG"),
-        "webp": encode(cat, "WEBP", quality=95),
-        "gif": encode(cat, "GIF"),
-        "bmp": encode(cat, "BMP"),
-        "exif": encode(cat.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=turned),
-        "palette": encode(cat.quantize(256), "PNG"),
-        "alpha": encode(seen_through, "PNG"),
-        "cmyk": encode(cat.convert("CMYK"), "JPEG", quality=95),
-        "animated gif": encode(cat, "GIF", save_all=True, append_images=frames),
-        "animated webp": encode(cat, "WEBP", quality=95, save_all=True, append_images=frames),
-    }
+    disguise, plain = GUISES[guise]
+    expected = probabilities(client, encode(plain(cat)))
+    assert probabilities(client, disguise(cat)) == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", kinds_of_the_cat())
-def test_every_kind_of_picture_gives_the_answer_of_the_rgb_picture(url: str, kind: str) -> None:
-    expected = probabilities(url, kinds_of_the_cat()["png"])
-    assert probabilities(url, kinds_of_the_cat()[kind]) == pytest.approx(expected, abs=0.01)
-
-
-def test_deep_and_plain_grey_give_the_same_answer(url: str) -> None:
-    grey = Image.open(io.BytesIO(CAT)).convert("L")
-    deep = Image.frombytes("I;16", grey.size, b"".join(bytes([v, v]) for v in grey.tobytes()))
-    expected = probabilities(url, encode(grey.convert("RGB"), "PNG"))
-    assert probabilities(url, encode(grey, "PNG")) == expected
-    assert probabilities(url, encode(deep, "PNG")) == expected
-
-
-def test_problem_is_told_over_tcp(url: str) -> None:
-    response = httpx2.post(f"{url}/predict", content=b"just words")
+def test_problem_is_told_over_tcp(client: httpx2.Client) -> None:
+    response = client.post("/predict", content=b"just words")
     assert response.status_code == 415
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
-def test_body_over_the_limit_is_refused_before_it_is_sent(url: str) -> None:
-    host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
-        )
+def test_body_over_the_limit_is_refused_before_it_is_sent(client: httpx2.Client) -> None:
+    address = client.base_url.host, client.base_url.port or 0
+    with socket.create_connection(address, timeout=10) as connection:
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+        connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_batch_answers_every_file_in_order(url: str) -> None:
+def test_batch_answers_every_file_in_order(client: httpx2.Client) -> None:
     files = [("files", ("x", data)) for data in (CAT, b"words", CAT)]
-    results = httpx2.post(f"{url}/predict/batch", files=files).json()["results"]
+    results = client.post("/predict/batch", files=files).json()["results"]
     assert results[0] == results[2]
     assert results[1]["error"]["status"] == 415
 
 
-def test_health_and_metrics_answer(url: str) -> None:
-    health = httpx2.get(f"{url}/health").json()
+def test_health_and_metrics_answer(client: httpx2.Client) -> None:
+    health = client.get("/health").json()
     assert (health["status"], health["model"], health["provider"]) == ("ok", "tiny", CPU)
-    assert httpx2.get(f"{url}/health/live").status_code == 200
-    assert "classifier_batch_size_count" in httpx2.get(f"{url}/metrics").text
+    assert client.get("/health/live").status_code == 200
+    assert "classifier_batch_size_count" in client.get("/metrics").text
 
 
 @needs_no_gpu
