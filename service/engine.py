@@ -4,16 +4,20 @@ import contextlib
 import ctypes
 import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import CudaUnavailableError, ModelRefusedError
+
+# ONNX Runtime sends usage events unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"

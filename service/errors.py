@@ -24,6 +24,10 @@ class BodyTooLargeError(ServiceError):
     """The request body is over the limit."""
 
 
+class SlowBodyError(ServiceError):
+    """The request body takes too long to arrive."""
+
+
 class TooManyFilesError(ServiceError):
     """A form holds more files than the limit."""
 

@@ -1,5 +1,6 @@
 """What happens around every request, as plain ASGI."""
 
+import asyncio
 import logging
 import re
 import time
@@ -9,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import BodyTooLargeError
+from service.errors import BodyTooLargeError, SlowBodyError
 from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -56,7 +57,8 @@ class RequestContext:
             self._record(scope, status, time.perf_counter() - start, request_id)
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        # Below a mount there is no route, only the mount's own path.
+        route: str = getattr(scope.get("route"), "path", scope.get("root_path")) or "unmatched"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         level = logging.DEBUG if route.startswith(_PROBES) and status < 400 else logging.INFO
@@ -73,34 +75,56 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Stops reading a body at the limit, or before it where its length is stated."""
+    """Stops reading a body that is too large, at once where its length is stated, or too slow."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float = 60) -> None:
         """Wraps an app."""
         self._app = app
         self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        stated = Headers(scope=scope).get("content-length", "")
-        received = int(stated) if stated.isdigit() else 0
-        counted = 0
+        if scope["type"] == "http":
+            length = Headers(scope=scope).get("content-length", "")
+            stated = int(length) if length.isdecimal() else 0
+            receive = _Body(receive, stated, self._max_bytes, self._max_seconds).receive
+        await self._app(scope, receive, send)
 
-        async def receive_limited() -> Message:
-            nonlocal counted
-            if received <= self._max_bytes:
-                message = await receive()
-                counted += len(message.get("body", b""))
-                if counted <= self._max_bytes:
-                    return message
+
+class _Body:
+    """One body under way."""
+
+    def __init__(self, receive: Receive, stated: int, max_bytes: int, max_seconds: float) -> None:
+        self._receive = receive
+        self._size = stated
+        self._arrived = 0
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._deadline: float | None = asyncio.get_running_loop().time() + max_seconds
+
+    async def receive(self) -> Message:
+        self._check_size()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise SlowBodyError(
+                f"The request took longer than {self._max_seconds:g} s to arrive; "
+                "send less at a time."
+            ) from error
+        if not message.get("more_body"):
+            self._deadline = None  # what follows is the wait for the client to leave
+        self._arrived += len(message.get("body", b""))
+        self._size = max(self._size, self._arrived)
+        self._check_size()
+        return message
+
+    def _check_size(self) -> None:
+        if self._size > self._max_bytes:
             raise BodyTooLargeError(
                 f"The request is over the limit of {self._max_bytes:,} bytes; send less at a time."
             )
-
-        await self._app(scope, receive_limited, send)
 
 
 def _request_id(scope: Scope) -> str:

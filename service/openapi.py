@@ -6,6 +6,7 @@ _FILE = {"type": "string", "contentMediaType": "application/octet-stream", "form
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _MEANINGS = {
     400: "No picture in the request, or no readable form.",
+    408: "The request took too long to arrive.",
     413: "Over a limit: bytes, pixels or files.",
     415: "Not a picture of an accepted format.",
     422: "A picture that cannot be decoded, or a parameter out of range.",

@@ -30,6 +30,7 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.EmptyUploadError: _Row(400, "Empty upload"),
     errors.MissingFieldError: _Row(400, "Missing field"),
     errors.MalformedFormError: _Row(400, "Malformed form"),
+    errors.SlowBodyError: _Row(408, "Request timeout"),
     errors.BodyTooLargeError: _Row(413, "Body too large"),
     errors.TooManyFilesError: _Row(413, "Too many files"),
     errors.TooManyPixelsError: _Row(413, "Too many pixels"),
@@ -41,10 +42,6 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.DeadlineExceededError: _Row(504, "Deadline exceeded"),
 }
 _INTERNAL = _Row(500, "Internal server error")
-_ROUTE_DETAILS = {
-    404: "There is nothing at {path}; see /docs for what there is.",
-    405: "{path} does not answer {method}; see /docs for what it does.",
-}
 
 
 def describe(error: Exception, request_id: str) -> Problem:
@@ -78,6 +75,8 @@ def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response
     headers = dict(headers or {})
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_S
+    if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
@@ -98,13 +97,16 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = error.status_code
-    detail = _ROUTE_DETAILS.get(status, "{path}: " + error.detail)
+    path = request.url.path
+    details = {
+        404: f"There is nothing at {path}; see /docs for what there is.",
+        405: f"{path} does not answer {request.method}; see /docs for what it does.",
+    }
     problem = Problem(
         type="about:blank",
-        title=http.HTTPStatus(status).phrase,
-        status=status,
-        detail=detail.format(path=request.url.path, method=request.method),
+        title=http.HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=details.get(error.status_code, error.detail),
         request_id=request.state.request_id,
     )
     return respond(problem, dict(error.headers or {}))

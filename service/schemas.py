@@ -14,27 +14,41 @@ class _Schema(BaseModel):
 class Prediction(_Schema):
     """One class and how probable it is."""
 
-    label: str
-    class_id: int
-    probability: float
+    label: Annotated[str, Field(examples=["ship"])]
+    class_id: Annotated[int, Field(examples=[8])]
+    probability: Annotated[float, Field(ge=0, le=1, examples=[0.9731])]
 
 
 class ImageFacts(_Schema):
     """What was uploaded."""
 
-    width: Annotated[int, Field(description="Pixels, once upright.")]
-    height: Annotated[int, Field(description="Pixels, once upright.")]
-    format: str
+    width: Annotated[int, Field(description="Pixels, once upright.", examples=[640])]
+    height: Annotated[int, Field(description="Pixels, once upright.", examples=[480])]
+    format: Annotated[str, Field(examples=["JPEG"])]
 
 
 class Problem(_Schema):
     """A problem document (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: Annotated[str, Field(description="What is wrong and what to do.")]
-    request_id: Annotated[str, Field(description="Quote it when you report the problem.")]
+    type: Annotated[
+        str, Field(description="Names the kind of problem.", examples=["/problems/empty-upload"])
+    ]
+    title: Annotated[str, Field(examples=["Empty upload"])]
+    status: Annotated[int, Field(description="The HTTP status.", examples=[400])]
+    detail: Annotated[
+        str,
+        Field(
+            description="What is wrong and what to do.",
+            examples=["The upload is empty; send the bytes of a picture."],
+        ),
+    ]
+    request_id: Annotated[
+        str,
+        Field(
+            description="Quote it when you report the problem.",
+            examples=["2a0f40f8a9e04aff8394aebcfa79156f"],
+        ),
+    ]
 
 
 class Result(_Schema):
@@ -42,7 +56,11 @@ class Result(_Schema):
 
     predictions: Annotated[list[Prediction], Field(description="Most probable first.")]
     unfamiliar: Annotated[
-        bool, Field(description="The picture is unlike the training data: trust it less.")
+        bool,
+        Field(
+            description="The picture is unlike the training data: trust it less.",
+            examples=[False],
+        ),
     ]
     image: ImageFacts
 
@@ -50,8 +68,8 @@ class Result(_Schema):
 class Served(_Schema):
     """Which model answered."""
 
-    model: str
-    version: str
+    model: Annotated[str, Field(examples=["cifar10"])]
+    version: Annotated[str, Field(examples=["1"])]
 
 
 class PredictResponse(Result, Served):

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service import problems
 from service.runtime import Runtime
 from service.schemas import Health, Live
 
@@ -23,7 +24,7 @@ async def health(request: Request, response: Response) -> Health:
     state = runtime.health()
     if state.status in ("loading", "draining"):
         response.status_code = 503
-        response.headers["Retry-After"] = "1"
+        response.headers["Retry-After"] = problems.RETRY_AFTER_S
     return state
 
 

@@ -32,7 +32,7 @@ DOCS_HEADERS = _COMMON | {
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def page() -> FileResponse:
     """The page that classifies a dropped picture."""
     return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)

@@ -41,7 +41,7 @@ IncludeInput = Annotated[bool, Query(description="Return the picture as the mode
 @router.post(
     "/predict",
     response_model_exclude_none=True,
-    responses=openapi.errors(400, 413, 415, 422, 503, 504),
+    responses=openapi.errors(400, 408, 413, 415, 422, 503, 504),
     openapi_extra=openapi.PREDICT,
 )
 async def predict(
@@ -70,7 +70,7 @@ async def predict(
 
 @router.post(
     "/predict/batch",
-    responses=openapi.errors(400, 413, 422, 503),
+    responses=openapi.errors(400, 408, 413, 422, 503),
     openapi_extra=openapi.PREDICT_BATCH,
 )
 async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:

@@ -86,7 +86,7 @@ def test_openapi_shows_both_bodies_and_the_problems(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     predict = document["paths"]["/predict"]["post"]
     assert set(predict["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
-    assert set(predict["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}
+    assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "503", "504"}
     for status, answer in predict["responses"].items():
         if status != "200":
             reference = answer["content"]["application/problem+json"]["schema"]["$ref"]
@@ -208,9 +208,11 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     files = [("files", ("x", data)) for data in (colour("red"), colour("black"), b"hello")]
     client.post("/predict/batch", files=files)
     client.get("/nope")
+    client.get("/static/page.js")
     for name, value in {
         'http_requests_total{route="/predict/batch",status="200"}': 1,
         'http_requests_total{route="unmatched",status="404"}': 1,
+        'http_requests_total{route="/static",status="200"}': 1,
         'classifier_predictions_total{label="red"}': 2,
         'classifier_rejections_total{reason="unsupported-format"}': 1,
         "classifier_batch_size_sum": 3,

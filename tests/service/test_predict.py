@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -232,23 +233,41 @@ async def test_picture_of_a_client_who_has_left_is_not_computed(
         (busy,) = runtime.submit([colour("red")])
         while not engine.batches:
             await asyncio.sleep(0.01)
-        await asyncio.wait_for(_post_and_leave(app, colour("blue")), 5)
+        status = await asyncio.wait_for(post_and_leave(app, colour("blue")), 5)
         engine.go.set()
         await busy
+    assert status == 499
     assert engine.batches == [1]
 
 
-async def _post_and_leave(app: FastAPI, body: bytes) -> None:
-    """Sends a whole request and hangs up before the answer."""
-    messages: Iterator[Message] = iter(
-        [{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}]
+@pytest.mark.anyio
+async def test_client_who_leaves_while_sending_is_no_mistake_of_ours(
+    make_app: Callable[..., FastAPI], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    async with app.router.lifespan_context(app):
+        while app.state.runtime.health().status != "ok":
+            await asyncio.sleep(0.01)
+        status = await asyncio.wait_for(post_and_leave(app, b"half", whole=False), 5)
+    assert status == 499
+    assert all(record.levelno < logging.ERROR for record in caplog.records)
+
+
+async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> int:
+    """Sends a request, or a part of it, and hangs up before the answer; returns its status."""
+    incoming: Iterator[Message] = iter(
+        [
+            {"type": "http.request", "body": body, "more_body": not whole},
+            {"type": "http.disconnect"},
+        ]
     )
+    outgoing: list[Message] = []
 
     async def receive() -> Message:
-        return next(messages)
+        return next(incoming)
 
-    async def send(_message: Message) -> None:
-        pass
+    async def send(message: Message) -> None:
+        outgoing.append(message)
 
     scope = {
         "type": "http",
@@ -260,6 +279,8 @@ async def _post_and_leave(app: FastAPI, body: bytes) -> None:
         "state": {},
     }
     await app(scope, receive, send)
+    status: int = outgoing[0]["status"]
+    return status
 
 
 def test_large_upload_stays_off_the_disk(
@@ -268,7 +289,7 @@ def test_large_upload_stays_off_the_disk(
     def refuse(*_arguments: object) -> None:
         raise AssertionError("wrote an upload to the disk")
 
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", refuse)
+    monkeypatch.setattr("python_multipart.multipart.File.flush_to_disk", refuse)
     data = encode(Image.effect_noise((1500, 1500), 100))
     assert len(data) > 2_000_000
     assert client.post("/predict", files=form(data, field="file")).status_code == 200
