@@ -7,8 +7,10 @@ In a notebook:
     classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,6 +22,10 @@ from service import images, repository
 from service.engine import Engine, open_engine
 from service.errors import ServiceError
 from service.images import ImageFacts, ResizeRule
+
+# Decoding takes up to 12 bytes a pixel: pictures over this size take turns, so that a handful of
+# them cannot use up the memory.
+LARGE_PIXELS = 16_000_000
 
 Observer = Callable[[str, float], None]
 
@@ -98,6 +104,7 @@ class Classifier:
         self.engine = engine
         self._max_pixels = max_pixels
         self._observe = observe
+        self._large = threading.Lock()
 
     @classmethod
     def open(
@@ -158,10 +165,13 @@ class Classifier:
     def _decode(self, upload: bytes) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
         start = time.perf_counter()
         try:
-            image, facts = images.decode(upload, self._max_pixels)
+            opened = images.identify(upload, self._max_pixels)
+            is_large = opened.width * opened.height > LARGE_PIXELS
+            with self._large if is_large else nullcontext():
+                image, facts = images.decode(opened)
+                pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
         except ServiceError as error:
             return error
-        pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
         self._observe("decode", time.perf_counter() - start)
         return pixels, facts
 

@@ -67,14 +67,14 @@ class ImageFacts:
     format: str
 
 
-def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageFacts]:
-    """Decodes the first frame of an upload to an upright RGB picture, transparency on white.
+def identify(data: bytes, max_pixels: int) -> Image.Image:
+    """Reads the header of an upload, and decodes nothing yet.
 
     Raises:
         EmptyUploadError: there are no bytes.
         UnsupportedFormatError: the bytes are no picture of an accepted format.
-        TooManyPixelsError: the picture is over `max_pixels`; nothing was decoded.
-        UndecodableImageError: the picture is broken.
+        TooManyPixelsError: the picture has more pixels than `max_pixels`.
+        UndecodableImageError: the header is broken.
     """
     if not data:
         raise EmptyUploadError("The upload is empty; send the bytes of a picture.")
@@ -84,6 +84,15 @@ def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageFacts]:
             f"The picture has {image.width} x {image.height} pixels and the limit is "
             f"{max_pixels:,} in all; send a smaller one."
         )
+    return image
+
+
+def decode(image: Image.Image) -> tuple[Image.Image, ImageFacts]:
+    """Decodes the first frame to an upright RGB picture, transparency on white.
+
+    Raises:
+        UndecodableImageError: the picture is broken.
+    """
     format_ = image.format or "unknown"
     try:
         image.load()
@@ -147,7 +156,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGB", image.size, "white")
         canvas.paste(image, mask=image)
         return canvas
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _centre_square(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from service.batching import MicroBatcher
 from service.classifier import Classification, Classifier
 from service.config import Settings
-from service.errors import NotReadyError, ServiceError
+from service.errors import NotReadyError, ServiceError, StartupError
 from service.metrics import Metrics
 from service.schemas import Health, Status
 
@@ -52,6 +52,8 @@ class Runtime:
         try:
             classifier = await asyncio.to_thread(self._load, self.settings, self.metrics)
         except Exception as error:
+            if not isinstance(error, StartupError):
+                logger.exception("mistake")
             self.failure = error
             return
         self._batcher = MicroBatcher(

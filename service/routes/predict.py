@@ -12,11 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from service import openapi, problems
 from service.classifier import Classification
-from service.errors import (
-    InvalidParameterError,
-    MissingFieldError,
-    ServiceError,
-)
+from service.errors import InvalidParameterError, MissingFieldError, ServiceError
 from service.routes.forms import is_form, read_files
 from service.runtime import Runtime
 from service.schemas import (

@@ -198,6 +198,13 @@ def test_flag_wins_over_the_environment(tiny_models: Path) -> None:
     assert "'flag'" in ended.stderr
 
 
+def test_service_loads_nothing_of_training() -> None:
+    script = "import sys, service.__main__; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    assert "onnxruntime" in modules
+    assert not {"tensorflow", "keras", "pandas", "onnx", "training"} & set(modules)
+
+
 def test_idle_server_ends_cleanly_on_sigterm(
     server: Callable[..., Server], tiny_models: Path
 ) -> None:

@@ -1,12 +1,17 @@
 """The use case on a real ONNX file."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from service import images
 from service.classifier import Classification, Classifier
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
+from service.images import ImageFacts
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import LABELS, write_model
 
@@ -89,3 +94,22 @@ def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:
     card.write_text(card.read_text().replace('"red"', '"rot"'))
     with pytest.raises(ModelRefusedError, match="disagree on 'labels'"):
         Classifier.open(tiny_models, "tiny", provider="cpu")
+
+
+def test_large_pictures_take_turns(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.classifier.LARGE_PIXELS", 100)
+    at_once, most = 0, 0
+
+    def slow_decode(opened: Image.Image) -> tuple[Image.Image, ImageFacts]:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.01)
+        at_once -= 1
+        return images_decode(opened)
+
+    images_decode = images.decode
+    monkeypatch.setattr(images, "decode", slow_decode)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(classifier.classify, [[colour("red")]] * 8))
+    assert most == 1
