@@ -29,20 +29,7 @@ logger = logging.getLogger(__name__)
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-
-class Session(Protocol):
-    """The part of `onnxruntime.InferenceSession` in use; it comes without types."""
-
-    def get_inputs(self) -> list[Any]: ...  # noqa: D102
-    def get_outputs(self) -> list[Any]: ...  # noqa: D102
-    def get_providers(self) -> list[str]: ...  # noqa: D102
-    def get_modelmeta(self) -> Any: ...  # noqa: ANN401, D102
-    def disable_fallback(self) -> None: ...  # noqa: D102
-    def run(self, outputs: list[str], inputs: dict[str, Images]) -> list[Floats]: ...  # noqa: D102
-
-
-SessionFactory = Callable[..., Session]
+SessionFactory = Callable[..., ort.InferenceSession]
 
 
 class Engine(Protocol):
@@ -79,7 +66,7 @@ class OnnxEngine:
     """A warmed-up session of ONNX Runtime; see `Engine`."""
 
     def __init__(
-        self, session: Session, requested: str, degraded_reason: str | None = None
+        self, session: ort.InferenceSession, requested: str, degraded_reason: str | None = None
     ) -> None:
         """Reads what the session says of itself and proves it with one inference."""
         self._session = session
@@ -148,6 +135,8 @@ def _open_cuda(model: bytes, threads: int, make_session: SessionFactory) -> Onnx
     try:
         providers = [(CUDA, _CUDA_OPTIONS), CPU]
         engine = OnnxEngine(_open_session(model, providers, threads, make_session), CUDA)
+    except ModelRefusedError:
+        raise
     except Exception as error:  # cuDNN is loaded late, so the first inference may fail too
         raise CudaUnavailableError(f"CUDA cannot be used: {_first_line(error)}") from error
     if engine.provider == CUDA:
@@ -176,7 +165,7 @@ def _open_cpu(
 
 def _open_session(
     model: bytes, providers: list[Any], threads: int, make_session: SessionFactory
-) -> Session:
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     options.intra_op_num_threads = threads  # by default it counts the host's CPUs, not our quota
@@ -188,7 +177,7 @@ def _open_session(
     return session
 
 
-def _input_size(session: Session) -> tuple[int, int]:
+def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name for node in session.get_outputs()}
     if set(inputs) == {"image"} and outputs >= {"probabilities", "energy"}:
@@ -220,7 +209,12 @@ def _what_cuda_lacks(missing_libraries: list[str]) -> str:
             f"CUDA libraries are missing ({', '.join(missing_libraries)}; "
             "onnxruntime-gpu[cuda,cudnn] brings them)"
         )
-    return f"{' and '.join(lacks) or 'ONNX Runtime gave no reason'}."
+    if not lacks:
+        lacks.append(
+            "ONNX Runtime could not load its CUDA provider, which needs CUDA 13 and cuDNN 9 "
+            "(onnxruntime-gpu[cuda,cudnn] brings them)"
+        )
+    return f"{' and '.join(lacks)}."
 
 
 def _first_line(error: Exception) -> str:

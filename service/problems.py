@@ -1,7 +1,6 @@
 """The one table from domain errors to problem documents (RFC 9457)."""
 
 import http
-import logging
 import re
 from typing import NamedTuple
 
@@ -17,8 +16,6 @@ from service.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
-
-logger = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
@@ -41,7 +38,6 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.QueueFullError: _Row(503, "Queue full"),
     errors.DeadlineExceededError: _Row(504, "Deadline exceeded"),
 }
-_INTERNAL = _Row(500, "Internal server error")
 
 
 def describe(error: Exception, request_id: str) -> Problem:
@@ -50,8 +46,8 @@ def describe(error: Exception, request_id: str) -> Problem:
     if row is None:
         return Problem(
             type="about:blank",
-            title=_INTERNAL.title,
-            status=_INTERNAL.status,
+            title="Internal Server Error",
+            status=500,
             detail="That is our mistake; report it with the request id, which is in the log.",
             request_id=request_id,
         )

@@ -168,6 +168,13 @@ def test_real_model_runs_on_the_cpu(tiny_models: Path) -> None:
     np.testing.assert_allclose(energy, 4 + np.log(3), atol=1e-5)
 
 
+def test_model_with_other_inputs_is_refused_and_not_blamed_on_cuda() -> None:
+    session = FakeSession(CUDA)
+    session.get_inputs = lambda: []  # type: ignore[method-assign]
+    with pytest.raises(ModelRefusedError, match="must take `image`"):
+        open_engine(b"", provider="cuda", make_session=FakeRuntime(session))
+
+
 @pytest.mark.parametrize("model", [b"", b"no model", b"\x08\x08"])
 def test_broken_model_is_refused(model: bytes) -> None:
     with pytest.raises(ModelRefusedError):
