@@ -29,9 +29,7 @@ class Artifact:
             raise TrainingError(f"{self.folder}: nothing exported here; run `export` first")
         card: dict[str, Any] = json.loads(self.card.read_text())
         if card["files"]["model.onnx"]["sha256"] != sha256(self.model):
-            raise TrainingError(
-                f"{self.model}: not the file that card.json describes; export again"
-            )
+            raise TrainingError(f"{self.model}: not the file of its card; `export` again")
         return card
 
     def write_card(self, card: dict[str, Any]) -> None:

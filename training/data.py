@@ -1,5 +1,6 @@
 """Data sets: choose the reader, cache what it read, split into training and validation."""
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -153,7 +154,7 @@ def _cache_entry(
 
 def _load_cache(path: Path, key: str) -> Raw | None:
     try:
-        with np.load(path, allow_pickle=False) as entry:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
             if str(entry["key"]) != key:
                 return None
             labels = entry["labels"]
@@ -171,5 +172,6 @@ def _save_cache(path: Path, key: str, raw: Raw) -> None:
         np.savez(unfinished, key=key, images=raw.images, labels=labels, classes=raw.classes)
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         print(f"not cached, the next start reads the files again: {error}")

@@ -236,6 +236,7 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    model.optimizer.build(model.trainable_variables)  # so that the first checkpoint is whole
     return model
 
 

@@ -1,0 +1,92 @@
+"""A small piece of CIFAR-10 in every layout, and one small network trained on it."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from training import data as datasets
+from training import fit, steps
+from training.config import BASELINE, Preset
+from training.data import DataSet
+from training.fit import Run
+
+FOLDERS = Path(__file__).parents[1] / "data" / "cifar10"
+SMALL = replace(BASELINE, widths=(8, 16), dense=16, epochs=3, batch_size=32)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep the tests out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setattr("training.data.platformdirs.user_cache_dir", lambda _: str(folder))
+    return folder
+
+
+def pictures(split: str) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """The sample, sorted as `ClassFolders` reads it: uint8 (N, 32, 32, 3) and labels."""
+    files = sorted((FOLDERS / split).glob("*/*.jpg"))
+    names = sorted({path.parent.name for path in files})
+    images = np.stack([np.asarray(Image.open(path)) for path in files])
+    return images, [names.index(path.parent.name) for path in files]
+
+
+def write_csv(path: Path, images: npt.NDArray[np.uint8], labels: list[object] | None) -> None:
+    """Write pictures in the columns of the Kaggle set."""
+    header = [f"pixel{i}" for i in range(3072)] + ([] if labels is None else ["label"])
+    lines = [",".join(header)]
+    for number, pixels in enumerate(images.transpose(0, 3, 1, 2).reshape(len(images), -1)):
+        cells = [str(value) for value in pixels]
+        lines.append(",".join(cells if labels is None else [*cells, str(labels[number])]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    """`train.csv` and `test.csv` of the sample."""
+    for split in ("train", "test"):
+        images, labels = pictures(split)
+        write_csv(tmp_path / f"{split}.csv", images, list(labels))
+    return tmp_path
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Path:
+    """The folder that holds the sample as `cifar-10-batches-py`."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for split, name in (("train", "data_batch_1"), ("test", "test_batch")):
+        images, labels = pictures(split)
+        rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2).reshape(len(images), -1))
+        (folder / name).write_bytes(pickle.dumps({b"data": rows, b"labels": labels}, 2))
+    names = sorted(path.name.encode() for path in (FOLDERS / "train").iterdir())
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}, 2))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def sample() -> DataSet:
+    """The sample through the loader."""
+    return datasets.load(FOLDERS, SMALL.image_size, SMALL.resize)
+
+
+@pytest.fixture(scope="session")
+def preset() -> Preset:
+    """A network that trains in seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, sample: DataSet) -> Run:
+    """A finished run, exported as version 1 of `small`, verified and evaluated."""
+    run = Run(tmp_path_factory.mktemp("runs") / "small")
+    fit.fit(SMALL, sample, run.folder)
+    steps.export_run(run, sample, run.folder / "models", "small")
+    steps.verify_run(run, sample)
+    steps.evaluate_run(run, sample, FOLDERS)
+    return run

@@ -1,0 +1,73 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from scipy.special import softmax
+
+from training import artifact, evaluate, export, verify
+from training.data import DataSet
+from training.errors import TrainingError
+from training.fit import Run
+
+
+def shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def test_file_is_the_whole_contract(trained: Run) -> None:
+    found = artifact.of_run(trained.folder)
+    proto = onnx.load(found.model)
+    inputs = {value.name: shape(value) for value in proto.graph.input}
+    outputs = {value.name: shape(value) for value in proto.graph.output}
+    assert inputs == {"image": ["batch", 32, 32, 3]}
+    assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert outputs == {"probabilities": ["batch", 10], "energy": ["batch"]}
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    card = found.read_card()
+    assert (metadata["name"], metadata["version"]) == ("small", "1")
+    assert json.loads(metadata["labels"]) == card["labels"]
+    assert json.loads(metadata["resize"]) == card["resize"]
+    assert float(metadata["energy_threshold"]) == card["energy_threshold"]
+
+
+def test_layout_optimiser_was_not_defeated(trained: Run) -> None:
+    proto = onnx.load(artifact.of_run(trained.folder).model)
+    assert Counter(node.op_type for node in proto.graph.node)["Transpose"] <= 2
+
+
+def test_outputs_are_calibrated_probabilities_and_energy(trained: Run, sample: DataSet) -> None:
+    found = artifact.of_run(trained.folder)
+    card = found.read_card()
+    images = sample.validation.images
+    scores = export.logits(export.load_float32(trained), images)
+    answer = evaluate.predict(found.model, images)
+    np.testing.assert_allclose(
+        answer.probabilities, softmax(scores / card["temperature"], axis=1), atol=1e-5
+    )
+    np.testing.assert_allclose(answer.energy, np.log(np.exp(scores).sum(axis=1)), rtol=1e-5)
+    assert np.mean(answer.energy < card["energy_threshold"]) == pytest.approx(0.05, abs=0.05)
+
+
+def test_temperature_undoes_a_known_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 2, (20_000, 5)).astype(np.float32)
+    labels = np.array([rng.choice(5, p=row) for row in softmax(scores.astype(float), axis=1)])
+    assert export.fit_temperature(scores * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_verify_fails_on_another_graph(trained: Run, sample: DataSet, tmp_path: Path) -> None:
+    found = artifact.of_run(trained.folder)
+    proto = onnx.load(found.model)
+    for tensor in proto.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 4 and values.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * 1.01, tensor.name))
+    changed = tmp_path / "model.onnx"
+    onnx.save(proto, changed)
+    temperature = found.read_card()["temperature"]
+    assert verify.verify(trained, found.model, sample.validation.images, temperature) <= 1e-4
+    with pytest.raises(TrainingError, match="differs from its Keras network"):
+        verify.verify(trained, changed, sample.validation.images, temperature)
