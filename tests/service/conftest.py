@@ -1,9 +1,11 @@
 """An app around a fake engine: HTTP tests without a model file, in milliseconds."""
 
+import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.classifier import Classifier, ModelInfo
+from service.classifier import Classification, Classifier, ModelInfo
 from service.config import Settings
 from service.engine import CPU
 from service.images import ResizeRule
 from service.metrics import Metrics
+from service.runtime import Runtime
 from tests.service.models import LABELS, write_model
 
 RULE = ResizeRule(mode="stretch", filter="bilinear")
@@ -102,6 +105,25 @@ def tiny_models(tmp_path: Path) -> Path:
     """A model repository that holds the tiny model `tiny`, version 1."""
     write_model(tmp_path)
     return tmp_path
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[Runtime]:
+    """Runs an app on the test's own event loop, from when it is ready."""
+    runtime: Runtime = app.state.runtime
+    async with app.router.lifespan_context(app):
+        while runtime.health().status != "ok":
+            await asyncio.sleep(0.01)
+        yield runtime
+
+
+async def keep_busy(runtime: Runtime, engine: FakeEngine) -> "asyncio.Future[Classification]":
+    """Holds the engine, and its one worker with it, until `engine.go` is set."""
+    engine.go.clear()
+    (busy,) = runtime.submit([colour("red")])
+    while not engine.batches:
+        await asyncio.sleep(0.01)
+    return busy
 
 
 def encode(image: Image.Image, format_: str = "PNG", **options: object) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import SlowBodyError
+from service.errors import BodyTooLargeError, SlowBodyError
 from service.middleware import BodyLimit
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +31,20 @@ async def test_dribbled_body_is_408() -> None:
     with pytest.raises(SlowBodyError, match=r"0\.05 s") as caught:
         await app({"type": "http", "headers": []}, dribble, send_nothing)
     assert problems.describe(caught.value, "").status == 408
+
+
+async def test_bytes_are_counted_over_all_chunks() -> None:
+    chunks: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"x" * 400, "more_body": True}] * 3
+    )
+
+    async def receive() -> Message:
+        return next(chunks)
+
+    app = BodyLimit(read_all, max_bytes=1000)
+    with pytest.raises(BodyTooLargeError):
+        await app({"type": "http", "headers": []}, receive, send_nothing)
+    assert next(chunks, None) is None
 
 
 async def test_wait_after_the_body_has_no_limit() -> None:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from service.problems import MEDIA_TYPE
-from tests.service.conftest import FakeEngine, colour, encode
+from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
 
 MakeClient = Callable[..., TestClient]
 
@@ -161,12 +161,11 @@ def test_truncated_jpeg_is_422(client: TestClient) -> None:
     assert "JPEG" in problem(response, 422, "undecodable-image")
 
 
-def test_full_queue_is_503_with_retry_after(make_client: MakeClient, engine: FakeEngine) -> None:
+def test_full_queue_is_503_with_retry_after(make_client: MakeClient) -> None:
     # Three pictures need three places at once.
     response = make_client(max_queue=2).post("/predict/batch", files=form(*[colour("red")] * 3))
     problem(response, 503, "queue-full")
     assert int(response.headers["retry-after"]) > 0
-    assert sum(engine.batches) < 3
 
 
 def test_missed_deadline_is_504(make_client: MakeClient, engine: FakeEngine) -> None:
@@ -225,14 +224,8 @@ async def test_picture_of_a_client_who_has_left_is_not_computed(
     make_app: Callable[..., FastAPI], engine: FakeEngine
 ) -> None:
     app = make_app()
-    async with app.router.lifespan_context(app):
-        runtime = app.state.runtime
-        while runtime.health().status != "ok":
-            await asyncio.sleep(0.01)
-        engine.go.clear()
-        (busy,) = runtime.submit([colour("red")])
-        while not engine.batches:
-            await asyncio.sleep(0.01)
+    async with running(app) as runtime:
+        busy = await keep_busy(runtime, engine)
         status = await asyncio.wait_for(post_and_leave(app, colour("blue")), 5)
         engine.go.set()
         await busy
@@ -245,9 +238,7 @@ async def test_client_who_leaves_while_sending_is_no_mistake_of_ours(
     make_app: Callable[..., FastAPI], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
-    async with app.router.lifespan_context(app):
-        while app.state.runtime.health().status != "ok":
-            await asyncio.sleep(0.01)
+    async with running(app):
         status = await asyncio.wait_for(post_and_leave(app, b"half", whole=False), 5)
     assert status == 499
     assert all(record.levelno < logging.ERROR for record in caplog.records)
