@@ -10,7 +10,6 @@ In a notebook:
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,10 +21,6 @@ from service import images, repository
 from service.engine import Engine, open_engine
 from service.errors import ServiceError
 from service.images import ImageFacts, ResizeRule
-
-# Decoding takes up to 12 bytes a pixel: pictures over this size take turns, so that a handful of
-# them cannot use up the memory.
-LARGE_PIXELS = 16_000_000
 
 Observer = Callable[[str, float], None]
 
@@ -104,6 +99,8 @@ class Classifier:
         self.engine = engine
         self._max_pixels = max_pixels
         self._observe = observe
+        # Decoding takes up to 12 bytes a pixel: large pictures take turns, so that a handful of
+        # them cannot use up the memory.
         self._large = threading.Lock()
 
     @classmethod
@@ -165,13 +162,10 @@ class Classifier:
     def _decode(self, upload: bytes) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
         start = time.perf_counter()
         try:
-            opened = images.identify(upload, self._max_pixels)
-            is_large = opened.width * opened.height > LARGE_PIXELS
-            with self._large if is_large else nullcontext():
-                image, facts = images.decode(opened)
-                pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
+            image, facts = images.decode(upload, self._max_pixels, self._large)
         except ServiceError as error:
             return error
+        pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
         self._observe("decode", time.perf_counter() - start)
         return pixels, facts
 

@@ -1,7 +1,7 @@
 """Untrusted bytes to pixels: pure functions over Pillow."""
 
-import contextlib
 import io
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +39,7 @@ FORMATS = tuple(
         BmpImagePlugin.BmpImageFile,
     )
 )
+LARGE_PIXELS = 16_000_000
 
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -67,38 +68,38 @@ class ImageFacts:
     format: str
 
 
-def identify(data: bytes, max_pixels: int) -> Image.Image:
-    """Reads the header of an upload, and decodes nothing yet.
+def decode(
+    data: bytes, max_pixels: int, large: AbstractContextManager[object] | None = None
+) -> tuple[Image.Image, ImageFacts]:
+    """Decodes the first frame of an upload to an upright RGB picture, transparency on white.
+
+    Args:
+        data: the upload.
+        max_pixels: most pixels in one picture; one with more is not decoded.
+        large: entered while a picture of more than `LARGE_PIXELS` is decoded.
 
     Raises:
         EmptyUploadError: there are no bytes.
         UnsupportedFormatError: the bytes are no picture of an accepted format.
-        TooManyPixelsError: the picture has more pixels than `max_pixels`.
-        UndecodableImageError: the header is broken.
+        TooManyPixelsError: the picture has more than `max_pixels`.
+        UndecodableImageError: the picture is broken.
     """
     if not data:
         raise EmptyUploadError("The upload is empty; send the bytes of a picture.")
     image = _open(data)
-    if image.width * image.height > max_pixels:
+    pixels = image.width * image.height
+    if pixels > max_pixels:
         raise TooManyPixelsError(
             f"The picture has {image.width} x {image.height} pixels and the limit is "
             f"{max_pixels:,} in all; send a smaller one."
         )
-    return image
-
-
-def decode(image: Image.Image) -> tuple[Image.Image, ImageFacts]:
-    """Decodes the first frame to an upright RGB picture, transparency on white.
-
-    Raises:
-        UndecodableImageError: the picture is broken.
-    """
     format_ = image.format or "unknown"
-    try:
-        image.load()
-        upright = _to_rgb(_turn_upright(image))
-    except Exception as error:  # decoders raise almost anything on hostile bytes
-        raise _undecodable(format_) from error
+    with large if large and pixels > LARGE_PIXELS else nullcontext():
+        try:
+            image.load()
+            upright = _to_rgb(_turn_upright(image))
+        except Exception as error:  # decoders raise almost anything on hostile bytes
+            raise _undecodable(format_) from error
     return upright, ImageFacts(upright.width, upright.height, format_)
 
 
@@ -141,7 +142,7 @@ def _undecodable(format_: str) -> UndecodableImageError:
 
 def _turn_upright(image: Image.Image) -> Image.Image:
     orientation = None
-    with contextlib.suppress(Exception):  # damaged EXIF is no reason to refuse the picture
+    with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     method = _UPRIGHT.get(orientation or 1)
     return image if method is None else image.transpose(method)

@@ -1,6 +1,6 @@
 """The use case on a real ONNX file."""
 
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from PIL import Image
 from service import images
 from service.classifier import Classification, Classifier
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
-from service.images import ImageFacts
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import LABELS, write_model
 
@@ -96,20 +95,23 @@ def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:
         Classifier.open(tiny_models, "tiny", provider="cpu")
 
 
-def test_large_pictures_take_turns(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.classifier.LARGE_PIXELS", 100)
+@pytest.mark.parametrize(("large_pixels", "expected"), [(100, 1), (1000, 4)])
+def test_large_pictures_alone_take_turns(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, large_pixels: int, expected: int
+) -> None:
     at_once, most = 0, 0
+    all_there = threading.Barrier(expected)
 
-    def slow_decode(opened: Image.Image) -> tuple[Image.Image, ImageFacts]:
+    def slow_to_rgb(image: Image.Image) -> Image.Image:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        time.sleep(0.01)
+        all_there.wait(10)
         at_once -= 1
-        return images_decode(opened)
+        return image
 
-    images_decode = images.decode
-    monkeypatch.setattr(images, "decode", slow_decode)
+    monkeypatch.setattr(images, "_to_rgb", slow_to_rgb)
+    monkeypatch.setattr(images, "LARGE_PIXELS", large_pixels)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(classifier.classify, [[colour("red")]] * 8))
-    assert most == 1
+        list(pool.map(classifier.classify, [[colour("red")]] * 4))
+    assert most == expected

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from service import images
 from service.errors import (
     EmptyUploadError,
     ServiceError,
@@ -19,7 +18,7 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from service.images import ImageFacts, ResizeRule, fit
+from service.images import ResizeRule, decode, fit
 from tests.service.conftest import encode
 
 LIMIT = 1_000_000
@@ -30,10 +29,6 @@ def picture(width: int = 40, height: int = 24) -> Image.Image:
     y, x = np.mgrid[0:height, 0:width]
     pixels = np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1)
     return Image.fromarray(pixels.astype(np.uint8))
-
-
-def decode(data: bytes, max_pixels: int) -> tuple[Image.Image, ImageFacts]:
-    return images.decode(images.identify(data, max_pixels))
 
 
 def pixels_of(data: bytes) -> NDArray[np.int16]:
@@ -186,7 +181,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 def test_limit_is_checked_before_decoding() -> None:
     # The header promises far more than the few bytes behind it could hold.
     with pytest.raises(TooManyPixelsError, match="1001 x 1000"):
-        images.identify(png_that_claims(1001, 1000), LIMIT)
+        decode(png_that_claims(1001, 1000), LIMIT)
 
 
 def test_picture_at_the_limit_is_accepted() -> None:
