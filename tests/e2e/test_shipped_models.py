@@ -1,0 +1,48 @@
+"""What ships is what the cards say, on real pictures."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from service.classifier import Classification, Classifier
+from training import steps
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "models"
+
+
+def test_photograph_of_a_cat_is_a_cat() -> None:
+    photograph = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
+    answer = Classifier.open(MODELS, provider="cpu").classify([photograph])[0]
+    assert isinstance(answer, Classification)
+    assert answer.top(1)[0].label == "cat"
+
+
+def test_sample_of_test_pictures_is_mostly_right() -> None:
+    classifier = Classifier.open(MODELS, provider="cpu")
+    files = sorted((ROOT / "tests" / "data" / "cifar10" / "test").glob("*/*.jpg"))
+    answers = classifier.classify([path.read_bytes() for path in files])
+    right = [
+        isinstance(answer, Classification) and answer.top(1)[0].label == path.parent.name
+        for path, answer in zip(files, answers, strict=True)
+    ]
+    assert len(right) == 40
+    assert sum(right) >= 30
+
+
+def test_baseline_beats_the_article() -> None:
+    card = json.loads((MODELS / "cifar10" / "1" / "card.json").read_text())
+    assert card["training"]["preset"] == "baseline"
+    assert card["metrics"]["model.onnx"]["test"]["accuracy"] >= 0.78
+
+
+@pytest.mark.full_data
+def test_every_figure_of_every_card_is_measured_again() -> None:
+    folder = os.environ.get("CIFAR10_DATA")
+    if not folder:
+        pytest.skip("CIFAR10_DATA is not set: no folder with the whole of CIFAR-10")
+    lines = steps.verify_models(MODELS, Path(folder))
+    versions = list(MODELS.glob("*/[1-9]*"))
+    assert len(lines) == 2 * len(versions) > 0

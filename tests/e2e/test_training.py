@@ -1,0 +1,84 @@
+"""The whole way, through the command lines: data, training, kills, publication, an answer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+
+from tests.e2e.conftest import StartServer
+
+SAMPLE = Path(__file__).parents[1] / "data"
+TIMEOUT_S = 240
+
+
+class Training:
+    """`python -m training run` on the sample, with folders of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models, self.runs = folder / "models", folder / "runs"
+        self.history = self.runs / "cifar10" / "baseline-seed0" / "history.csv"
+        self.environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "training", "run", "--data", str(SAMPLE / "cifar10"),
+                   "--models", str(self.models), "--runs", str(self.runs), *options]  # fmt: skip
+        return subprocess.Popen(
+            command, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def finished_epochs(self) -> list[str]:
+        return self.history.read_text().splitlines()[1:] if self.history.exists() else []
+
+    def stop_after(self, epochs: int, signal_: signal.Signals, *options: str) -> tuple[int, str]:
+        """Start it and send a signal once that many epochs are finished."""
+        process = self.start(*options)
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(self.finished_epochs()) < epochs:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal_)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        return process.returncode, output
+
+
+def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    training = Training(tmp_path)
+    status, output = training.stop_after(2, signal.SIGINT)
+    assert status == 130
+    assert output.splitlines()[-1] == (
+        "interrupted; --resume goes on after the last finished epoch"
+    )
+    assert "Traceback" not in output
+
+    before = training.finished_epochs()
+    status, _ = training.stop_after(len(before) + 2, signal.SIGKILL, "--resume")
+    assert status == -signal.SIGKILL
+    assert not training.models.exists()
+
+    # The history may be one epoch ahead of the checkpoint: that epoch is run again, equally.
+    before = training.finished_epochs()[:-1]
+    process = training.start("--resume")
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    after = training.finished_epochs()
+    assert len(after) == 20
+    assert [row.rsplit(",", 1)[0] for row in after[: len(before)]] == [
+        row.rsplit(",", 1)[0] for row in before
+    ]
+    assert "test: accuracy" in output
+
+    with start_server(models=training.models).wait_until_ready() as server:
+        health = httpx2.get(f"{server.url}/health").json()
+        assert (health["model"], health["version"]) == ("cifar10", "1")
+        picture = (SAMPLE / "cat.jpg").read_bytes()
+        answer = httpx2.post(f"{server.url}/predict", content=picture)
+        assert answer.status_code == 200
+        assert len(answer.json()["predictions"]) == 5
