@@ -11,7 +11,7 @@ import numpy as np
 
 from service import repository
 from service.config import Settings
-from service.engine import Images, OnnxEngine, open_engine
+from service.engine import Images, OnnxEngine, nvidia_driver_visible, open_engine
 from service.errors import StartupError
 
 # Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.
@@ -23,14 +23,15 @@ RUNS = 200
 
 def main() -> int:
     """Prints what it finds; returns the exit status."""
+    if not nvidia_driver_visible():
+        return _fail("no NVIDIA driver is visible on this machine, so there is no GPU to check")
     settings = Settings()
     try:
         model = repository.load(settings.models, settings.model, settings.version)
         cuda = open_engine(model.data, require_cuda=True)
         cpu = open_engine(model.data, provider="cpu", threads=settings.thread_count)
     except StartupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
     print(f"{model.path}: an inference ran on {cuda.provider}")
     images = _noise(COMPARED, cuda)
     difference = _difference(cuda, cpu, images)
@@ -42,9 +43,13 @@ def main() -> int:
             speed = f"{median:9.2f}  {p99:6.2f}  {batch / median * 1000:10.0f}"
             print(f"{batch:5}  {engine.provider:21}  {speed}")
     if difference > TOLERANCE:
-        print(f"error: the answers differ by more than {TOLERANCE}", file=sys.stderr)
-        return 1
+        return _fail(f"the answers differ by more than {TOLERANCE}")
     return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
 
 
 def _noise(count: int, engine: OnnxEngine) -> Images:
