@@ -117,6 +117,12 @@ def _verify_models(args: argparse.Namespace) -> None:
     print(*steps.verify_models(args.models, args.data), sep="\n")
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -152,7 +158,7 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
                                "help": "what to train (default: %(default)s)"}),
     "data": (("--data",), {"type": Path, "metavar": "FOLDER", "help": DATA_HELP}),
     "seed": (("--seed",), {"type": int, "default": 0, "help": "of everything random (default: 0)"}),
-    "seeds": (("--seeds",), {"type": int, "default": 1, "metavar": "N",
+    "seeds": (("--seeds",), {"type": _positive, "default": 1, "metavar": "N",
                              "help": "train N seeds for their spread; the first is published"}),
     "resume": (("--resume",), {"action": "store_true",
                                "help": "go on after the last finished epoch"}),
@@ -169,7 +175,7 @@ def main() -> int:
     args = _parser().parse_args()
     try:
         args.call(args)
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

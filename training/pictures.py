@@ -13,7 +13,6 @@ from training.config import ResizeRule
 from training.errors import TrainingError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ and the row. `data.py` chooses the reader, caches what it read and makes the spl
 """
 
 import csv
+import itertools
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,25 +84,11 @@ class KaggleCsv:
         classes: Classes = None,
     ) -> Raw:
         path = self.folder / f"{split}.csv"
-        header, label = _csv_columns(path)
+        columns, label = _csv_columns(path)
         if label is None and split == "train":
-            raise TrainingError(f"{path}: {len(header)} columns: the label column is missing")
-        try:
-            table = np.concatenate(
-                [
-                    chunk.to_numpy()
-                    for chunk in pd.read_csv(path, dtype=np.int16, chunksize=CSV_CHUNK_ROWS)
-                ]
-            )
-        except (ValueError, OverflowError) as error:  # pandas' own errors name no row
-            raise _first_bad_row(path, label, len(header)) or TrainingError(
-                f"{path}: {error}"
-            ) from None
-        labels = None if label is None else table[:, label].astype(np.int64)
-        values = table if label is None else np.delete(table, label, axis=1)
-        if values.min() < 0 or values.max() > 255 or (labels is not None and labels.min() < 0):
-            raise _first_bad_row(path, label, len(header)) or AssertionError(path)
-        images = values.astype(np.uint8).reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+            raise TrainingError(f"{path}: {columns} columns: the label column is missing")
+        values, labels = _csv_table(path, columns, label)
+        images = values.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
         if labels is None:
             return Raw(np.ascontiguousarray(images), None, classes or ())
         classes = classes or self._classes(labels)
@@ -110,7 +97,8 @@ class KaggleCsv:
     def _classes(self, labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
         names = self.folder / "labels.txt"
         if names.exists():
-            return tuple(names.read_text().split())
+            lines = (line.strip() for line in names.read_text().splitlines())
+            return tuple(line for line in lines if line)
         present = np.unique(labels).tolist()
         if present == list(range(len(CIFAR10_LABELS))):
             return CIFAR10_LABELS
@@ -134,42 +122,63 @@ def _indices(
     return np.searchsorted(values, labels)
 
 
-def _csv_columns(path: Path) -> tuple[list[str], int | None]:
-    """Header of a CSV file and the position of its label column."""
+def _csv_columns(path: Path) -> tuple[int, int | None]:
+    """Number of columns of a CSV file, and the position of its label column."""
     with path.open(newline="") as file:
         rows = csv.reader(file)
         header = [name.strip().lower() for name in next(rows, [])]
-        if next(rows, None) is None:
-            raise TrainingError(f"{path}: the file holds no pictures")
-    if len(header) == PIXELS and not {"label", "labels"} & set(header):
-        return header, None
+        first = next(rows, None)
+    if first is None:
+        raise TrainingError(f"{path}: the file holds no pictures")
+    if len(first) != len(header):
+        raise TrainingError(f"{path}: row 2: {len(first)} columns; the header has {len(header)}")
+    named = [header.index(name) for name in ("label", "labels") if name in header]
+    if len(header) == PIXELS and not named:
+        return PIXELS, None
     if len(header) != PIXELS + 1:
         raise TrainingError(
             f"{path}: row 1: {len(header)} columns; expected {PIXELS} pixel columns "
-            f"(32 x 32 x 3) and a label"
+            f"({SIDE} x {SIDE} x 3) and a label"
         )
-    for name in ("label", "labels"):
-        if name in header:
-            return header, header.index(name)
-    return header, PIXELS
+    return PIXELS + 1, named[0] if named else PIXELS
 
 
-def _first_bad_row(path: Path, label: int | None, columns: int) -> TrainingError | None:
-    """The error for the first row that cannot be read; slow, so only used after a failure."""
+def _csv_table(
+    path: Path, columns: int, label: int | None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None]:
+    """Pixels uint8 (N, 3072) and labels int64 (N,) of a CSV file."""
+    pixels, labels, rows = [], [], 0
+    try:
+        with pd.read_csv(path, dtype=np.int16, chunksize=CSV_CHUNK_ROWS) as chunks:
+            for chunk in chunks:
+                table = chunk.to_numpy()
+                values = table if label is None else np.delete(table, label, axis=1)
+                if table.min() < 0 or values.max() > 255:
+                    raise ValueError("a value is out of range")
+                pixels.append(values.astype(np.uint8))
+                if label is not None:
+                    labels.append(table[:, label].astype(np.int64))
+                rows += len(table)
+    except (ValueError, OverflowError) as error:  # pandas' own errors name no row
+        reason = _first_bad_row(path, columns, label, after=rows + 1)
+        raise TrainingError(f"{path}: {reason or error}") from None
+    return np.concatenate(pixels), np.concatenate(labels) if labels else None
+
+
+def _first_bad_row(path: Path, columns: int, label: int | None, after: int) -> str | None:
+    """What is wrong with the first row, after a number of good ones, that cannot be read."""
     with path.open(newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if number == 1:
-                continue
-            where = f"{path}: row {number}"
+        for number, row in itertools.islice(enumerate(csv.reader(file), 1), after, None):
             if len(row) != columns:
-                return TrainingError(f"{where}: {len(row)} columns; the header has {columns}")
+                return f"row {number}: {len(row)} columns; the header has {columns}"
             for column, text in enumerate(row):
-                value = int(text) if text.strip().lstrip("-").isdecimal() else None
-                if column == label and (value is None or value < 0 or value > 32_767):
-                    return TrainingError(f"{where}: label {text!r} is not a class number")
-                if column != label and (value is None or not 0 <= value <= 255):
-                    return TrainingError(
-                        f"{where}, column {column + 1}: {text!r} is not a number in 0..255"
+                value = int(text) if text.strip().lstrip("-").isdecimal() else -1
+                if column == label and not 0 <= value <= np.iinfo(np.int16).max:
+                    return f"row {number}: label {text!r} is not a class number"
+                if column != label and not 0 <= value <= 255:
+                    return (
+                        f"row {number}, column {column + 1}: {text!r} is not a whole number "
+                        "in 0..255"
                     )
     return None
 

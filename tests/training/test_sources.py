@@ -59,8 +59,8 @@ def test_last_column_is_the_label_when_none_is_named_so(kaggle: Path) -> None:
 
 
 def test_labels_txt_names_the_classes(kaggle: Path) -> None:
-    names = [f"thing{i}" for i in range(10)]
-    (kaggle / "labels.txt").write_text("\n".join(names))
+    names = [f"small thing {i}" for i in range(10)]
+    (kaggle / "labels.txt").write_text("\n".join(names) + "\n\n")
     assert read(kaggle).classes == tuple(names)
 
 
@@ -99,6 +99,20 @@ def test_bad_row_is_named(kaggle: Path, change: Change, words: list[str]) -> Non
         read(kaggle)
     for word in ["train.csv", *words]:
         assert word in str(caught.value)
+
+
+def test_trailing_comma_on_every_row_is_named(kaggle: Path) -> None:
+    header, *rows = (kaggle / "train.csv").read_text().splitlines()
+    (kaggle / "train.csv").write_text("\n".join([header, *(row + "," for row in rows)]))
+    with pytest.raises(TrainingError, match="row 2: 3074 columns; the header has 3073"):
+        read(kaggle)
+
+
+def test_bad_row_far_down_is_named(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.sources.CSV_CHUNK_ROWS", 10)
+    edit(kaggle / "train.csv", 57, with_cell(9, "300"))
+    with pytest.raises(TrainingError, match=r"train\.csv: row 57, column 10: '300'"):
+        read(kaggle)
 
 
 def test_wrong_column_count_is_named(tmp_path: Path) -> None:
