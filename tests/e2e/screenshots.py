@@ -1,4 +1,9 @@
-"""Takes the picture for the README: `python -m tests.e2e.screenshots`."""
+"""Takes the pictures for the README.
+
+python -m tests.e2e.screenshots [REPORT]
+
+The page with the cat classified, and, when a run's `report.html` is named, a part of that.
+"""
 
 import os
 import subprocess
@@ -6,35 +11,54 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e import chromium
 from tests.e2e.conftest import Server
 
 ROOT = Path(__file__).parents[2]
-OUTPUT = ROOT / ".github" / "images" / "page.png"
+IMAGES = ROOT / ".github" / "images"
 SETTINGS = {"CIFAR10_PORT": "0", "CIFAR10_PROVIDER": "cpu", "CIFAR10_LOG_FORMAT": "json"}
 
 
 def main() -> None:
-    """Serves the repository's model and photographs the page with the cat classified."""
+    """Takes the pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, chromium.launch(playwright) as browser:
+        photograph_page(browser)
+        for report in sys.argv[1:]:
+            photograph_report(browser, Path(report))
+
+
+def photograph_page(browser: Browser) -> None:
+    """Serves the repository's model and photographs its page, large enough for sharp screens."""
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | SETTINGS, stderr=log
         )
         with Server(process, Path(log.name)) as server:
-            photograph(server.wait_until_ready().url)
+            page = browser.new_page(
+                viewport={"width": 1000, "height": 400}, device_scale_factor=1.5
+            )
+            page.goto(server.wait_until_ready().url)
+            cat = ROOT / "tests" / "data" / "cat.jpg"
+            page.get_by_label("Choose a picture").set_input_files(cat)
+            page.get_by_role("progressbar").first.wait_for()
+            page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 
-def photograph(url: str) -> None:
-    """Writes the picture of the page at `url`, large enough for sharp screens."""
-    with sync_playwright() as playwright, chromium.launch(playwright) as browser:
-        page = browser.new_page(viewport={"width": 1000, "height": 400}, device_scale_factor=1.5)
-        page.goto(url)
-        page.get_by_label("Choose a picture").set_input_files(ROOT / "tests" / "data" / "cat.jpg")
-        page.get_by_role("progressbar").first.wait_for()
-        OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=OUTPUT, full_page=True)
+def photograph_report(browser: Browser, report: Path) -> None:
+    """Photographs a report from its confusion matrix to its end."""
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.goto(report.resolve().as_uri())
+    start = page.get_by_role("heading", name="Confusion").bounding_box()
+    assert start is not None
+    height = page.evaluate("document.documentElement.scrollHeight") - start["y"]
+    page.screenshot(
+        path=IMAGES / "report.png",
+        full_page=True,
+        clip={"x": 0, "y": start["y"] - 16, "width": 900, "height": height + 16},
+    )
 
 
 if __name__ == "__main__":
