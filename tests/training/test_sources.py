@@ -195,3 +195,16 @@ def test_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("keras.datasets.cifar10.load_data", fail)
     with pytest.raises(TrainingError, match=r"no network.*Name a folder with --data"):
         data.load(None, 32, RULE)
+
+
+def test_without_a_folder_keras_provides_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_data() -> object:  # as keras.datasets.cifar10 gives it: labels in a column
+        both = (pictures("train"), pictures("test"))
+        return tuple((images, np.array(labels)[:, None]) for images, labels in both)
+
+    monkeypatch.setattr("keras.datasets.cifar10.load_data", load_data)
+    dataset, test = data.load(None, 32, RULE), data.load_test(None, 32, RULE)
+    assert dataset.classes == CIFAR10_LABELS
+    assert len(dataset.train) == 108
+    assert test is not None
+    assert len(test) == 40
