@@ -1,12 +1,12 @@
 """Figures of an exported ONNX file on labelled pictures, through ONNX Runtime."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import pandas as pd
 from sklearn.metrics import (
     confusion_matrix,
@@ -16,6 +16,10 @@ from sklearn.metrics import (
 )
 
 from training.data import Split
+
+# ONNX Runtime sends usage events unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 CALIBRATION_BINS = 15
 TOP_K = (2, 3, 5)
