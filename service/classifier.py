@@ -22,6 +22,7 @@ from service.engine import Engine, open_engine
 from service.errors import ServiceError
 from service.images import ImageFacts, ResizeRule
 
+Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, float], None]
 
 
@@ -148,8 +149,12 @@ class Classifier:
         )
         return cls(model, engine, max_pixels=max_pixels, observe=observe)
 
-    def classify(self, uploads: Sequence[bytes]) -> list[Classification | ServiceError]:
-        """Classifies encoded pictures in one inference.
+    def classify(self, uploads: Sequence[Upload]) -> list[Classification | ServiceError]:
+        """Classifies pictures in one inference.
+
+        Args:
+            uploads: each the bytes of an encoded picture, or the pixels of a decoded one, RGB,
+                uint8 (height, width, 3), of the model's own size.
 
         Returns:
             For each upload, in order, its classification or the reason why it has none.
@@ -159,7 +164,9 @@ class Classifier:
         answers = iter(self._infer(good) if good else ())
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
 
-    def _decode(self, upload: bytes) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
+    def _decode(self, upload: Upload) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
+        if not isinstance(upload, bytes):
+            return upload, ImageFacts(self.engine.width, self.engine.height, "pixels")
         start = time.perf_counter()
         try:
             image, facts = images.decode(upload, self._max_pixels, self._large)

@@ -61,7 +61,10 @@ class ResizeRule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What was uploaded: size in pixels once upright, and Pillow's name of the format."""
+    """What was uploaded: size in pixels once upright, and Pillow's name of the format.
+
+    The format of a picture that came decoded is `pixels`.
+    """
 
     width: int
     height: int

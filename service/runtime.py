@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.batching import MicroBatcher
-from service.classifier import Classification, Classifier
+from service.classifier import Classification, Classifier, Upload
 from service.config import Settings
 from service.errors import NotReadyError, ServiceError, StartupError
 from service.metrics import Metrics
@@ -15,7 +15,7 @@ from service.schemas import Health, Status
 logger = logging.getLogger(__name__)
 
 Load = Callable[[Settings, Metrics], Classifier]
-Predictor = MicroBatcher[bytes, Classification]
+Predictor = MicroBatcher[Upload, Classification]
 
 
 def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
@@ -91,7 +91,7 @@ class Runtime:
             raise NotReadyError("The model is still loading; try again in a moment.")
         return self._classifier
 
-    def submit(self, uploads: Sequence[bytes]) -> "list[asyncio.Future[Classification]]":
+    def submit(self, uploads: Sequence[Upload]) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none.
 
         Raises:

@@ -1,19 +1,17 @@
 """POST /predict and /predict/batch."""
 
-import asyncio
 import base64
 import io
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from PIL import Image
-from starlette.requests import ClientDisconnect
 
 from service import openapi, problems
 from service.classifier import Classification
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
 from service.routes.forms import is_form, read_files
+from service.routes.waiting import classify
 from service.runtime import Runtime
 from service.schemas import (
     BatchResponse,
@@ -51,7 +49,7 @@ async def predict(
         upload = (await read_files(request, "file", max_files=1))[0]
     else:
         upload = await request.body()
-    answer = (await _classify(request, runtime, [upload]))[0]
+    answer = (await classify(request, runtime, [upload]))[0]
     if isinstance(answer, Exception):
         raise answer
     return PredictResponse(
@@ -80,7 +78,7 @@ async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
         )
     uploads = await read_files(request, "files", runtime.settings.max_files)
     results: list[Result | Failure] = []
-    for answer in await _classify(request, runtime, uploads):
+    for answer in await classify(request, runtime, uploads):
         if isinstance(answer, ServiceError):
             runtime.metrics.count_rejection(problems.reason(answer))
             results.append(Failure(error=problems.describe(answer, request.state.request_id)))
@@ -95,36 +93,6 @@ async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
                 )
             )
     return BatchResponse(model=model.name, version=str(model.version), results=results)
-
-
-async def _classify(
-    request: Request, runtime: Runtime, uploads: Sequence[bytes]
-) -> list[Classification | Exception]:
-    """Classifies uploads, and gives them up when the client has left."""
-    futures = runtime.submit(uploads)
-    watcher = asyncio.create_task(_cancel_on_disconnect(request, futures))
-    try:
-        answers = await asyncio.gather(*futures, return_exceptions=True)
-    finally:
-        watcher.cancel()
-    kept: list[Classification | Exception] = []
-    for answer in answers:
-        if isinstance(answer, asyncio.CancelledError):
-            raise ClientDisconnect
-        assert isinstance(answer, Classification | Exception)
-        if isinstance(answer, Classification):
-            runtime.metrics.count_answer(answer.top(1)[0].label, answer.unfamiliar)
-        kept.append(answer)
-    return kept
-
-
-async def _cancel_on_disconnect(
-    request: Request, futures: "Sequence[asyncio.Future[Classification]]"
-) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    for future in futures:
-        future.cancel()
 
 
 def _check_top_k(top_k: int | None, classes: int) -> int:

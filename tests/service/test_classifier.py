@@ -47,6 +47,17 @@ def test_order_is_kept_around_a_broken_upload(classifier: Classifier) -> None:
     assert classified(last).top(1)[0].label == "blue"
 
 
+def test_decoded_picture_goes_with_the_encoded_ones(classifier: Classifier) -> None:
+    pixels = np.full((8, 8, 3), (0, 255, 0), np.uint8)
+    encoded, decoded, broken = classifier.classify([colour("red"), pixels, b""])
+    assert classified(encoded).top(1)[0].label == "red"
+    assert classified(decoded).top(1)[0].label == "green"
+    assert classified(decoded).pixels is pixels
+    facts = classified(decoded).image
+    assert (facts.width, facts.height, facts.format) == (8, 8, "pixels")
+    assert isinstance(broken, ServiceError)
+
+
 def test_broken_uploads_alone_need_no_inference(classifier: Classifier) -> None:
     engine = FakeEngine()
     lazy = Classifier(classifier.model, engine)
