@@ -12,7 +12,7 @@ from service import problems
 from service.config import Settings
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestContext
-from service.routes import health, page, predict
+from service.routes import health, inference_protocol, page, predict
 from service.runtime import Load, Runtime, load_classifier
 
 
@@ -61,6 +61,7 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     app.state.runtime = runtime
     problems.install(app)
     app.include_router(predict.router)
+    app.include_router(inference_protocol.router)
     app.include_router(health.router)
     app.include_router(page.router)
     page.mount_files(app)

@@ -29,7 +29,7 @@ class SlowBodyError(ServiceError):
 
 
 class TooManyFilesError(ServiceError):
-    """A form holds more files than the limit."""
+    """A request holds more pictures than the limit."""
 
 
 class TooManyPixelsError(ServiceError):
@@ -46,6 +46,18 @@ class UndecodableImageError(ServiceError):
 
 class InvalidParameterError(ServiceError):
     """A parameter is out of range."""
+
+
+class InvalidInferenceRequestError(ServiceError):
+    """A request of the inference protocol is malformed, or its tensors do not fit the model."""
+
+
+class UnsupportedEncodingError(ServiceError):
+    """The request body is compressed."""
+
+
+class NotServedError(ServiceError):
+    """The request names a model or a version that is not the one served."""
 
 
 class NotReadyError(ServiceError):

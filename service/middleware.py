@@ -15,7 +15,7 @@ from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: logged at debug level only.
-_PROBES = ("/health", "/metrics")
+_PROBES = ("/health", "/v2/health", "/metrics")
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class RequestContext:
             logger.exception("mistake", extra={"fields": {"request_id": request_id}})
             if status:
                 raise  # too late for an answer: the server must break the connection
-            response = problems.respond(problems.describe(error, request_id))
+            response = problems.respond(problems.describe(error, request_id), scope["path"])
             await response(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - start, request_id)

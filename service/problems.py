@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from service import errors
 from service.errors import ServiceError
-from service.schemas import Problem
+from service.schemas import InferenceError, Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
@@ -27,11 +27,14 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.EmptyUploadError: _Row(400, "Empty upload"),
     errors.MissingFieldError: _Row(400, "Missing field"),
     errors.MalformedFormError: _Row(400, "Malformed form"),
+    errors.InvalidInferenceRequestError: _Row(400, "Invalid inference request"),
+    errors.NotServedError: _Row(404, "Not served"),
     errors.SlowBodyError: _Row(408, "Request timeout"),
     errors.BodyTooLargeError: _Row(413, "Body too large"),
     errors.TooManyFilesError: _Row(413, "Too many files"),
     errors.TooManyPixelsError: _Row(413, "Too many pixels"),
     errors.UnsupportedFormatError: _Row(415, "Unsupported format"),
+    errors.UnsupportedEncodingError: _Row(415, "Unsupported encoding"),
     errors.UndecodableImageError: _Row(422, "Undecodable image"),
     errors.InvalidParameterError: _Row(422, "Invalid parameter"),
     errors.NotReadyError: _Row(503, "Not ready"),
@@ -66,13 +69,22 @@ def reason(error: Exception) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
-def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    """Wraps a problem document into its HTTP answer."""
+def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) -> Response:
+    """Wraps a problem document into its HTTP answer.
+
+    Args:
+        problem: the document; the inference protocol has a shape of its own for it.
+        path: path of the request.
+        headers: headers of the answer.
+    """
     headers = dict(headers or {})
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_S
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
+    if f"{path}/".startswith("/v2/"):
+        error = InferenceError(error=problem.detail)
+        return Response(error.model_dump_json(), problem.status, headers, "application/json")
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
@@ -88,7 +100,7 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
     if type(error) not in _TABLE:
         raise error
     request.app.state.runtime.metrics.count_rejection(reason(error))
-    return respond(describe(error, request.state.request_id))
+    return respond(describe(error, request.state.request_id), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -105,7 +117,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         detail=details.get(error.status_code, error.detail),
         request_id=request.state.request_id,
     )
-    return respond(problem, dict(error.headers or {}))
+    return respond(problem, path, dict(error.headers or {}))
 
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
