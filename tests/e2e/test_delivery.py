@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -162,6 +162,6 @@ def test_cpu_requirements_alone_serve_a_prediction(tmp_path: Path, tiny_models: 
     with Server(process, log) as server:
         server.wait_until_ready()
         picture = Path("tests/data/cat.jpg").read_bytes()
-        answer = httpx.post(f"{server.url}/predict", content=picture).raise_for_status().json()
+        answer = httpx2.post(f"{server.url}/predict", content=picture).raise_for_status().json()
     assert answer["model"] == "tiny"
     assert len(answer["predictions"]) == 3
