@@ -48,16 +48,18 @@ def photograph_page(browser: Browser) -> None:
 
 
 def photograph_report(browser: Browser, report: Path) -> None:
-    """Photographs a report from its confusion matrix to its end."""
+    """Photographs a report from its confusion matrix to its list of mistakes."""
     page = browser.new_page(viewport={"width": 900, "height": 600})
     page.goto(report.resolve().as_uri())
-    start = page.get_by_role("heading", name="Confusion").bounding_box()
+    start, end = (
+        page.get_by_role("heading", name=name).bounding_box() for name in ("Confusion", "mistakes")
+    )
     assert start is not None
-    height = page.evaluate("document.documentElement.scrollHeight") - start["y"]
+    assert end is not None
     page.screenshot(
         path=IMAGES / "report.png",
         full_page=True,
-        clip={"x": 0, "y": start["y"] - 16, "width": 900, "height": height + 16},
+        clip={"x": 0, "y": start["y"] - 16, "width": 900, "height": end["y"] - start["y"]},
     )
 
 
