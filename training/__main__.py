@@ -49,7 +49,7 @@ def _fit(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     _start_tensorflow()
     from training import steps
-    from training.fit import Run
+    from training.run import Run
 
     run = Run(args.run)
     data = steps.load_for(run, args.data)
@@ -60,7 +60,7 @@ def _export(args: argparse.Namespace) -> None:
 def _verify(args: argparse.Namespace) -> None:
     _start_tensorflow()
     from training import steps
-    from training.fit import Run
+    from training.run import Run
 
     run = Run(args.run)
     difference = steps.verify_run(run, steps.load_for(run, args.data))
@@ -70,7 +70,7 @@ def _verify(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     _start_tensorflow()
     from training import steps
-    from training.fit import Run
+    from training.run import Run
 
     run = Run(args.run)
     evaluations = steps.evaluate_run(run, steps.load_for(run, args.data), args.data)

@@ -16,7 +16,8 @@ from sklearn.model_selection import train_test_split
 from training import pictures
 from training.config import ResizeRule
 from training.errors import TrainingError
-from training.sources import Classes, KerasDownload, Raw, Reader, SplitName, find_reader
+from training.sources.find import KerasDownload, find_reader
+from training.sources.raw import Classes, Raw, Reader, SplitName
 
 VALIDATION_SHARE = 0.1
 SPLIT_SEED = 0

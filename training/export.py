@@ -17,7 +17,7 @@ from scipy.special import log_softmax, logsumexp
 from training import networks
 from training.config import Preset, preset_from_json
 from training.data import Split
-from training.fit import Run
+from training.run import Run
 
 OPSET = 18  # the highest that tf2onnx writes
 UNFAMILIAR_PERCENTILE = 5

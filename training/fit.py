@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,50 +17,7 @@ from training import augment, machine, networks
 from training.config import Preset
 from training.data import DataSet, Split
 from training.errors import TrainingError
-
-HISTORY_COLUMNS = [
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
-]  # fmt: skip
-
-
-class Run:
-    """A folder that holds one training run: `run.json`, `checkpoint.keras`, `history.csv`."""
-
-    def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is read or written yet."""
-        self.folder = folder
-        self.settings = folder / "run.json"
-        self.checkpoint = folder / "checkpoint.keras"
-        self.history = folder / "history.csv"
-
-    def read_settings(self) -> dict[str, Any]:
-        """What the run was started with.
-
-        Raises:
-            TrainingError: there is no run in the folder.
-        """
-        if not self.settings.exists() or not self.checkpoint.exists():
-            raise TrainingError(f"{self.folder}: no training run here; start one with `fit`")
-        settings: dict[str, Any] = json.loads(self.settings.read_text())
-        return settings
-
-    def read_history(self) -> pd.DataFrame:
-        """One row for each finished epoch, columns `HISTORY_COLUMNS`."""
-        if not self.history.exists():
-            return pd.DataFrame(columns=HISTORY_COLUMNS)
-        return pd.read_csv(self.history)
-
-    def save(self, model: keras.Model, history: pd.DataFrame) -> None:
-        """Write the state after an epoch; a kill leaves the old state or the new one."""
-        _replace(self.history, lambda path: history.to_csv(path, index=False))
-        _replace(self.checkpoint, model.save)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    write(unfinished)
-    unfinished.replace(path)
+from training.run import Run, write_whole
 
 
 def fit(
@@ -101,10 +57,10 @@ def fit(
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "hardware": machine.hardware(),
             "libraries": machine.libraries(),
-            "precision": dtype_policy(),
+            "precision": machine.dtype_policy(),
         }
         text = json.dumps(settings | {"origin": origin}, indent=1)
-        _replace(run.settings, lambda path: path.write_text(text))
+        write_whole(run.settings, lambda path: path.write_text(text))
         run.save(model, run.read_history().iloc[:0])
     steps = _steps(preset, data.train)
     done = int(model.optimizer.iterations.numpy()) // steps
@@ -222,7 +178,7 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
         # Keras' 0.99, but never an average over more than the last twentieth of the run: after a
         # hundred steps it would still be that of the first, untrained ones.
         momentum=min(0.99, max(0.0, 1 - 20 / total)),
-        policy=dtype_policy(),
+        policy=machine.dtype_policy(),
     )
     warmup = round(preset.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -262,15 +218,3 @@ def _settings(preset: Preset, data: DataSet, seed: int) -> dict[str, Any]:
             "validation": len(data.validation),
         },
     }
-
-
-def dtype_policy() -> str:
-    """`mixed_bfloat16` where the processor multiplies bfloat16 in hardware, else `float32`.
-
-    Emulated bfloat16 is many times slower than float32, so the flag decides, not the preset.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux
-        return "float32"
-    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, for cards and reports."""
+"""The machine that trains: what it is, for cards and reports, and what it is good at."""
 
 import os
 import platform
@@ -29,3 +29,15 @@ def libraries() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def dtype_policy() -> str:
+    """`mixed_bfloat16` where the processor multiplies bfloat16 in hardware, else `float32`.
+
+    Emulated bfloat16 is many times slower than float32, so the flag decides, not the preset.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return "float32"
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

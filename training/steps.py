@@ -20,8 +20,8 @@ from training.artifact import Artifact
 from training.config import Preset, preset_from_json
 from training.data import DataSet
 from training.errors import TrainingError
-from training.fit import Run
-from training.sources import CIFAR10_LABELS
+from training.run import Run
+from training.sources.raw import CIFAR10_LABELS
 
 # Processors round differently: a figure that is recomputed may move by a few pictures in 10,000.
 RECOMPUTED_WITHIN = 5e-4

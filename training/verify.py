@@ -8,7 +8,7 @@ from scipy.special import logsumexp, softmax
 
 from training import evaluate, export
 from training.errors import TrainingError
-from training.fit import Run
+from training.run import Run
 
 PICTURES = 1_000
 BATCHES = (1, 64)

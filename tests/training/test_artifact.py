@@ -7,7 +7,7 @@ import pytest
 from training import artifact
 from training.artifact import Artifact
 from training.errors import TrainingError
-from training.fit import Run
+from training.run import Run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tests.training.conftest import FOLDERS
 from training import artifact, evaluate, steps
 from training.data import DataSet
 from training.evaluate import Predictions
-from training.fit import Run
+from training.run import Run
 
 PROBABILITIES = np.array(
     [[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], np.float32

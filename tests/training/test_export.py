@@ -10,7 +10,7 @@ from scipy.special import softmax
 from training import artifact, evaluate, export, verify
 from training.data import DataSet
 from training.errors import TrainingError
-from training.fit import Run
+from training.run import Run
 
 
 def shape(value: onnx.ValueInfoProto) -> list[str | int]:

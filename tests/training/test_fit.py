@@ -11,7 +11,7 @@ from training import fit
 from training.config import Preset, preset_from_json
 from training.data import DataSet
 from training.errors import TrainingError
-from training.fit import Run
+from training.run import HISTORY_COLUMNS, Run
 
 
 def same_weights(first: keras.Model, second: keras.Model) -> bool:
@@ -95,7 +95,7 @@ def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
 
 def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
     history = trained.read_history()
-    assert list(history.columns) == fit.HISTORY_COLUMNS
+    assert list(history.columns) == HISTORY_COLUMNS
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["learning_rate"].iloc[-1] < preset.learning_rate
 
@@ -112,14 +112,3 @@ def test_steps_of_an_epoch_are_whole_and_new_in_every_epoch(
 def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training run here"):
         Run(tmp_path).read_settings()
-
-
-@pytest.mark.parametrize(
-    ("flags", "policy"),
-    [("fma avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("avx2", "float32")],
-)
-def test_bfloat16_is_used_only_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, flags: str, policy: str
-) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda _: flags)
-    assert fit.dtype_policy() == policy

@@ -10,7 +10,8 @@ from tests.training.conftest import FOLDERS, pictures, write_csv
 from training import data
 from training.config import ResizeRule
 from training.errors import TrainingError
-from training.sources import CIFAR10_LABELS, find_reader
+from training.sources.find import find_reader
+from training.sources.raw import CIFAR10_LABELS
 
 RULE = ResizeRule()
 Change = Callable[[list[str]], list[str]]
@@ -109,7 +110,7 @@ def test_trailing_comma_on_every_row_is_named(kaggle: Path) -> None:
 
 
 def test_bad_row_far_down_is_named(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.sources.CSV_CHUNK_ROWS", 10)
+    monkeypatch.setattr("training.sources.kaggle.CSV_CHUNK_ROWS", 10)
     edit(kaggle / "train.csv", 57, with_cell(9, "300"))
     with pytest.raises(TrainingError, match=r"train\.csv: row 57, column 10: '300'"):
         read(kaggle)

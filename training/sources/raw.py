@@ -1,0 +1,54 @@
+"""What every reader gives, and what it must be able to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import ResizeRule
+
+SplitName = Literal["train", "test"]
+Classes = tuple[str, ...] | None
+
+CIFAR10_LABELS = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+SIDE = 32
+PIXELS = 3 * SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader found in one split.
+
+    Attributes:
+        images: uint8 (N, height, width, 3), RGB.
+        labels: int64 (N,), indices into `classes`; None where the file has no labels.
+        classes: the class names, in the order of the indices.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    classes: tuple[str, ...]
+
+
+class Reader(Protocol):
+    """One layout of a data set on disk."""
+
+    kind: ClassVar[str]
+
+    def files(self, split: SplitName) -> list[Path]:
+        """The files that a split is read from; empty when the split is not there."""
+
+    def read(self, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None) -> Raw:
+        """Read a split; pictures that have a size of their own come out `size` pixels square.
+
+        `classes` are those of the training split when the test split is read.
+        """
+
+
+def planes_to_pictures(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Rows of a red, a green and a blue plane, (N, 3072), as pictures (N, 32, 32, 3)."""
+    return np.ascontiguousarray(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
