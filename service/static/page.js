@@ -1,6 +1,7 @@
 // One picture in, one answer out. All that is said about the model comes from the service.
 
 const RETRY_MS = 2000;
+const MAX_BARS = 20; // of a model with more classes, the likeliest
 
 const find = (id) => document.getElementById(id);
 const oneDecimal = new Intl.NumberFormat("en", {
@@ -11,6 +12,7 @@ const oneDecimal = new Intl.NumberFormat("en", {
 
 let request = new AbortController(); // of the picture in flight: a newer one replaces it
 let healthTimer;
+let classes; // of the model, once it is known
 
 function percent(probability) {
   // Rounding must not claim certainty.
@@ -40,7 +42,7 @@ function bar({ label, probability }, index) {
   return row;
 }
 
-/** The service names only the likeliest classes: add what is left, if it can be seen. */
+/** Of many classes only the likeliest are named: add what is left, if it can be seen. */
 function withOthers(predictions) {
   const rest = predictions.reduce((left, { probability }) => left - probability, 1);
   return rest < 0.0005 ? predictions : [...predictions, { label: "all others", probability: rest }];
@@ -108,7 +110,9 @@ async function classify(source) {
   try {
     const picture = await source;
     const start = performance.now();
-    const response = await fetch("predict?include_input=true", {
+    const query = new URLSearchParams({ include_input: true });
+    if (classes) query.set("top_k", Math.min(classes, MAX_BARS));
+    const response = await fetch(`predict?${query}`, {
       method: "POST",
       body: picture,
       signal,
@@ -132,6 +136,11 @@ function describe({ status, model, version, provider, requested_provider: reques
   return status === "ok" ? served : `${served}, degraded: ${short(requested)} was asked for`;
 }
 
+async function countClasses(model) {
+  const { outputs } = await (await fetch(`v2/models/${encodeURIComponent(model)}`)).json();
+  return outputs.find(({ name }) => name === "probabilities").shape.at(-1);
+}
+
 /** Say what is served; while nothing is, look again. */
 async function showHealth() {
   clearTimeout(healthTimer);
@@ -144,7 +153,11 @@ async function showHealth() {
     find("health").textContent = "The service does not answer";
   }
   find("health").dataset.status = health.status;
-  if (!["ok", "degraded"].includes(health.status)) healthTimer = setTimeout(showHealth, RETRY_MS);
+  if (["ok", "degraded"].includes(health.status)) {
+    classes = await countClasses(health.model).catch(() => classes);
+  } else {
+    healthTimer = setTimeout(showHealth, RETRY_MS);
+  }
 }
 
 find("file").addEventListener("change", ({ target }) => {

@@ -91,6 +91,17 @@ def test_chosen_picture_shows_what_the_api_answers(page: Page, url: str) -> None
     expect(page.get_by_role("banner")).to_contain_text("tiny · version 1 · CPU")
 
 
+def test_every_class_of_the_shipped_model_has_a_bar(
+    browser: Browser, server: Callable[..., Server]
+) -> None:
+    with server() as shipped, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(shipped.url, wait_until="networkidle")
+        page.get_by_label("Choose a picture").set_input_files(CAT)
+        expect(headline(page)).to_have_text("cat")
+        expect(page.get_by_role("progressbar")).to_have_count(10)
+
+
 def test_classes_that_are_not_named_share_a_bar(page: Page) -> None:
     page.route("**/predict?*", lambda route: route.continue_(url=f"{route.request.url}&top_k=2"))
     choose(page, picture("black"))
