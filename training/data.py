@@ -67,9 +67,9 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
     Raises:
         TrainingError: something is wrong with the data; the message names file and row.
     """
-    reader = find_reader(folder)
+    reader = find_reader(folder, size, rule)
     raw = _read(reader, "train", size, rule)
-    load_test(folder, size, rule)
+    _read_test(reader, raw, size, rule)
     assert raw.labels is not None
     train, validation = _stratified_split(raw.labels, raw.classes)
     digest = hashlib.sha256(raw.images.tobytes())
@@ -85,10 +85,13 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
 
 def load_test(folder: Path | None, size: int, rule: ResizeRule) -> Split | None:
     """The test split, for `evaluate` alone; None when there are no labelled test pictures."""
-    reader = find_reader(folder)
+    reader = find_reader(folder, size, rule)
+    return _read_test(reader, _read(reader, "train", size, rule), size, rule)
+
+
+def _read_test(reader: Reader, train: Raw, size: int, rule: ResizeRule) -> Split | None:
     if not isinstance(reader, KerasDownload) and not reader.files("test"):
         return None
-    train = _read(reader, "train", size, rule)
     test = _read(reader, "test", size, rule, train.classes)
     if test.labels is None or train.labels is None:
         return None
@@ -125,11 +128,11 @@ def _read(
     """Read a split through the cache, at the size that the network takes."""
     files = reader.files(split)
     if not files:  # Keras keeps its own copy
-        return _at_size(reader.read(split, size, rule, classes), size, rule)
+        return _at_size(reader.read(split, classes), size, rule)
     path, key = _cache_entry(files, size, rule, classes)
     cached = _load_cache(path, key)
     if cached is None:
-        cached = _at_size(reader.read(split, size, rule, classes), size, rule)
+        cached = _at_size(reader.read(split, classes), size, rule)
         _save_cache(path, key, cached)
     return cached
 

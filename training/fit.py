@@ -48,7 +48,7 @@ def fit(
         model = _resumed(run, settings)
     elif run.checkpoint.exists():
         raise TrainingError(
-            f"{folder}: holds a run already; go on with it by --resume, or name another --run"
+            f"{folder}: holds a run already; go on with it by --resume, or choose another folder"
         )
     else:
         model = _fresh(preset, data, seed)
@@ -72,7 +72,8 @@ def fit(
         for epoch in range(done, preset.epochs):
             _seed_dropout(model, seed, epoch)
             batches = Batches(preset, data.train, seed, epoch)
-            row = _train_epoch(model, batches, data.validation, epoch, bar)
+            progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}")
+            row = _train_epoch(model, batches, data.validation, epoch, progress)
             history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
             run.save(model, history)
     return model
@@ -114,24 +115,23 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, bar: "tqdm[Any]", epoch: str) -> None:
         super().__init__()
-        self._bar, self._epoch = bar, epoch
+        self.bar, self._epoch = bar, epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Show the running means of the epoch."""
         logs = logs or {}
-        self._bar.update()
+        self.bar.update()
         if batch % 10 == 0:
-            self._bar.set_postfix_str(
+            self.bar.set_postfix_str(
                 f"epoch {self._epoch}, loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}",
                 refresh=False,
             )
 
 
 def _train_epoch(
-    model: keras.Model, batches: Batches, validation: Split, epoch: int, bar: "tqdm[Any]"
+    model: keras.Model, batches: Batches, validation: Split, epoch: int, progress: _Progress
 ) -> dict[str, float]:
     start = time.perf_counter()
-    total = round((bar.total or 0) / len(batches))
     result = model.fit(
         batches,
         epochs=epoch + 1,
@@ -139,11 +139,11 @@ def _train_epoch(
         validation_data=(validation.images, validation.labels),
         validation_batch_size=500,
         shuffle=False,  # Keras would shuffle the steps by state that no checkpoint holds
-        callbacks=[_Progress(bar, f"{epoch + 1}/{total}")],
+        callbacks=[progress],
         verbose=0,
     ).history
     row = {name: float(values[-1]) for name, values in result.items()}
-    bar.write(
+    progress.bar.write(
         f"epoch {epoch + 1:3d}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
         f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
     )

@@ -39,7 +39,7 @@ def with_cell(position: int, text: str) -> Change:
 def test_every_layout_gives_the_same_pictures(kaggle: Path, batches: Path) -> None:
     expected, labels = pictures("train")
     for folder in (kaggle, batches, batches / "cifar-10-batches-py", FOLDERS):
-        raw = find_reader(folder).read("train", 32, RULE)
+        raw = find_reader(folder, 32, RULE).read("train")
         np.testing.assert_array_equal(raw.images, expected)
         assert raw.labels is not None
         assert raw.labels.tolist() == labels
@@ -51,7 +51,7 @@ def test_label_column_is_found_by_its_name(tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", images, list(labels))
     for row in range(1, len(labels) + 2):
         edit(tmp_path / "train.csv", row, lambda cells: [cells[-1], *cells[:-1]])
-    assert find_reader(tmp_path).read("train", 32, RULE).images.tolist() == images.tolist()
+    assert find_reader(tmp_path, 32, RULE).read("train").images.tolist() == images.tolist()
 
 
 def test_last_column_is_the_label_when_none_is_named_so(kaggle: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from training.config import ResizeRule
 from training.errors import TrainingError
 from training.sources.raw import PIXELS, Classes, Raw, SplitName, planes_to_pictures
 
@@ -42,13 +41,7 @@ class OfficialBatches:
         found = sorted(self.folder.glob("data_batch_*" if split == "train" else "test_batch"))
         return [*found, self.folder / "batches.meta"] if found else []
 
-    def read(  # noqa: D102
-        self,
-        split: SplitName,
-        size: int,  # noqa: ARG002
-        rule: ResizeRule,  # noqa: ARG002
-        classes: Classes = None,
-    ) -> Raw:
+    def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         *paths, meta = self.files(split)
         names = _unpickle(meta, b"label_names")
         parts = [_batch(path, len(names)) for path in paths]

@@ -25,13 +25,7 @@ class KerasDownload:
         """None: Keras keeps its own cache."""
         return []
 
-    def read(  # noqa: D102
-        self,
-        split: SplitName,
-        size: int,  # noqa: ARG002
-        rule: ResizeRule,  # noqa: ARG002
-        classes: Classes = None,
-    ) -> Raw:
+    def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         from keras.datasets import cifar10  # heavy, and only needed here
 
         try:
@@ -45,8 +39,13 @@ class KerasDownload:
         return Raw(images, labels.reshape(-1).astype(np.int64), classes or CIFAR10_LABELS)
 
 
-def find_reader(folder: Path | None) -> Reader:
+def find_reader(folder: Path | None, size: int, rule: ResizeRule) -> Reader:
     """The reader for what lies in a folder.
+
+    Args:
+        folder: the folder; None for Keras' own download.
+        size: pixels square that pictures with a size of their own are brought to.
+        rule: how they are brought to it.
 
     Raises:
         TrainingError: the folder is missing or holds none of the known layouts.
@@ -60,7 +59,7 @@ def find_reader(folder: Path | None) -> Reader:
         (lambda f: (f / "data_batch_1").exists(), OfficialBatches),
         (lambda f: (f / "cifar-10-batches-py").is_dir(),
          lambda f: OfficialBatches(f / "cifar-10-batches-py")),
-        (lambda f: (f / "train").is_dir(), ClassFolders),
+        (lambda f: (f / "train").is_dir(), lambda f: ClassFolders(f, size, rule)),
     )  # fmt: skip
     for fits, reader in layouts:
         if fits(folder):

@@ -18,6 +18,8 @@ class ClassFolders:
     """`train/<class>/*` and `test/<class>/*`: image files of any size, any classes."""
 
     folder: Path
+    size: int
+    rule: ResizeRule
     kind: ClassVar[str] = "class folders"
 
     def files(self, split: SplitName) -> list[Path]:
@@ -29,9 +31,7 @@ class ClassFolders:
         folders = (self.folder / split).glob("[!.]*")
         return sorted(folder.name for folder in folders if folder.is_dir())
 
-    def read(  # noqa: D102
-        self, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None
-    ) -> Raw:
+    def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         classes = classes or tuple(self._classes("train"))
         files = self.files(split)
         for name in self._classes(split):
@@ -45,7 +45,7 @@ class ClassFolders:
         index = {name: number for number, name in enumerate(classes)}
         progress = tqdm(files, f"reading {split}", unit="pictures", leave=False, disable=None)
         return Raw(
-            np.stack([pictures.read(path, size, rule) for path in progress]),
+            np.stack([pictures.read(path, self.size, self.rule) for path in progress]),
             np.array([index[path.parent.name] for path in files], np.int64),
             classes,
         )

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.config import ResizeRule
 from training.errors import TrainingError
 from training.sources.raw import (
     CIFAR10_LABELS,
@@ -39,13 +38,7 @@ class KaggleCsv:
             return []
         return found + [p for p in [self.folder / "labels.txt"] if p.exists()]
 
-    def read(  # noqa: D102
-        self,
-        split: SplitName,
-        size: int,  # noqa: ARG002
-        rule: ResizeRule,  # noqa: ARG002
-        classes: Classes = None,
-    ) -> Raw:
+    def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         path = self.folder / f"{split}.csv"
         columns, label = _csv_columns(path)
         if label is None and split == "train":

@@ -7,8 +7,6 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.config import ResizeRule
-
 SplitName = Literal["train", "test"]
 Classes = tuple[str, ...] | None
 
@@ -42,11 +40,8 @@ class Reader(Protocol):
     def files(self, split: SplitName) -> list[Path]:
         """The files that a split is read from; empty when the split is not there."""
 
-    def read(self, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None) -> Raw:
-        """Read a split; pictures that have a size of their own come out `size` pixels square.
-
-        `classes` are those of the training split when the test split is read.
-        """
+    def read(self, split: SplitName, classes: Classes = None) -> Raw:
+        """Read a split; `classes` are those of the training split when the test split is read."""
 
 
 def planes_to_pictures(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
