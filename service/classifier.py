@@ -9,7 +9,7 @@ In a notebook:
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -149,12 +149,13 @@ class Classifier:
         )
         return cls(model, engine, max_pixels=max_pixels, observe=observe)
 
-    def classify(self, uploads: Sequence[Upload]) -> list[Classification | ServiceError]:
+    def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
         """Classifies pictures in one inference.
 
         Args:
             uploads: each the bytes of an encoded picture, or the pixels of a decoded one, RGB,
-                uint8 (height, width, 3), of the model's own size.
+                uint8 (height, width, 3), of the model's own size. The next is taken when the one
+                before it is decoded.
 
         Returns:
             For each upload, in order, its classification or the reason why it has none.
