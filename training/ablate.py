@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from training import fit
-from training.config import BASELINE, Preset
+from training.config import BASELINE, ArticleNetwork, Augmentation, Preset
 from training.data import DataSet, Split
 from training.errors import TrainingError
 
@@ -15,18 +16,24 @@ from training.errors import TrainingError
 # dropout, L2 and augmentation are there against.
 TRAIN_PICTURES = 10_000
 SCHEDULE = replace(BASELINE, epochs=8)
+PLAIN = Augmentation(flip="none", shift=0)
+
+
+def _network(**changes: Any) -> Preset:
+    return replace(SCHEDULE, network=replace(ArticleNetwork(), **changes))
+
 
 VARIANTS: dict[str, Preset] = {
     "baseline": SCHEDULE,
-    "half the depth": replace(SCHEDULE, depth=1),
-    "no dropout": replace(SCHEDULE, dropout=0.0, dense_dropout=0.0),
-    "no L2": replace(SCHEDULE, l2=0.0),
-    "no augmentation": replace(SCHEDULE, flip=False, shift=0),
+    "half the depth": _network(depth=1),
+    "no dropout": _network(dropout=0.0, dense_dropout=0.0),
+    "no L2": _network(l2=0.0),
+    "no augmentation": replace(SCHEDULE, augmentation=PLAIN),
     "no dropout, L2 or augmentation": replace(
-        SCHEDULE, dropout=0.0, dense_dropout=0.0, l2=0.0, flip=False, shift=0
+        _network(dropout=0.0, dense_dropout=0.0, l2=0.0), augmentation=PLAIN
     ),
-    "separable convolutions": replace(SCHEDULE, convolution="separable"),
-    "strides in place of pooling": replace(SCHEDULE, convolution="strided"),
+    "separable convolutions": _network(convolution="separable"),
+    "strides in place of pooling": _network(convolution="strided"),
 }
 
 

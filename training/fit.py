@@ -11,13 +11,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from keras import ops
 from tqdm import tqdm
 
-from training import augment, machine, networks
+from training import augment, machine, muon, networks, outliers
 from training.config import Preset
 from training.data import DataSet, Split
 from training.errors import TrainingError
 from training.run import Run, write_whole
+
+QUEUED_STEPS = 4
 
 
 def fit(
@@ -71,7 +74,7 @@ def fit(
     ) as bar:  # fmt: skip
         for epoch in range(done, preset.epochs):
             _seed_dropout(model, seed, epoch)
-            batches = Batches(preset, data.train, seed, epoch)
+            batches = Batches(preset, data.train, len(data.classes), seed, epoch)
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}")
             row = _train_epoch(model, batches, data.validation, epoch, progress)
             history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
@@ -86,28 +89,59 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     epoch, so no picture is left out for long.
     """
 
-    def __init__(self, preset: Preset, split: Split, seed: int, epoch: int) -> None:
-        """Draw the order of the epoch."""
-        super().__init__(workers=1)
-        self._preset, self._split = preset, split
+    def __init__(self, preset: Preset, split: Split, classes: int, seed: int, epoch: int) -> None:
+        """Draw the order of the epoch, and which pictures are mirrored."""
+        super().__init__(workers=1, max_queue_size=QUEUED_STEPS)
+        self._preset, self._split, self._classes = preset, split, classes
         self._key = (seed, epoch)
         self._size = min(preset.batch_size, len(split))
-        self._order = np.random.default_rng(self._key).permutation(len(split))
+        rng = np.random.default_rng(self._key)
+        self._order = rng.permutation(len(split))
+        self._mirrored = np.zeros(len(split), np.bool_)
+        if preset.augmentation.flip == "random":
+            self._mirrored = rng.random(len(split)) < 0.5
+        if preset.augmentation.flip == "alternating":
+            half = np.random.default_rng(seed).random(len(split)) < 0.5
+            self._mirrored = half ^ (epoch % 2 == 1)
 
     def __len__(self) -> int:
         """Steps in the epoch."""
         return _steps(self._preset, self._split)
 
-    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Pictures uint8 (batch, size, size, 3) and labels int64 (batch,)."""
+    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Pictures uint8 (batch, size, size, 3) and targets float32 (batch, classes).
+
+        A target is the probability of each class; that of an outlier is the same for all.
+        """
         chosen = self._order[step * self._size : (step + 1) * self._size]
-        images = self._split.images[chosen]
         rng = np.random.default_rng((*self._key, step))
-        if self._preset.flip:
-            images = augment.flip(images, rng)
-        if self._preset.shift:
-            images = augment.shift(images, rng, self._preset.shift)
-        return images, self._split.labels[chosen]
+        how = self._preset.augmentation
+        images = augment.mirror(self._split.images[chosen], self._mirrored[chosen])
+        images = augment.change(images, how, rng)
+        made = outliers.make(self._split.images, round(how.outliers * len(chosen)), rng)
+        smoothing = self._preset.label_smoothing
+        targets = np.full(
+            (len(chosen) + len(made), self._classes), smoothing / self._classes, np.float32
+        )
+        targets[np.arange(len(chosen)), self._split.labels[chosen]] += 1 - smoothing
+        targets[len(chosen) :] = 1 / self._classes
+        return np.concatenate([images, made]), targets
+
+
+@keras.saving.register_keras_serializable("cifar10-serve")
+class FamiliarAccuracy(keras.metrics.Mean):  # type: ignore[misc]
+    """Accuracy without the outliers, which have no class that could be right."""
+
+    def update_state(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Take in a batch of targets and logits, both (batch, classes)."""
+        familiar = ops.max(y_true, axis=-1) > ops.min(y_true, axis=-1)
+        correct = ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1))
+        super().update_state(correct, ops.cast(familiar, "float32"))
 
 
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
@@ -131,12 +165,13 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 def _train_epoch(
     model: keras.Model, batches: Batches, validation: Split, epoch: int, progress: _Progress
 ) -> dict[str, float]:
+    classes = model.output_shape[-1]
     start = time.perf_counter()
     result = model.fit(
         batches,
         epochs=epoch + 1,
         initial_epoch=epoch,
-        validation_data=(validation.images, validation.labels),
+        validation_data=(validation.images, keras.utils.to_categorical(validation.labels, classes)),
         validation_batch_size=500,
         shuffle=False,  # Keras would shuffle the steps by state that no checkpoint holds
         callbacks=[progress],
@@ -180,20 +215,28 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
         momentum=min(0.99, max(0.0, 1 - 20 / total)),
         policy=machine.dtype_policy(),
     )
-    warmup = round(preset.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, total - warmup),
-        warmup_target=preset.learning_rate,
-        warmup_steps=warmup,
-    )
+    networks.initialise(model, data.train.images)
     model.compile(
-        keras.optimizers.Adam(schedule),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        _optimizer(preset, steps),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[FamiliarAccuracy(name="accuracy")],
     )
     model.optimizer.build(model.trainable_variables)  # so that the first checkpoint is whole
     return model
+
+
+def _optimizer(preset: Preset, steps: int) -> keras.Optimizer:
+    total, warmup = preset.epochs * steps, round(preset.warmup_epochs * steps)
+    if preset.optimizer == "muon":
+        return muon.optimizer(muon.Triangle(preset.learning_rate, warmup, total))
+    return keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            decay_steps=max(1, total - warmup),
+            warmup_target=preset.learning_rate,
+            warmup_steps=warmup,
+        )
+    )
 
 
 def _resumed(run: Run, settings: dict[str, Any]) -> keras.Model:
