@@ -43,18 +43,24 @@ def load_float32(run: Run) -> keras.Model:
     """The network of a run in float32, whatever precision it was trained in."""
     settings = run.read_settings()
     trained = keras.saving.load_model(run.checkpoint, compile=False)
-    normalization = trained.layers[0]
+    normalization = _normalization(trained)
     model = networks.build(
         preset_from_json(settings["preset"]),
         len(settings["classes"]),
         mean=np.asarray(normalization.mean).reshape(-1),
         variance=np.asarray(normalization.variance).reshape(-1),
+        for_inference=True,
     )
     # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
-    model.layers[0].mean = np.asarray(model.layers[0].mean)
-    model.layers[0].variance = np.asarray(model.layers[0].variance)
+    normalization = _normalization(model)
+    normalization.mean = np.asarray(normalization.mean)
+    normalization.variance = np.asarray(normalization.variance)
     model.set_weights(trained.get_weights())
     return model
+
+
+def _normalization(model: keras.Model) -> keras.layers.Normalization:
+    return next(x for x in model.layers if isinstance(x, keras.layers.Normalization))
 
 
 def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
