@@ -9,6 +9,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 
 from service import problems
+from service.auth import Doors
 from service.config import Settings
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestContext
@@ -59,6 +60,7 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         redoc_url=None,
     )
     app.state.runtime = runtime
+    app.state.doors = Doors(settings)
     problems.install(app)
     app.include_router(predict.router)
     app.include_router(inference_protocol.router)

@@ -2,14 +2,18 @@
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Above this Pillow warns of its own accord, and from twice as many on it refuses.
 PILLOW_PIXEL_LIMIT = 89_478_485
+
+_KEY = re.compile(r"[!-+\--~]+")
+_Keys = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -52,6 +56,18 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call the API from a browser, separated by commas."
     )
+    api_keys: _Keys = Field(
+        (), description="Keys that open everything but administration, separated by commas."
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File of more such keys, one a line; read again when it changes."
+    )
+    admin_keys: _Keys = Field(
+        (), description="Keys that open everything, separated by commas; none: no administration."
+    )
+    admin_keys_file: Path | None = Field(
+        None, description="File of more such keys, one a line; read again when it changes."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
     )
@@ -62,9 +78,19 @@ class Settings(BaseSettings):
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return _split(value) if isinstance(value, str) else value
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(_check_key(key) for key in _split(value)) if isinstance(value, str) else value
+
+    @field_validator("api_keys_file", "admin_keys_file")
+    @classmethod
+    def _check_file_of_keys(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            read_keys(path)
+        return path
 
     @property
     def version(self) -> int | None:
@@ -75,6 +101,31 @@ class Settings(BaseSettings):
     def thread_count(self) -> int:
         """Number of threads that decode and compute."""
         return available_cpus() if self.threads == "auto" else self.threads
+
+
+def read_keys(path: Path) -> list[str]:
+    """Reads a file of API keys: one a line; blank lines and comments (#) are skipped.
+
+    Raises:
+        ValueError: the file cannot be read, or a line is no key.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    stripped = (line.strip() for line in lines)
+    return [_check_key(line) for line in stripped if line and not line.startswith("#")]
+
+
+def _check_key(key: str) -> str:
+    """Refuses what cannot be sent in a header, without showing it."""
+    if not _KEY.fullmatch(key):
+        raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
+    return key
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -20,6 +20,14 @@ class MalformedFormError(ServiceError):
     """A multipart body cannot be parsed."""
 
 
+class UnauthorizedError(ServiceError):
+    """The request has no API key, or one that is not known."""
+
+
+class ForbiddenError(ServiceError):
+    """The request's API key does not open this door."""
+
+
 class BodyTooLargeError(ServiceError):
     """The request body is over the limit."""
 

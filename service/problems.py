@@ -28,6 +28,8 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.MissingFieldError: _Row(400, "Missing field"),
     errors.MalformedFormError: _Row(400, "Malformed form"),
     errors.InvalidInferenceRequestError: _Row(400, "Invalid inference request"),
+    errors.UnauthorizedError: _Row(401, "Unauthorized"),
+    errors.ForbiddenError: _Row(403, "Forbidden"),
     errors.NotServedError: _Row(404, "Not served"),
     errors.SlowBodyError: _Row(408, "Request timeout"),
     errors.BodyTooLargeError: _Row(413, "Body too large"),
@@ -78,6 +80,8 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
         headers: headers of the answer.
     """
     headers = dict(headers or {})
+    if problem.status == http.HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="cifar10-serve"'
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_S
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
