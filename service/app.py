@@ -33,9 +33,11 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(runtime.start())
+        sampling = asyncio.create_task(runtime.keep_sampling())
         yield
         await loading
         await runtime.stop()
+        sampling.cancel()
 
     middleware = [Middleware(RequestContext, metrics=metrics)]
     if settings.cors_origins:

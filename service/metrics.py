@@ -1,6 +1,15 @@
-"""Every metric of the service, in a registry of its own for each app."""
+"""Every metric of the service.
 
-from collections.abc import Sequence
+Where PROMETHEUS_MULTIPROC_DIR names a folder, several processes share their metrics in it and each
+of them exports the sum; it must be set before this module is imported. Otherwise each app has
+metrics of its own.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -10,79 +19,128 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from service.schemas import Status
+
+_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_STAGES = ("receive", "decode", "queue", "infer", "respond")
 
 
 class Metrics:
     """Counts, latencies and facts, as Prometheus reads them."""
 
     def __init__(self) -> None:
-        """Defines all metrics in a new registry."""
+        """Defines all metrics."""
         self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "http_requests", "Answered requests.", ["route", "status"], registry=registry
+        counter = functools.partial(Counter, registry=registry)
+        histogram = functools.partial(Histogram, registry=registry)
+        # Of live workers only: what a dead one said last is of no use.
+        gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
+
+        requests = counter("http_requests", "Answered requests.", ["route", "status"])
+        request_seconds = histogram(
+            "http_request_seconds", "Time to the end of the answer.", ["route"], buckets=_SECONDS
         )
-        self.request_seconds = Histogram(
-            "http_request_seconds",
-            "Time to the end of the answer.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.stage_seconds = Histogram(
+        stage_seconds = histogram(
             "classifier_stage_seconds",
-            "Time in each stage: a picture's queue and decode, a batch's infer.",
+            "Time in each stage: a request's receive and respond, a picture's decode and queue, "
+            "a batch's infer.",
             ["stage"],
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.batch_size = Histogram(
-            "classifier_batch_size", "Pictures in a batch.", buckets=_BATCH_SIZES, registry=registry
+        rejections = counter("classifier_rejections", "Refused pictures and requests.", ["reason"])
+        predictions = counter(
+            "classifier_predictions", "Pictures by their most probable class.", ["label"]
         )
-        self.queue_depth = Gauge("classifier_queue_depth", "Pictures that wait.", registry=registry)
-        self.rejections = Counter(
-            "classifier_rejections", "Pictures and requests refused.", ["reason"], registry=registry
+        self._unfamiliar = counter("classifier_unfamiliar", "Pictures unlike the training data.")
+        self._batch_size = histogram(
+            "classifier_batch_size", "Pictures in a batch.", buckets=_BATCH_SIZES
         )
-        self.predictions = Counter(
-            "classifier_predictions",
-            "Pictures by their most probable class.",
-            ["label"],
-            registry=registry,
-        )
-        self.unfamiliar = Counter(
-            "classifier_unfamiliar", "Pictures unlike the training data.", registry=registry
-        )
-        self.model = Gauge(
+        self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.")
+        self._queue_limit = gauge("classifier_queue_limit", "Pictures that may wait.")
+        self._model = gauge(
             "classifier_model_info",
-            "The served model and where it is computed; always 1.",
+            "A model and where it is computed: 1 while it is served, 0 when it no longer is.",
             ["model", "version", "variant", "sha256", "provider", "requested_provider"],
-            registry=registry,
+            multiprocess_mode="livemax",
         )
-        self._queue_seconds = self.stage_seconds.labels("queue")
+        workers = gauge("service_workers", "Worker processes by the status of each.", ["status"])
+        self._restarts = counter(
+            "service_worker_restarts", "Workers started in place of a dead or stuck one."
+        )
+        self._cpu_seconds = counter("process_cpu_seconds", "CPU time, user and system.")
+        self._memory = gauge("process_resident_memory_bytes", "Resident memory.")
 
-    def observe_stage(self, stage: str, seconds: float) -> None:
-        """Records how long one stage took."""
-        self.stage_seconds.labels(stage).observe(seconds)
+        # Looking children up by their labels costs more than counting.
+        self._requests = functools.cache(requests.labels)
+        self._request_seconds = functools.cache(request_seconds.labels)
+        self._rejections = functools.cache(rejections.labels)
+        self._predictions = functools.cache(predictions.labels)
+        self._stages = {stage: stage_seconds.labels(stage) for stage in _STAGES}
+        self._workers = {status: workers.labels(status) for status in get_args(Status)}
+        self._process = ProcessCollector(registry=None)
+        self._cpu_counted = 0.0
+        self._shown: Gauge | None = None
 
-    def observe_batch(self, waits: Sequence[float]) -> None:
-        """Records a batch by the seconds that each of its pictures has waited."""
-        self.batch_size.observe(len(waits))
-        for wait in waits:
-            self._queue_seconds.observe(wait)
-
-    def count_answer(self, label: str, unfamiliar: bool) -> None:
-        """Counts one classified picture by its most probable class."""
-        self.predictions.labels(label).inc()
-        if unfamiliar:
-            self.unfamiliar.inc()
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Counts an answered request and how long it took."""
+        self._requests(route, status).inc()
+        self._request_seconds(route).observe(seconds)
 
     def count_rejection(self, reason: str) -> None:
         """Counts one refused picture or request."""
-        self.rejections.labels(reason).inc()
+        self._rejections(reason).inc()
+
+    def count_answer(self, label: str, unfamiliar: bool) -> None:
+        """Counts one classified picture by its most probable class."""
+        self._predictions(label).inc()
+        if unfamiliar:
+            self._unfamiliar.inc()
+
+    def count_restart(self) -> None:
+        """Counts this process as the replacement of another."""
+        self._restarts.inc()
+
+    def observe_stage(self, stage: str, seconds: float) -> None:
+        """Records how long `receive`, `decode`, `queue`, `infer` or `respond` took."""
+        self._stages[stage].observe(seconds)
+
+    def observe_batch(self, waits: Sequence[float]) -> None:
+        """Records a batch by the seconds that each of its pictures has waited."""
+        self._batch_size.observe(len(waits))
+        queue = self._stages["queue"]
+        for wait in waits:
+            queue.observe(wait)
+
+    def show_model(self, facts: Mapping[str, str]) -> None:
+        """Shows which model is served, in place of the one before."""
+        if self._shown is not None:
+            self._shown.set(0)
+        self._shown = self._model.labels(**facts)
+        self._shown.set(1)
+
+    def sample(self, status: Status, queue_depth: int, queue_limit: int) -> None:
+        """Records the state of this process; call it every second or so, and before `render`."""
+        for name, worker in self._workers.items():
+            worker.set(name == status)
+        self._queue_depth.set(queue_depth)
+        self._queue_limit.set(queue_limit)
+        cpu_seconds = time.process_time()
+        self._cpu_seconds.inc(cpu_seconds - self._cpu_counted)
+        self._cpu_counted = cpu_seconds
+        for family in self._process.collect():
+            if family.name == "process_resident_memory_bytes":
+                self._memory.set(family.samples[0].value)
 
     def render(self) -> bytes:
-        """All metrics in the text format of Prometheus."""
-        return generate_latest(self._registry)
+        """All metrics in the text format of Prometheus; takes milliseconds with many workers."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)

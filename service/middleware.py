@@ -35,7 +35,7 @@ class RequestContext:
             return
         start = time.perf_counter()
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, started_at=start)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -54,13 +54,16 @@ class RequestContext:
             response = problems.respond(problems.describe(error, request_id), scope["path"])
             await response(scope, receive, send_with_id)
         finally:
-            self._record(scope, status, time.perf_counter() - start, request_id)
+            self._record(scope, status)
 
-    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _record(self, scope: Scope, status: int) -> None:
+        state, now = scope["state"], time.perf_counter()
+        seconds = now - state["started_at"]
         # Below a mount there is no route, only the mount's own path.
         route: str = getattr(scope.get("route"), "path", scope.get("root_path")) or "unmatched"
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.count_request(route, status, seconds)
+        if "answered_at" in state:
+            self._metrics.observe_stage("respond", now - state["answered_at"])
         level = logging.DEBUG if route.startswith(_PROBES) and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
             fields = {
@@ -68,7 +71,7 @@ class RequestContext:
                 "path": scope["raw_path"].decode("latin-1"),
                 "status": status,
                 "duration_ms": round(seconds * 1000, 2),
-                "request_id": request_id,
+                "request_id": state["request_id"],
                 "client": (scope.get("client") or ("unknown",))[0],
             }
             logger.log(level, "request", extra={"fields": fields})

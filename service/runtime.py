@@ -14,6 +14,9 @@ from service.schemas import Health, Status
 
 logger = logging.getLogger(__name__)
 
+# How old the gauges of a worker may be that another worker exports.
+SAMPLE_S = 1
+
 Load = Callable[[Settings, Metrics], Classifier]
 Predictor = MicroBatcher[Upload, Classification]
 
@@ -64,7 +67,6 @@ class Runtime:
             on_batch=self.metrics.observe_batch,
         )
         self._classifier = classifier
-        self.metrics.queue_depth.set_function(lambda: self.queue_depth)
         self._announce(classifier)
 
     async def stop(self) -> None:
@@ -126,6 +128,16 @@ class Runtime:
             reason=engine.degraded_reason,
         )
 
+    def sample(self) -> None:
+        """Brings the gauges up to date."""
+        self.metrics.sample(self._status(), self.queue_depth, self.settings.max_queue)
+
+    async def keep_sampling(self) -> None:
+        """Brings the gauges up to date all the time, for the processes that export them."""
+        while True:
+            self.sample()
+            await asyncio.sleep(SAMPLE_S)
+
     def _status(self) -> Status:
         if self.draining:
             return "draining"
@@ -144,6 +156,6 @@ class Runtime:
             "provider": engine.provider,
             "requested_provider": engine.requested_provider,
         }
-        self.metrics.model.labels(**facts).set(1)
+        self.metrics.show_model(facts)
         fields = {**facts, "threads": self.settings.thread_count}
         logger.info("ready", extra={"fields": fields})

@@ -1,5 +1,6 @@
 """GET /health, its two probes, and GET /metrics."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -38,4 +39,6 @@ async def live() -> Live:
 async def metrics(request: Request) -> Response:
     """All metrics in the text format of Prometheus."""
     runtime: Runtime = request.app.state.runtime
-    return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    runtime.sample()
+    text = await asyncio.to_thread(runtime.metrics.render)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,7 @@
 """Waiting for answers, for as long as the client waits too."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -22,12 +23,15 @@ async def classify(
         QueueFullError: the queue cannot take them all.
         ClientDisconnect: the client has left.
     """
+    received_at = time.perf_counter()
+    runtime.metrics.observe_stage("receive", received_at - request.state.started_at)
     futures = runtime.submit(uploads)
     watcher = asyncio.create_task(_cancel_on_disconnect(request, futures))
     try:
         answers = await asyncio.gather(*futures, return_exceptions=True)
     finally:
         watcher.cancel()
+    request.state.answered_at = time.perf_counter()
     kept: list[Classification | Exception] = []
     for answer in answers:
         if isinstance(answer, asyncio.CancelledError):
