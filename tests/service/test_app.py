@@ -216,9 +216,13 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
         'classifier_predictions_total{label="red"}': 2,
         'classifier_rejections_total{reason="unsupported-format"}': 1,
         "classifier_batch_size_sum": 3,
+        'classifier_stage_seconds_count{stage="receive"}': 1,
         'classifier_stage_seconds_count{stage="decode"}': 2,
         'classifier_stage_seconds_count{stage="queue"}': 3,
+        'classifier_stage_seconds_count{stage="respond"}': 1,
         "classifier_queue_depth": 0,
+        "classifier_queue_limit": 256,
+        'service_workers{status="ok"}': 1,
     }.items():
         assert sample(client, name) == value, name
     assert sample(client, 'classifier_stage_seconds_sum{stage="infer"}') > 0
