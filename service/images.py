@@ -1,6 +1,7 @@
 """Untrusted bytes to pixels: pure functions over Pillow."""
 
 import io
+import re
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -40,6 +41,13 @@ FORMATS = tuple(
     )
 )
 LARGE_PIXELS = 16_000_000
+# Pillow reads segments, chunks and runs one by one, which holds up all else: a picture of 20 MB
+# that consists of nothing but such pieces would take half a minute.
+MAX_READS = 200_000
+# Each scan of a JPEG goes over all its pixels, and takes a hundred bytes: a megabyte could keep the
+# decoder busy for ten minutes. Progressive ones have about a dozen.
+MAX_SCANS = 50
+_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -101,6 +109,8 @@ def decode(
         try:
             image.load()
             upright = _to_rgb(_turn_upright(image))
+        except UndecodableImageError:
+            raise
         except Exception as error:  # decoders raise almost anything on hostile bytes
             raise _undecodable(format_) from error
     return upright, ImageFacts(upright.width, upright.height, format_)
@@ -124,9 +134,25 @@ def fit(image: Image.Image, width: int, height: int, rule: ResizeRule) -> NDArra
     return np.asarray(image)
 
 
+class _Reader(io.BytesIO):
+    """A file in memory that bears so many reads and no more."""
+
+    _reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MAX_READS:
+            raise _in_pieces("picture")
+        return super().read(size)
+
+
 def _open(data: bytes) -> Image.Image:
+    if len(_SCAN.findall(data)) > MAX_SCANS:
+        raise _in_pieces("JPEG")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(_Reader(data), formats=FORMATS)
+    except UndecodableImageError:
+        raise
     except UnidentifiedImageError as error:
         raise UnsupportedFormatError(
             "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
@@ -140,6 +166,12 @@ def _open(data: bytes) -> Image.Image:
 def _undecodable(format_: str) -> UndecodableImageError:
     return UndecodableImageError(
         f"The {format_} data are broken or cut off; open the picture, save it again and resend it."
+    )
+
+
+def _in_pieces(format_: str) -> UndecodableImageError:
+    return UndecodableImageError(
+        f"The {format_} is made of too many pieces; open it, save it again and resend it."
     )
 
 

@@ -193,13 +193,53 @@ def test_decompression_bomb_of_pillow_is_too_many_pixels() -> None:
         decode(png_that_claims(20_000, 20_000), 10**9)
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def with_pieces(format_: str, count: int) -> bytes:
+    """A good picture with so many empty segments, chunks or extensions."""
+    data = encode(picture(), format_)
+    piece, at = {
+        "JPEG": (b"\xff\xe9\0\2", 2),
+        "PNG": (chunk(b"prVt", b""), 33),
+        "GIF": (b"!\xfe\x01x\0", data.find(b",\0\0\0\0")),
+    }[format_]
+    return data[:at] + piece * count + data[at:]
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF"])
+def test_picture_of_too_many_pieces_is_undecodable(
+    format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.images.MAX_READS", 2000)
+    assert decode(with_pieces(format_, 100), LIMIT)
+    with pytest.raises(UndecodableImageError, match="too many pieces"):
+        decode(with_pieces(format_, 2000), LIMIT)
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated."""
+    data = encode(picture(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def test_jpeg_of_too_many_scans_is_undecodable() -> None:
+    assert decode(with_scans(20), LIMIT)
+    with pytest.raises(UndecodableImageError, match="too many pieces"):
+        decode(with_scans(60), LIMIT)
+
+
+def test_film_behind_a_jpeg_is_not_taken_for_its_scans() -> None:
+    assert decode(encode(picture(), "JPEG") + b"\xff\xda" * 1000, LIMIT)
+
+
 def test_huge_text_chunk_is_undecodable() -> None:
-    body = b"Comment\0\0" + zlib.compress(b" " * 80_000_000)
-    chunk = struct.pack(">I", len(body)) + b"zTXt" + body
-    chunk += struct.pack(">I", zlib.crc32(b"zTXt" + body))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b" " * 80_000_000))
     data = encode(picture())
     with pytest.raises(UndecodableImageError):
-        decode(data[:33] + chunk + data[33:], LIMIT)
+        decode(data[:33] + text + data[33:], LIMIT)
 
 
 @settings(max_examples=60, deadline=None)
