@@ -21,10 +21,10 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 # What each requirement file is compiled from, besides the dependencies of the service.
 SOURCES = {
-    "cpu": [EXTRAS["cpu"]],
-    "gpu": [EXTRAS["gpu"]],
+    "cpu": [EXTRAS["cpu"], EXTRAS["otel"]],
+    "gpu": [EXTRAS["gpu"], EXTRAS["otel"]],
     "train": [EXTRAS["cpu"], EXTRAS["train"]],
-    "dev": [EXTRAS["train"], PROJECT["dependency-groups"]["dev"]],
+    "dev": [EXTRAS["train"], EXTRAS["otel"], PROJECT["dependency-groups"]["dev"]],
 }
 SERVICES = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
 
