@@ -19,7 +19,7 @@ SCHEDULE = replace(BASELINE, epochs=8)
 PLAIN = Augmentation(flip="none", shift=0)
 
 
-def _network(**changes: Any) -> Preset:
+def _network(**changes: Any) -> Preset:  # noqa: ANN401
     return replace(SCHEDULE, network=replace(ArticleNetwork(), **changes))
 
 

@@ -79,7 +79,8 @@ def _window(have: int, want: int, rng: np.random.Generator) -> npt.NDArray[np.in
     """Indices of `want` neighbours at a random place of `have`, reflected at both ends."""
     start = int(rng.integers(min(0, have - want), max(0, have - want) + 1))
     indices = np.abs(np.arange(start, start + want))
-    return have - 1 - np.abs(have - 1 - indices)
+    reflected: npt.NDArray[np.int64] = have - 1 - np.abs(have - 1 - indices)
+    return reflected
 
 
 def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
@@ -91,7 +92,8 @@ def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
     pixels = grey + (pixels - grey) * saturation
     middle = pixels.mean(axis=(1, 2, 3), keepdims=True)
     pixels = middle + (pixels - middle) * contrast
-    return pixels.clip(0, 255).astype(np.uint8)
+    tinted: Pictures = pixels.clip(0, 255).astype(np.uint8)
+    return tinted
 
 
 def degrade(images: Pictures, rng: np.random.Generator) -> Pictures:

@@ -127,13 +127,13 @@ DEFAULT = Preset(
     name="default",
     network=WhitenedNetwork(),
     augmentation=Augmentation(
-        flip="alternating", shift=2, zoom=0.35, tint=0.2, degrade=0.25, cutout=8, outliers=1 / 16
+        flip="alternating", shift=2, zoom=0.25, tint=0.1, degrade=0.2, cutout=8, outliers=1 / 16
     ),
     optimizer="muon",
-    learning_rate=0.1,
+    learning_rate=0.04,
     warmup_epochs=0.5,
     label_smoothing=0.2,
-    epochs=32,
+    epochs=28,
     batch_size=256,
 )
 

@@ -134,9 +134,9 @@ class FamiliarAccuracy(keras.metrics.Mean):  # type: ignore[misc]
 
     def update_state(
         self,
-        y_true: Any,
-        y_pred: Any,
-        sample_weight: Any = None,  # noqa: ANN401
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: None = None,  # noqa: ARG002 - of Keras' signature
     ) -> None:
         """Take in a batch of targets and logits, both (batch, classes)."""
         familiar = ops.max(y_true, axis=-1) > ops.min(y_true, axis=-1)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 NEWTON_SCHULZ_STEPS = 3  # as airbench's; Keras' 5 cost time and gain nothing here
-MOMENTUM = 0.6
+MOMENTUM = 0.8
 ADAM_SHARE = 0.02  # of the learning rate: for everything that is not a convolution
 
 

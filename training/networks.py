@@ -67,7 +67,7 @@ def initialise(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
     model.get_layer("whitening").kernel.assign(np.concatenate([kernel, -kernel], axis=-1))
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
-            kernel = np.array(layer.kernel)
+            kernel = np.asarray(layer.kernel).copy()
             kept = min(kernel.shape[2:])
             kernel[..., :kept] = 0
             kernel[1, 1, range(kept), range(kept)] = 1

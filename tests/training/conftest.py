@@ -11,12 +11,14 @@ from PIL import Image
 
 from training import data as datasets
 from training import fit, steps
-from training.config import BASELINE, Preset
+from training.config import BASELINE, ArticleNetwork, Preset
 from training.data import DataSet
 from training.run import Run
 
 FOLDERS = Path(__file__).parents[1] / "data" / "cifar10"
-SMALL = replace(BASELINE, widths=(8, 16), dense=16, epochs=3, batch_size=32)
+SMALL = replace(
+    BASELINE, network=ArticleNetwork(widths=(8, 16), dense=16), epochs=3, batch_size=32
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

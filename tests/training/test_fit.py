@@ -103,7 +103,7 @@ def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
 def test_steps_of_an_epoch_are_whole_and_new_in_every_epoch(
     preset: Preset, sample: DataSet
 ) -> None:
-    first, second = (fit.Batches(preset, sample.train, 0, epoch) for epoch in (0, 1))
+    first, second = (fit.Batches(preset, sample.train, 10, 0, epoch) for epoch in (0, 1))
     assert len(first) == 3
     assert {first[step][0].shape for step in range(3)} == {(32, 32, 32, 3)}
     assert not np.array_equal(first[0][1], second[0][1])

@@ -1,13 +1,25 @@
+import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
 from training import networks
 from training.ablate import VARIANTS
-from training.config import BASELINE, Preset, preset_from_json
+from training.config import (
+    BASELINE,
+    DEFAULT,
+    PRESETS,
+    ArticleNetwork,
+    Preset,
+    WhitenedNetwork,
+    preset_from_json,
+)
 
 MEAN, VARIANCE = np.full(3, 120.0), np.full(3, 60.0**2)
+WHITENED = replace(DEFAULT, network=WhitenedNetwork(widths=(8, 8)), image_size=16)
+IMAGES = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), np.uint8)
 
 
 def test_baseline_is_sequential_with_stages_that_end_in_dense() -> None:
@@ -29,7 +41,8 @@ def test_normalisation_is_inside() -> None:
 
 @pytest.mark.parametrize("preset", VARIANTS.values(), ids=VARIANTS.keys())
 def test_variant_gives_logits(preset: Preset) -> None:
-    small = replace(preset, widths=(4, 4), dense=4, image_size=8)
+    assert isinstance(preset.network, ArticleNetwork)
+    small = replace(preset, network=replace(preset.network, widths=(4, 4), dense=4), image_size=8)
     model = networks.build(small, 3, mean=MEAN, variance=VARIANCE)
     assert model(np.zeros((2, 8, 8, 3), np.uint8)).shape == (2, 3)
 
@@ -39,5 +52,47 @@ def test_variants_differ_from_the_baseline() -> None:
     assert len(set(presets)) == len(presets)
 
 
-def test_preset_survives_json() -> None:
-    assert preset_from_json(BASELINE.to_json()) == BASELINE
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
+def test_preset_survives_json(preset: Preset) -> None:
+    assert preset_from_json(json.loads(json.dumps(preset.to_json()))) == preset
+
+
+@pytest.fixture
+def whitened() -> keras.Model:
+    """A small whitened network at the start of its training."""
+    keras.utils.set_random_seed(0)
+    model = networks.build(WHITENED, 3, mean=MEAN, variance=VARIANCE)
+    networks.initialise(model, IMAGES)
+    return model
+
+
+def test_whitening_makes_patches_uncorrelated(whitened: keras.Model) -> None:
+    layer = whitened.get_layer("whitening")
+    inner = keras.Model(whitened.input, layer.output)
+    half = networks.WHITENING_WIDTH // 2
+    values = np.asarray(inner(IMAGES)).reshape(-1, 2 * half)
+    second_moments = values[:, :half].T @ values[:, :half] / len(values)
+    np.testing.assert_allclose(second_moments, np.eye(half), atol=0.05)
+    np.testing.assert_allclose(values[:, half:], -values[:, :half], atol=1e-4)
+
+
+def test_convolutions_start_by_passing_their_input_on(whitened: keras.Model) -> None:
+    first = next(x for x in whitened.layers if getattr(x, "kernel_size", 0) == (3, 3))
+    inputs = np.random.default_rng(0).random((1, 6, 6, networks.WHITENING_WIDTH), np.float32)
+    kept = first.filters
+    np.testing.assert_array_equal(np.asarray(first(inputs)), inputs[..., :kept])
+
+
+def test_order_for_inference_gives_the_same_answers(whitened: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in whitened.get_weights()]
+    whitened.set_weights(weights)
+    other = networks.build(WHITENED, 3, mean=MEAN, variance=VARIANCE, for_inference=True)
+    other.set_weights(weights)
+    np.testing.assert_allclose(np.asarray(other(IMAGES)), np.asarray(whitened(IMAGES)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [16, 32, 48])
+def test_whitened_network_takes_other_sizes(size: int) -> None:
+    model = networks.build(replace(WHITENED, image_size=size), 3, mean=MEAN, variance=VARIANCE)
+    assert model(np.zeros((2, size, size, 3), np.uint8)).shape == (2, 3)
