@@ -12,26 +12,37 @@ from typing import Generic, TypeVar
 from service.errors import DeadlineExceededError, QueueFullError
 
 In = TypeVar("In")
+Prepared = TypeVar("Prepared")
 Out = TypeVar("Out")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item(Generic[In, Out]):
     value: In
     future: "asyncio.Future[Out]"
     queued_at: float = field(default_factory=time.perf_counter)
 
 
-class MicroBatcher(Generic[In, Out]):
+@dataclass(slots=True, eq=False)
+class _Worker(Generic[In, Out]):
+    """A thread, the batch that it is at, and since when it has been at its present step."""
+
+    thread: threading.Thread
+    batch: list[_Item[In, Out]] = field(default_factory=list)
+    since: float | None = None
+
+
+class MicroBatcher(Generic[In, Prepared, Out]):
     """Hands waiting items to worker threads in batches.
 
     An idle worker takes an item at once; batches form only while all workers are busy. An item
-    whose caller has left or whose deadline has passed is dropped before it is processed.
+    whose caller has left or whose deadline has passed is dropped before it is prepared.
     """
 
     def __init__(
         self,
-        process: Callable[[Sequence[In]], Sequence[Out | Exception]],
+        prepare: Callable[[In], Prepared],
+        process: Callable[[Sequence[Prepared]], Sequence[Out]],
         *,
         max_batch: int,
         max_queue: int,
@@ -41,13 +52,15 @@ class MicroBatcher(Generic[In, Out]):
         """Starts the worker threads.
 
         Args:
-            process: turns a batch into as many results, in order; runs in a worker thread. An
-                exception among the results fails its own item, one that is raised the batch.
+            prepare: readies one item in a worker thread; what it raises fails that item alone.
+            process: turns prepared items into as many results, in order, in the same thread;
+                what it raises fails them all.
             max_batch: most items in one batch.
             max_queue: most items that may wait.
             threads: number of workers.
             on_batch: told the seconds that each item of a batch has waited.
         """
+        self._prepare = prepare
         self._process = process
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -55,23 +68,34 @@ class MicroBatcher(Generic[In, Out]):
         self._queue: deque[_Item[In, Out]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"worker-{i}", daemon=True)
-            for i in range(threads)
-        ]
+        self._workers = [self._new_worker(i) for i in range(threads)]
         for worker in self._workers:
-            worker.start()
+            worker.thread.start()
 
     @property
     def depth(self) -> int:
         """Number of items that wait."""
         return len(self._queue)
 
+    def ailment(self, limit: float) -> str | None:
+        """Says which worker is dead, or has been at one step for more than `limit` seconds."""
+        now = time.perf_counter()
+        for worker in self._workers:
+            since = worker.since
+            if not worker.thread.is_alive() and not self._closed:
+                return f"The compute thread {worker.thread.name} has died."
+            if since is not None and now - since > limit:
+                return (
+                    f"The compute thread {worker.thread.name} has been stuck for "
+                    f"{now - since:.0f} s."
+                )
+        return None
+
     def submit(self, value: In, deadline: float) -> "asyncio.Future[Out]":
         """Queues one item; call it on the event loop.
 
         Args:
-            value: what `process` gets.
+            value: what `prepare` gets.
             deadline: seconds until the result is of no use.
 
         Returns:
@@ -96,47 +120,86 @@ class MicroBatcher(Generic[In, Out]):
         future.add_done_callback(lambda _: timer.cancel())
         return future
 
+    def abandon(self, reason: Exception) -> None:
+        """Fails all items that wait or are being computed; call it on the event loop."""
+        with self._changed:
+            items = [item for worker in self._workers for item in worker.batch]
+            items.extend(self._queue)
+            self._queue.clear()
+        for item in items:
+            _settle(item, reason)
+
     def close(self) -> None:
         """Processes what is queued, then stops the workers; call it off the event loop."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for worker in self._workers:
-            worker.join()
+            worker.thread.join()
 
-    def _work(self) -> None:
-        while batch := self._take():
-            wanted = [item for item in batch if not item.future.done()]
-            if wanted:
-                self._answer(wanted)
+    def _new_worker(self, number: int) -> _Worker[In, Out]:
+        thread = threading.Thread(
+            target=lambda: self._work(worker), name=f"compute-{number}", daemon=True
+        )
+        worker: _Worker[In, Out] = _Worker(thread)
+        return worker
 
-    def _take(self) -> list[_Item[In, Out]]:
-        """Waits for items and takes a fair share of them; nothing once closed and drained."""
+    def _work(self, worker: _Worker[In, Out]) -> None:
+        while self._take(worker):
+            self._answer(worker)
+            worker.batch, worker.since = [], None
+
+    def _take(self, worker: _Worker[In, Out]) -> bool:
+        """Waits for items and takes a fair share of them; none once closed and drained."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
-            share = -(-len(self._queue) // len(self._workers))
-            return [self._queue.popleft() for _ in range(min(share, self._max_batch))]
+            share = min(-(-len(self._queue) // len(self._workers)), self._max_batch)
+            worker.batch = [self._queue.popleft() for _ in range(share)]
+            return bool(worker.batch)
 
-    def _answer(self, batch: list[_Item[In, Out]]) -> None:
+    def _answer(self, worker: _Worker[In, Out]) -> None:
+        wanted = [item for item in worker.batch if not item.future.done()]
+        if not wanted:
+            return
         now = time.perf_counter()
-        self._on_batch([now - item.queued_at for item in batch])
-        results: Sequence[Out | Exception]
-        try:
-            results = self._process([item.value for item in batch])
-        except Exception as error:  # it fails these items, not the worker
-            results = [error] * len(batch)
+        self._on_batch([now - item.queued_at for item in wanted])
+        answers: list[tuple[_Item[In, Out], Out | Exception]] = []
+        ready: list[_Item[In, Out]] = []
+        prepared: list[Prepared] = []
+        for item in wanted:
+            worker.since = time.perf_counter()
+            if item.future.done():  # its caller has left while others were prepared
+                continue
+            try:
+                prepared.append(self._prepare(item.value))
+                ready.append(item)
+            except Exception as error:
+                answers.append((item, error))
+        worker.since = time.perf_counter()
+        if ready:
+            answers.extend(zip(ready, self._compute(prepared), strict=True))
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it the callers
-            batch[0].future.get_loop().call_soon_threadsafe(_resolve, batch, results)
+            wanted[0].future.get_loop().call_soon_threadsafe(_settle_all, answers)
+
+    def _compute(self, prepared: Sequence[Prepared]) -> Sequence[Out | Exception]:
+        try:
+            return self._process(prepared)
+        except Exception as error:  # it fails these items, not the worker
+            return [error] * len(prepared)
 
 
-def _resolve(batch: list[_Item[In, Out]], results: Sequence[Out | Exception]) -> None:
-    for item, result in zip(batch, results, strict=True):
-        if item.future.done():
-            continue
-        if isinstance(result, Exception):
-            item.future.set_exception(result)
-        else:
-            item.future.set_result(result)
+def _settle_all(answers: Sequence[tuple[_Item[In, Out], Out | Exception]]) -> None:
+    for item, result in answers:
+        _settle(item, result)
+
+
+def _settle(item: _Item[In, Out], result: Out | Exception) -> None:
+    if item.future.done():
+        return
+    if isinstance(result, Exception):
+        item.future.set_exception(result)
+    else:
+        item.future.set_result(result)
 
 
 def _expire(future: "asyncio.Future[Out]") -> None:

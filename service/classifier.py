@@ -34,6 +34,13 @@ class Prediction(NamedTuple):
     probability: float
 
 
+class Decoded(NamedTuple):
+    """A picture as the model wants it: uint8 (height, width, 3), and what was uploaded."""
+
+    pixels: NDArray[np.uint8]
+    facts: ImageFacts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
     """The answer for one picture.
@@ -160,26 +167,27 @@ class Classifier:
         Returns:
             For each upload, in order, its classification or the reason why it has none.
         """
-        decoded = [self._decode(upload) for upload in uploads]
+        decoded = [self._try_to_decode(upload) for upload in uploads]
         good = [item for item in decoded if not isinstance(item, ServiceError)]
-        answers = iter(self._infer(good) if good else ())
+        answers = iter(self.infer(good) if good else ())
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
 
-    def _decode(self, upload: Upload) -> tuple[NDArray[np.uint8], ImageFacts] | ServiceError:
+    def decode(self, upload: Upload) -> Decoded:
+        """Brings one upload to the model's size; see `classify`.
+
+        Raises:
+            ServiceError: it is not a picture, is broken, or is too large.
+        """
         if not isinstance(upload, bytes):
-            return upload, ImageFacts(self.engine.width, self.engine.height, "pixels")
+            return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
         start = time.perf_counter()
-        try:
-            image, facts = images.decode(upload, self._max_pixels, self._large)
-        except ServiceError as error:
-            return error
+        image, facts = images.decode(upload, self._max_pixels, self._large)
         pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
         self._observe("decode", time.perf_counter() - start)
-        return pixels, facts
+        return Decoded(pixels, facts)
 
-    def _infer(
-        self, pictures: Sequence[tuple[NDArray[np.uint8], ImageFacts]]
-    ) -> list[Classification]:
+    def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
+        """Classifies decoded pictures, at least one, in one inference, in order."""
         start = time.perf_counter()
         probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
         self._observe("infer", time.perf_counter() - start)
@@ -194,3 +202,9 @@ class Classifier:
             )
             for i, (pixels, facts) in enumerate(pictures)
         ]
+
+    def _try_to_decode(self, upload: Upload) -> Decoded | ServiceError:
+        try:
+            return self.decode(upload)
+        except ServiceError as error:
+            return error

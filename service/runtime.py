@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.batching import MicroBatcher
-from service.classifier import Classification, Classifier, Upload
+from service.classifier import Classification, Classifier, Decoded, Upload
 from service.config import Settings
 from service.errors import NotReadyError, ServiceError, StartupError
 from service.metrics import Metrics
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 SAMPLE_S = 1
 
 Load = Callable[[Settings, Metrics], Classifier]
-Predictor = MicroBatcher[Upload, Classification]
+Predictor = MicroBatcher[Upload, Decoded, Classification]
 
 
 def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
@@ -27,6 +27,7 @@ def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
         settings.models,
         settings.model,
         settings.version,
+        variant=settings.variant,
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         # The workers compute side by side, so that one inference needs no threads of its own.
@@ -60,7 +61,8 @@ class Runtime:
             self.failure = error
             return
         self._batcher = MicroBatcher(
-            classifier.classify,
+            classifier.decode,
+            classifier.infer,
             max_batch=self.settings.max_batch,
             max_queue=self.settings.max_queue,
             threads=self.settings.thread_count,

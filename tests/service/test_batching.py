@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -23,13 +23,18 @@ class Doubler:
         self.started = threading.Semaphore(0)
         self._permits = threading.Semaphore(0 if held else FOREVER)
 
-    def __call__(self, batch: Sequence[int]) -> list[int | Exception]:
+    def prepare(self, value: int) -> int:
+        if value == 13:
+            raise ValueError("unlucky")
+        return value
+
+    def process(self, batch: Sequence[int]) -> list[int]:
         self.batches.append(list(batch))
         self.started.release()
         assert self._permits.acquire(timeout=10)
         if 666 in batch:
             raise RuntimeError("broken")
-        return [ValueError("unlucky") if value == 13 else 2 * value for value in batch]
+        return [2 * value for value in batch]
 
     def go(self, batches: int = FOREVER) -> None:
         self._permits.release(batches)
@@ -39,9 +44,21 @@ class Doubler:
 
 
 def batcher_of(
-    process: Doubler, *, max_batch: int = 8, max_queue: int = 8, threads: int = 1
-) -> MicroBatcher[int, int]:
-    return MicroBatcher(process, max_batch=max_batch, max_queue=max_queue, threads=threads)
+    doubler: Doubler,
+    *,
+    max_batch: int = 8,
+    max_queue: int = 8,
+    threads: int = 1,
+    on_batch: Callable[[Sequence[float]], None] = lambda _: None,
+) -> MicroBatcher[int, int, int]:
+    return MicroBatcher(
+        doubler.prepare,
+        doubler.process,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        threads=threads,
+        on_batch=on_batch,
+    )
 
 
 async def test_lone_item_is_processed_at_once() -> None:
@@ -153,6 +170,7 @@ async def test_failed_item_fails_alone() -> None:
     with pytest.raises(ValueError, match="unlucky"):
         await bad
     assert await asyncio.gather(*[first, good]) == [2, 8]
+    assert process.batches == [[1], [4]]
     await asyncio.to_thread(batcher.close)
 
 
@@ -179,9 +197,7 @@ async def test_close_answers_what_is_queued() -> None:
 
 async def test_batches_are_observed() -> None:
     waits: list[Sequence[float]] = []
-    batcher = MicroBatcher(
-        Doubler(), max_batch=8, max_queue=8, threads=1, on_batch=lambda seen: waits.append(seen)
-    )
+    batcher = batcher_of(Doubler(), on_batch=waits.append)
     await batcher.submit(1, 10)
     await asyncio.to_thread(batcher.close)
     assert [len(wait) for wait in waits] == [1]
@@ -192,4 +208,84 @@ async def test_many_items_over_several_workers_all_come_back() -> None:
     batcher = batcher_of(Doubler(), max_queue=1000, threads=4)
     results = await asyncio.gather(*(batcher.submit(value, 10) for value in range(20, 600)))
     assert results == [2 * value for value in range(20, 600)]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_caller_who_leaves_while_the_batch_is_prepared_is_not_processed() -> None:
+    class LeavingCaller(Doubler):
+        def prepare(self, value: int) -> int:
+            if value == 2:
+                leaver.get_loop().call_soon_threadsafe(leaver.cancel)
+                while not leaver.done():
+                    time.sleep(0.001)
+            return super().prepare(value)
+
+    process = LeavingCaller(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    stayer, leaver = batcher.submit(2, 10), batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, stayer]) == [2, 4]
+    assert process.batches == [[1], [2]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_stuck_worker_is_told_from_a_busy_one() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    assert batcher.ailment(limit=0) is None  # idle
+    item = batcher.submit(1, 10)
+    await process.wait_until_started()
+    assert batcher.ailment(limit=10) is None
+    await asyncio.sleep(0.02)
+    assert "compute-0 has been stuck" in str(batcher.ailment(limit=0.01))
+    process.go()
+    await item
+    await asyncio.to_thread(batcher.close)
+    assert batcher.ailment(limit=0) is None
+
+
+async def test_long_batch_that_goes_on_is_not_stuck() -> None:
+    class Slow(Doubler):
+        def prepare(self, value: int) -> int:
+            time.sleep(0.1)
+            return super().prepare(value)
+
+    batcher = batcher_of(Slow())
+    items = asyncio.gather(*(batcher.submit(value, 10) for value in range(5)))
+    while not items.done():
+        assert batcher.ailment(limit=0.3) is None
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(batcher.close)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
+    def die(_waits: Sequence[float]) -> None:
+        raise SystemError("a mistake of ours")
+
+    batcher = batcher_of(Doubler(), on_batch=die)
+    first = batcher.submit(1, 10)
+    while batcher.ailment(limit=10) is None:
+        await asyncio.sleep(0.001)
+    assert batcher.ailment(limit=10) == "The compute thread compute-0 has died."
+    second = batcher.submit(2, 10)
+    batcher.abandon(QueueFullError("gone"))
+    for item in (first, second):
+        with pytest.raises(QueueFullError, match="gone"):
+            await item
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_items_of_a_stuck_worker_can_be_given_up() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    items = [batcher.submit(value, 10) for value in (1, 2)]
+    await process.wait_until_started()
+    batcher.abandon(QueueFullError("gone"))
+    for item in items:
+        with pytest.raises(QueueFullError, match="gone"):
+            await item
+    process.go()
     await asyncio.to_thread(batcher.close)
