@@ -7,6 +7,7 @@ In a notebook:
     classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import images, repository
-from service.engine import Engine, open_engine
+from service.engine import Engine, open_engine, preferred_precision
 from service.errors import ServiceError
 from service.images import ImageFacts, ResizeRule
+from service.repository import StoredFile
 
 Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, float], None]
@@ -118,6 +120,7 @@ class Classifier:
         name: str = "cifar10",
         version: int | None = None,
         *,
+        variant: str = "auto",
         provider: Literal["auto", "cuda", "cpu"] = "auto",
         require_cuda: bool = False,
         threads: int = 1,
@@ -130,6 +133,7 @@ class Classifier:
             models: folder of the model repository.
             name: name of the model.
             version: version of the model; None takes the newest.
+            variant: its file; `auto` takes the fastest for the provider that keeps the accuracy.
             provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
             require_cuda: fail rather than fall back to the CPU.
             threads: CPU threads within one inference.
@@ -140,19 +144,28 @@ class Classifier:
             StartupError: the model is missing or refused, or CUDA is required and missing.
         """
         stored = repository.load(Path(models), name, version)
+
+        @functools.cache
+        def file_for(provider: str) -> StoredFile:
+            chosen = repository.choose(stored, variant, preferred_precision(provider))
+            return repository.read(stored, chosen)
+
         engine = open_engine(
-            stored.data, provider=provider, require_cuda=require_cuda, threads=threads
+            lambda provider: file_for(provider).data,
+            provider=provider,
+            require_cuda=require_cuda,
+            threads=threads,
         )
-        repository.check_metadata(stored, engine.metadata)
-        card = stored.card
+        file = file_for(engine.provider)
+        repository.check_metadata(file, engine.metadata)
         model = ModelInfo(
-            name=card.name,
-            version=card.version,
-            variant=stored.path.name,
-            sha256=stored.sha256,
-            labels=tuple(card.labels),
-            resize=card.resize,
-            energy_threshold=card.energy_threshold,
+            name=file.card.name,
+            version=file.card.version,
+            variant=file.path.name,
+            sha256=file.sha256,
+            labels=tuple(file.card.labels),
+            resize=file.card.resize,
+            energy_threshold=file.energy_threshold,
         )
         return cls(model, engine, max_pixels=max_pixels, observe=observe)
 

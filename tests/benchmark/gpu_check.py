@@ -11,7 +11,14 @@ import numpy as np
 
 from service import repository
 from service.config import Settings
-from service.engine import Images, OnnxEngine, nvidia_driver_visible, open_engine
+from service.engine import (
+    CUDA,
+    Images,
+    OnnxEngine,
+    nvidia_driver_visible,
+    open_engine,
+    preferred_precision,
+)
 from service.errors import StartupError
 
 # Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.
@@ -27,9 +34,12 @@ def main() -> int:
         return _fail("no NVIDIA driver is visible on this machine, so there is no GPU to check")
     settings = Settings()
     try:
-        model = repository.load(settings.models, settings.model, settings.version)
-        cuda = open_engine(model.data, require_cuda=True)
-        cpu = open_engine(model.data, provider="cpu", threads=settings.thread_count)
+        stored = repository.load(settings.models, settings.model, settings.version)
+        # The same file for both: by default the one that the service takes on CUDA.
+        chosen = repository.choose(stored, settings.variant, preferred_precision(CUDA))
+        model = repository.read(stored, chosen)
+        cuda = open_engine(lambda _: model.data, require_cuda=True)
+        cpu = open_engine(lambda _: model.data, provider="cpu", threads=settings.thread_count)
     except StartupError as error:
         return _fail(str(error))
     print(f"{model.path}: an inference ran on {cuda.provider}")

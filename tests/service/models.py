@@ -46,6 +46,40 @@ def write_model(
     return folder
 
 
+def add_variant(
+    folder: Path,
+    precision: str,
+    *,
+    accuracy: float | None = 0.9,
+    split: str = "test",
+    energy_threshold: float = 0.7,
+) -> Path:
+    """Puts a file of another precision beside `model.onnx`, whose accuracy is 0.9; returns it.
+
+    It computes as `model.onnx` does, and differs in its energy threshold alone.
+    """
+    path = folder / {"int8": "model.int8.onnx", "float16": "model.fp16.onnx"}[precision]
+    model = onnx.load(folder / "model.onnx")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, properties | {"energy_threshold": json.dumps(energy_threshold)})
+    data = model.SerializeToString()
+    path.write_bytes(data)
+    card = json.loads((folder / "card.json").read_text())
+    card["accuracy_loss_limit"] = 0.005
+    card["files"][path.name] = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "precision": precision,
+        "energy_threshold": energy_threshold,
+    }
+    figures = card.setdefault("metrics", {})
+    figures["model.onnx"] = {"test": {"accuracy": 0.9}, "validation": {"accuracy": 0.9}}
+    if accuracy is not None:
+        figures[path.name] = {split: {"accuracy": accuracy}}
+    (folder / "card.json").write_text(json.dumps(card))
+    return path
+
+
 def _graph(height: int, width: int, properties: dict[str, Any]) -> onnx.ModelProto:
     scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [4 / 255])
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])

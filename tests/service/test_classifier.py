@@ -1,6 +1,8 @@
 """The use case on a real ONNX file."""
 
+import hashlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,9 +12,10 @@ from PIL import Image
 
 from service import images
 from service.classifier import Classification, Classifier
+from service.engine import CPU, CUDA, OnnxEngine, open_engine
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
 from tests.service.conftest import FakeEngine, colour
-from tests.service.models import LABELS, write_model
+from tests.service.models import LABELS, add_variant, write_model
 
 
 @pytest.fixture
@@ -126,3 +129,51 @@ def test_large_pictures_alone_take_turns(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(classifier.classify, [[colour("red")]] * 4))
     assert most == expected
+
+
+@pytest.fixture
+def with_variants(tiny_models: Path) -> Path:
+    """The tiny model with its faster files, on a processor that is good at bytes."""
+    add_variant(tiny_models / "tiny/1", "int8", energy_threshold=4.5)
+    add_variant(tiny_models / "tiny/1", "float16", energy_threshold=0.6)
+    return tiny_models
+
+
+@pytest.fixture
+def _good_at_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+
+
+@pytest.mark.usefixtures("_good_at_bytes")
+def test_cpu_computes_the_int8_file_with_its_own_threshold(with_variants: Path) -> None:
+    classifier = Classifier.open(with_variants, "tiny", provider="cpu")
+    digest = hashlib.sha256((with_variants / "tiny/1/model.int8.onnx").read_bytes()).hexdigest()
+    assert (classifier.model.variant, classifier.model.sha256) == ("model.int8.onnx", digest)
+    # The energy of a pure colour is log(exp(4) + 2) = 4.04.
+    assert classified(classifier.classify([colour("red")])[0]).unfamiliar
+
+
+def test_cuda_computes_the_fp16_file(with_variants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_cuda(read: Callable[[str], bytes], **_options: object) -> OnnxEngine:
+        opened = open_engine(lambda _: read(CUDA), provider="cpu")
+        opened.provider = CUDA
+        return opened
+
+    monkeypatch.setattr("service.classifier.open_engine", on_cuda)
+    assert Classifier.open(with_variants, "tiny").model.variant == "model.fp16.onnx"
+
+
+@pytest.mark.usefixtures("_good_at_bytes")
+def test_cuda_that_falls_back_computes_the_file_of_the_cpu(
+    with_variants: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
+    classifier = Classifier.open(with_variants, "tiny", provider="cuda")
+    assert classifier.engine.requested_provider == CUDA
+    assert classifier.model.variant == "model.int8.onnx"
+
+
+@pytest.mark.usefixtures("_good_at_bytes")
+@pytest.mark.parametrize("variant", ["model.onnx", "model.fp16.onnx"])
+def test_file_that_is_named_is_the_file_that_is_computed(with_variants: Path, variant: str) -> None:
+    assert Classifier.open(with_variants, "tiny", variant=variant).model.variant == variant

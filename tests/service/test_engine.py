@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service import engine
-from service.engine import CPU, CUDA, open_engine
+from service.engine import CPU, CUDA, open_engine, preferred_precision
 from service.errors import CudaUnavailableError, ModelRefusedError
 
 
@@ -48,6 +48,11 @@ class FakeSession:
         return [np.zeros((batch, 3), np.float32), np.zeros(batch, np.float32)]
 
 
+def read(provider: str) -> bytes:
+    """The file of each provider, for sessions that look at nothing else."""
+    return provider.encode()
+
+
 class FakeRuntime:
     """Makes sessions; remembers what was asked for, provider by provider."""
 
@@ -55,11 +60,12 @@ class FakeRuntime:
         self.cuda = cuda or FakeSession(CUDA)
         self.cpu = FakeSession(CPU)
         self.asked: list[list[object]] = []
+        self.models: list[bytes] = []
         self.options: Any = None
 
     def __call__(
         self,
-        _model: bytes,
+        model: bytes,
         options: ort.SessionOptions,
         *,
         providers: list[object],
@@ -67,6 +73,7 @@ class FakeRuntime:
     ) -> FakeSession:
         assert not enable_fallback
         self.asked.append(providers)
+        self.models.append(model)
         self.options = options
         if providers == [CPU]:
             return self.cpu
@@ -86,7 +93,7 @@ def see_driver(monkeypatch: pytest.MonkeyPatch, visible: bool) -> None:
 
 def test_cpu_never_asks_for_cuda() -> None:
     runtime = FakeRuntime()
-    opened = open_engine(b"", provider="cpu", make_session=runtime)
+    opened = open_engine(read, provider="cpu", make_session=runtime)
     assert runtime.asked == [[CPU]]
     assert (opened.provider, opened.requested_provider) == (CPU, CPU)
 
@@ -96,20 +103,20 @@ def test_auto_follows_the_driver(
     monkeypatch: pytest.MonkeyPatch, visible: bool, expected: str
 ) -> None:
     see_driver(monkeypatch, visible)
-    opened = open_engine(b"", provider="auto", make_session=FakeRuntime())
+    opened = open_engine(read, provider="auto", make_session=FakeRuntime())
     assert (opened.provider, opened.requested_provider) == (expected, expected)
     assert opened.degraded_reason is None
 
 
 def test_cuda_is_asked_for_first_and_with_heuristic_search() -> None:
     runtime = FakeRuntime()
-    open_engine(b"", provider="cuda", make_session=runtime)
+    open_engine(read, provider="cuda", make_session=runtime)
     assert runtime.asked == [[(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]]
 
 
 def test_session_is_proven_by_one_inference_and_may_not_fall_back() -> None:
     runtime = FakeRuntime()
-    open_engine(b"", provider="cpu", threads=3, make_session=runtime)
+    open_engine(read, provider="cpu", threads=3, make_session=runtime)
     assert runtime.cpu.ran == 1
     assert not runtime.cpu.falls_back
     assert runtime.options.intra_op_num_threads == 3
@@ -132,16 +139,52 @@ def test_failing_cuda_is_a_visible_cpu(
     provider: Literal["auto", "cuda"],
 ) -> None:
     see_driver(monkeypatch, True)
-    opened = open_engine(b"", provider=provider, make_session=FakeRuntime(cuda))
+    opened = open_engine(read, provider=provider, make_session=FakeRuntime(cuda))
     assert (opened.provider, opened.requested_provider) == (CPU, CUDA)
     assert opened.degraded_reason is not None
     assert opened.degraded_reason.startswith("CUDA cannot be used: ")
 
 
+def test_each_provider_gets_its_own_file() -> None:
+    runtime = FakeRuntime(FakeSession(CPU))
+    open_engine(read, provider="cuda", make_session=runtime)
+    assert runtime.models == [CUDA.encode(), CPU.encode()]
+
+
+def test_file_of_a_provider_that_is_not_asked_for_is_not_read() -> None:
+    def read_cpu(provider: str) -> bytes:
+        assert provider == CPU
+        return b""
+
+    open_engine(read_cpu, provider="cpu", make_session=FakeRuntime())
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "avx2 avx512f avx512_vnni", "int8"),
+        ("x86_64", "avx2 avx_vnni", "int8"),
+        ("AMD64", "avx2 avx512f", "float32"),
+        ("x86_64", None, "float32"),
+        ("aarch64", None, "int8"),
+        ("arm64", None, "int8"),
+    ],
+)
+def test_bytes_are_for_processors_that_add_up_their_products_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, flags: str | None, expected: str
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags:
+        cpuinfo.write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert preferred_precision(CPU, cpuinfo) == expected
+    assert preferred_precision(CUDA, cpuinfo) == "float16"
+
+
 def test_required_cuda_keeps_the_reason_of_onnx_runtime() -> None:
     runtime = FakeRuntime(RuntimeError("CUDA failure 35: driver is insufficient\nat line 12"))
     with pytest.raises(CudaUnavailableError) as caught:
-        open_engine(b"", require_cuda=True, make_session=runtime)
+        open_engine(read, require_cuda=True, make_session=runtime)
     assert str(caught.value) == "CUDA cannot be used: CUDA failure 35: driver is insufficient"
     assert [CPU] not in runtime.asked
 
@@ -149,17 +192,17 @@ def test_required_cuda_keeps_the_reason_of_onnx_runtime() -> None:
 def test_cpu_build_of_onnx_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     with pytest.raises(CudaUnavailableError, match="install onnxruntime-gpu"):
-        open_engine(b"", require_cuda=True, make_session=FakeRuntime())
+        open_engine(read, require_cuda=True, make_session=FakeRuntime())
 
 
 def test_required_cuda_wins_over_cpu() -> None:
-    opened = open_engine(b"", provider="cpu", require_cuda=True, make_session=FakeRuntime())
+    opened = open_engine(read, provider="cpu", require_cuda=True, make_session=FakeRuntime())
     assert opened.provider == CUDA
 
 
 def test_real_model_runs_on_the_cpu(tiny_models: Path) -> None:
     model = (tiny_models / "tiny/1/model.onnx").read_bytes()
-    opened = open_engine(model, provider="cpu")
+    opened = open_engine(lambda _: model, provider="cpu")
     assert (opened.height, opened.width, opened.metadata["name"]) == (8, 8, "tiny")
     probabilities, energy = opened.run(np.full((5, 8, 8, 3), 255, np.uint8))
     assert probabilities.shape == (5, 3)
@@ -172,13 +215,13 @@ def test_model_with_other_inputs_is_refused_and_not_blamed_on_cuda() -> None:
     session = FakeSession(CUDA)
     session.get_inputs = lambda: []  # type: ignore[method-assign]
     with pytest.raises(ModelRefusedError, match="must take `image`"):
-        open_engine(b"", provider="cuda", make_session=FakeRuntime(session))
+        open_engine(read, provider="cuda", make_session=FakeRuntime(session))
 
 
 @pytest.mark.parametrize("model", [b"", b"no model", b"\x08\x08"])
 def test_broken_model_is_refused(model: bytes) -> None:
     with pytest.raises(ModelRefusedError):
-        open_engine(model, provider="cpu")
+        open_engine(lambda _: model, provider="cpu")
 
 
 needs_no_gpu = pytest.mark.skipif(
@@ -190,7 +233,7 @@ needs_no_gpu = pytest.mark.skipif(
 @pytest.mark.usefixtures("_real_build")
 def test_real_gpu_build_without_a_gpu_is_a_visible_cpu(tiny_models: Path) -> None:
     model = (tiny_models / "tiny/1/model.onnx").read_bytes()
-    opened = open_engine(model, provider="cuda")
+    opened = open_engine(lambda _: model, provider="cuda")
     assert (opened.provider, opened.requested_provider) == (CPU, CUDA)
     assert "no NVIDIA driver is visible" in str(opened.degraded_reason)
 
@@ -200,7 +243,7 @@ def test_real_gpu_build_without_a_gpu_is_a_visible_cpu(tiny_models: Path) -> Non
 def test_real_gpu_build_without_a_gpu_refuses_when_cuda_is_required(tiny_models: Path) -> None:
     model = (tiny_models / "tiny/1/model.onnx").read_bytes()
     with pytest.raises(CudaUnavailableError, match="no NVIDIA driver is visible"):
-        open_engine(model, require_cuda=True)
+        open_engine(lambda _: model, require_cuda=True)
 
 
 @pytest.fixture
