@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     model_version: PositiveInt | Literal["latest"] = Field(
         "latest", description="Version of the model to serve."
     )
+    variant: str = Field(
+        "auto",
+        pattern=r"^(auto|[\w-][\w.-]*\.onnx)$",
+        description="File of the model to serve, as model.onnx; auto takes the fastest that keeps "
+        "the accuracy.",
+    )
     provider: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="Where to compute; auto takes CUDA where an NVIDIA driver is visible."
     )
