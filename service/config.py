@@ -1,16 +1,21 @@
 """Settings of the service: environment variables, which command-line flags override."""
 
 import math
-import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.machine import available_cpus, available_memory, nvidia_driver_visible
+
 # Above this Pillow warns of its own accord, and from twice as many on it refuses.
 PILLOW_PIXEL_LIMIT = 89_478_485
+# What a worker takes under load, without the one large picture that may be in work at a time.
+WORKER_BYTES = 200_000_000
+PIXEL_BYTES = 12
 
 _KEY = re.compile(r"[!-+\--~]+")
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -46,11 +51,17 @@ class Settings(BaseSettings):
         "auto", description="Where to compute; auto takes CUDA where an NVIDIA driver is visible."
     )
     require_cuda: bool = Field(False, description="Refuse to start unless CUDA is really in use.")
+    workers: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="Processes that serve; auto takes one for each usable CPU, as far as the "
+        "memory goes, and one alone for a GPU.",
+    )
     threads: PositiveInt | Literal["auto"] = Field(
-        "auto", description="Threads that decode and compute; auto takes one for each usable CPU."
+        "auto",
+        description="Threads that decode and compute in each worker; auto shares out the CPUs.",
     )
     max_batch: PositiveInt = Field(32, description="Most pictures in one inference.")
-    max_queue: PositiveInt = Field(256, description="Most pictures that may wait.")
+    max_queue: PositiveInt = Field(256, description="Most pictures that may wait in each worker.")
     deadline_ms: PositiveInt = Field(
         10_000, description="Longest time a picture may take, in milliseconds."
     )
@@ -73,6 +84,15 @@ class Settings(BaseSettings):
     )
     admin_keys_file: Path | None = Field(
         None, description="File of more such keys, one a line; read again when it changes."
+    )
+    drain_s: float = Field(
+        2,
+        ge=0,
+        description="Seconds after SIGTERM in which the service says that it is not ready and "
+        "still takes new connections; Ctrl-C skips them.",
+    )
+    stuck_s: float = Field(
+        30, gt=0, description="Seconds without progress after which a worker is replaced."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
@@ -104,9 +124,28 @@ class Settings(BaseSettings):
         return None if self.model_version == "latest" else self.model_version
 
     @property
+    def wants_cuda(self) -> bool:
+        """Whether to compute on a GPU, if that is possible."""
+        automatic = self.provider == "auto" and nvidia_driver_visible()
+        return self.require_cuda or self.provider == "cuda" or automatic
+
+    @property
+    def worker_count(self) -> int:
+        """Number of processes that serve."""
+        if self.workers != "auto":
+            return self.workers
+        # One process keeps a GPU busy; only Linux shares out connections among several.
+        if self.wants_cuda or sys.platform != "linux":
+            return 1
+        room = available_memory() - PIXEL_BYTES * self.max_pixels
+        return max(1, min(available_cpus(), int(room // WORKER_BYTES)))
+
+    @property
     def thread_count(self) -> int:
-        """Number of threads that decode and compute."""
-        return available_cpus() if self.threads == "auto" else self.threads
+        """Number of threads that decode and compute in each worker."""
+        if self.threads != "auto":
+            return self.threads
+        return math.ceil(available_cpus() / self.worker_count)
 
 
 def read_keys(path: Path) -> list[str]:
@@ -132,36 +171,3 @@ def _check_key(key: str) -> str:
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs that this process may use: its affinity, within the container's quota."""
-    # Only Linux knows an affinity.
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    cpus = len(affinity) or os.cpu_count() or 1
-    return math.ceil(min(cpus, _cgroup_quota(cgroup)))
-
-
-def _cgroup_quota(cgroup: Path) -> float:
-    """CPU quota of the control group in CPUs; infinite without one."""
-    for read in (_quota_v2, _quota_v1):
-        try:
-            quota, period = read(cgroup)
-        except (OSError, ValueError):
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
-    return math.inf
-
-
-def _quota_v2(cgroup: Path) -> tuple[float, float]:
-    quota, period = (cgroup / "cpu.max").read_text().split()
-    return (math.inf if quota == "max" else float(quota)), float(period)
-
-
-def _quota_v1(cgroup: Path) -> tuple[float, float]:
-    cpu = cgroup / "cpu"
-    return (
-        float((cpu / "cpu.cfs_quota_us").read_text()),
-        float((cpu / "cpu.cfs_period_us").read_text()),
-    )

@@ -1,11 +1,11 @@
-"""Settings from the environment, and the CPUs that may be used."""
+"""Settings from the environment."""
 
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, available_cpus
+from service import config
+from service.config import Settings
 
 
 def test_every_setting_has_a_description() -> None:
@@ -40,28 +40,29 @@ def test_value_out_of_range_is_refused(name: str, value: object) -> None:
         Settings.model_validate({name: value})
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-    return folder
-
-
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("memory", "driver", "given", "workers", "threads"),
     [
-        ({}, 16),
-        ({"cpu.max": "max 100000"}, 16),
-        ({"cpu.max": "150000 100000"}, 2),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "3200000 100000"}, 16),
-        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 16),
-        ({"cpu.max": "nonsense"}, 16),
+        (64e9, False, {}, 8, 1),
+        (2e9, False, {}, 7, 2),
+        (0.5e9, False, {}, 1, 8),
+        (64e9, False, {"workers": 3}, 3, 3),
+        (64e9, False, {"workers": 2, "threads": 1}, 2, 1),
+        (64e9, True, {}, 1, 8),
+        (64e9, True, {"provider": "cpu"}, 8, 1),
+        (64e9, False, {"provider": "cuda"}, 1, 8),
     ],
 )
-def test_quota_of_the_container_bounds_the_cpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+def test_workers_and_threads_follow_cpus_memory_and_provider(
+    monkeypatch: pytest.MonkeyPatch,
+    memory: float,
+    driver: bool,
+    given: dict[str, object],
+    workers: int,
+    threads: int,
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(16)), raising=False)
-    assert available_cpus(write(tmp_path, files)) == expected
+    monkeypatch.setattr(config, "available_cpus", lambda: 8)
+    monkeypatch.setattr(config, "available_memory", lambda: memory)
+    monkeypatch.setattr(config, "nvidia_driver_visible", lambda: driver)
+    settings = Settings.model_validate(given)
+    assert (settings.worker_count, settings.thread_count) == (workers, threads)
