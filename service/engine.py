@@ -1,13 +1,11 @@
 """ONNX Runtime and nothing else: choose the provider, open the session, prove it, run it."""
 
 import contextlib
-import ctypes
 import io
 import logging
 import os
 import platform
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,7 +13,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import CudaUnavailableError, ModelRefusedError
+from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
+from service.machine import nvidia_driver_visible
 
 # ONNX Runtime sends usage events unless this is set before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -61,6 +60,9 @@ class Engine(Protocol):
 
         Returns:
             Probabilities (batch, classes) and energy (batch,), float32.
+
+        Raises:
+            EngineFailedError: it cannot be computed; that may pass, or last.
         """
 
 
@@ -81,7 +83,11 @@ class OnnxEngine:
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
         """Computes one batch; see `Engine.run`."""
-        probabilities, energy = self._session.run(["probabilities", "energy"], {"image": images})
+        try:
+            outputs = self._session.run(["probabilities", "energy"], {"image": images})
+        except Exception as error:
+            raise EngineFailedError(f"{self.provider} failed: {_first_line(error)}") from error
+        probabilities, energy = outputs
         return probabilities, energy
 
 
@@ -131,15 +137,6 @@ def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) ->
     except OSError:  # not Linux
         exact = False
     return "int8" if exact else "float32"
-
-
-def nvidia_driver_visible() -> bool:
-    """Whether this process can load the library of an NVIDIA driver."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def _open_cuda(model: bytes, threads: int, make_session: SessionFactory) -> OnnxEngine:
@@ -235,4 +232,5 @@ def _what_cuda_lacks(missing_libraries: list[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    # After an error of CUDA's come the names of the host and of a source file.
+    return lines[0].partition(" ; GPU=")[0][:300]

@@ -80,6 +80,14 @@ class DeadlineExceededError(ServiceError):
     """The answer was not ready in time."""
 
 
+class EngineFailedError(ServiceError):
+    """The engine could not compute; the text is for those who run the service."""
+
+
+class LoadFailedError(ServiceError):
+    """Another model cannot be loaded; the one before still serves."""
+
+
 class StartupError(ServiceError):
     """The service cannot start as configured."""
 

@@ -32,6 +32,7 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.ForbiddenError: _Row(403, "Forbidden"),
     errors.NotServedError: _Row(404, "Not served"),
     errors.SlowBodyError: _Row(408, "Request timeout"),
+    errors.LoadFailedError: _Row(409, "Load failed"),
     errors.BodyTooLargeError: _Row(413, "Body too large"),
     errors.TooManyFilesError: _Row(413, "Too many files"),
     errors.TooManyPixelsError: _Row(413, "Too many pixels"),

@@ -15,11 +15,11 @@ from service.engine import (
     CUDA,
     Images,
     OnnxEngine,
-    nvidia_driver_visible,
     open_engine,
     preferred_precision,
 )
 from service.errors import StartupError
+from service.machine import nvidia_driver_visible
 
 # Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.
 TOLERANCE = 0.01

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.engine import nvidia_driver_visible
+from service.machine import nvidia_driver_visible
 from tests.e2e.conftest import Server
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())

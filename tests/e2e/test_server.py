@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.engine import CPU, CUDA, nvidia_driver_visible
+from service.engine import CPU, CUDA
+from service.machine import nvidia_driver_visible
 from tests.e2e.conftest import Server, StartServer
 
 CAT = Path("tests/data/cat.jpg").read_bytes()

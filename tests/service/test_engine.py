@@ -8,10 +8,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from service import engine
 from service.engine import CPU, CUDA, open_engine, preferred_precision
-from service.errors import CudaUnavailableError, ModelRefusedError
+from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
+from service.machine import nvidia_driver_visible
 
 
 class FakeSession:
@@ -189,6 +191,22 @@ def test_required_cuda_keeps_the_reason_of_onnx_runtime() -> None:
     assert [CPU] not in runtime.asked
 
 
+def test_cuda_that_is_lost_says_so_and_nothing_of_the_host() -> None:
+    session = FakeSession(CUDA)
+    opened = open_engine(read, provider="cuda", make_session=FakeRuntime(session))
+    session.run_error = Fail(
+        "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered"
+        " ; GPU=0 ; hostname=secret ; file=/onnxruntime_src/cuda_call.cc ; line=265 ; expr=f();"
+    )
+    with pytest.raises(EngineFailedError) as caught:
+        opened.run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert str(caught.value) == (
+        "CUDAExecutionProvider failed: [ONNXRuntimeError] : 1 : FAIL : "
+        "CUDA failure 700: an illegal memory access was encountered"
+    )
+    assert opened.provider == CUDA
+
+
 def test_cpu_build_of_onnx_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     with pytest.raises(CudaUnavailableError, match="install onnxruntime-gpu"):
@@ -225,7 +243,7 @@ def test_broken_model_is_refused(model: bytes) -> None:
 
 
 needs_no_gpu = pytest.mark.skipif(
-    engine.nvidia_driver_visible(), reason="this machine has an NVIDIA driver"
+    nvidia_driver_visible(), reason="this machine has an NVIDIA driver"
 )
 
 
