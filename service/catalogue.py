@@ -88,7 +88,11 @@ def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
     for file in card.files:
         try:
             Classifier.open(
-                folder.parent.parent, folder.parent.name, int(folder.name), provider="cpu"
+                folder.parent.parent,
+                folder.parent.name,
+                int(folder.name),
+                variant=file,
+                provider="cpu",
             )
         except ServiceError as error:
             yield file, error

@@ -16,7 +16,7 @@ import pytest
 
 from service import __main__, cli, files
 from tests.service.conftest import colour
-from tests.service.models import write_model
+from tests.service.models import add_variant, write_model
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +217,19 @@ def test_tampered_model_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert good == "models/tiny/1/model.onnx: ok"
     assert bad.startswith("models/tiny/2/model.onnx: ")
     assert "sha256" in bad
+    assert status == 1
+
+
+def test_every_file_of_a_version_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_model(Path("models"), version=2)
+    with add_variant(folder, "int8").open("ab") as file:
+        file.write(b"\0")
+    add_variant(folder, "float16")
+    status, out, _ = run(capsys, "models", "verify")
+    _, first, int8, fp16 = out.splitlines()
+    assert first == "models/tiny/2/model.onnx: ok"
+    assert "model.int8.onnx has not the sha256" in int8
+    assert fp16 == "models/tiny/2/model.fp16.onnx: ok"
     assert status == 1
 
 
