@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 
-from service import problems
+from service import openapi, problems
 from service.auth import Doors
 from service.config import Settings
 from service.metrics import Metrics
@@ -58,6 +58,7 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         summary="Send a picture, get the probability of each class.",
         lifespan=lifespan,
         middleware=middleware,
+        generate_unique_id_function=openapi.operation_id,
         docs_url=None,
         redoc_url=None,
     )

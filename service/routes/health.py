@@ -1,24 +1,19 @@
 """GET /health, its two probes, and GET /metrics."""
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service import problems
+from service import openapi, problems
 from service.runtime import Runtime
 from service.schemas import Health, Live
 
 router = APIRouter(tags=["health"])
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    503: {"model": Health, "description": "Loading or shutting down."}
-}
 
-
-@router.get("/health/ready", response_model_exclude_none=True, responses=_RESPONSES)
-@router.get("/health", response_model_exclude_none=True, responses=_RESPONSES)
+@router.get("/health/ready", response_model_exclude_none=True, **openapi.HEALTH)
+@router.get("/health", response_model_exclude_none=True, **openapi.HEALTH)
 async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
     runtime: Runtime = request.app.state.runtime
@@ -29,13 +24,13 @@ async def health(request: Request, response: Response) -> Health:
     return state
 
 
-@router.get("/health/live")
+@router.get("/health/live", **openapi.LIVE)
 async def live() -> Live:
     """Says that the process answers, whatever the model does."""
     return Live()
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, **openapi.METRICS)
 async def metrics(request: Request) -> Response:
     """All metrics in the text format of Prometheus."""
     runtime: Runtime = request.app.state.runtime

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -40,20 +40,22 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 # Parsing it holds up all other requests; binary data have no such limit.
 MAX_JSON_BYTES = 4_000_000
 
+ModelName = Annotated[str, Path(examples=["cifar10"])]
+ModelVersion = Annotated[str, Path(examples=["1"])]
 HeaderLength = Annotated[
     int | None,
     Header(alias=HEADER_LENGTH, ge=0, description="Bytes of the JSON before binary data."),
 ]
 
 
-async def _check_model(request: Request, model_name: str) -> None:
+async def _check_model(request: Request, model_name: ModelName) -> None:
     runtime: Runtime = request.app.state.runtime
     served = runtime.classifier.model.name
     if model_name != served:
         raise NotServedError(f"There is no model {model_name!r} here; this service has {served!r}.")
 
 
-async def _check_version(request: Request, model_version: str) -> None:
+async def _check_version(request: Request, model_version: ModelVersion) -> None:
     runtime: Runtime = request.app.state.runtime
     served = str(runtime.classifier.model.version)
     if model_version != served:
@@ -63,12 +65,6 @@ async def _check_version(request: Request, model_version: str) -> None:
 _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 _CHECKS = [Depends(_check_model), Depends(_check_version)]
-_METADATA_ERRORS = openapi.inference_errors(404, 503)
-_INFER: dict[str, Any] = {
-    "response_model": InferenceResponse,
-    "responses": openapi.inference_errors(400, 404, 408, 413, 415, 422, 503, 504),
-    "openapi_extra": openapi.INFER,
-}
 _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="energy")]
 
 server = APIRouter(prefix="/v2")
@@ -76,7 +72,7 @@ any_version = APIRouter(prefix=_OF_MODEL, dependencies=_CHECKS[:1])
 one_version = APIRouter(prefix=_OF_VERSION, dependencies=_CHECKS)
 
 
-@server.get("")
+@server.get("", **openapi.SERVER_METADATA)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Says what this server is."""
     return ServerMetadata(
@@ -84,21 +80,21 @@ async def server_metadata(request: Request) -> ServerMetadata:
     )
 
 
-@server.get("/health/live")
+@server.get("/health/live", **openapi.SERVER_LIVE)
 async def server_live() -> ServerLive:
     """Says that the process answers, whatever the model does."""
     return ServerLive()
 
 
-@server.get("/health/ready", responses=openapi.inference_errors(503))
+@server.get("/health/ready", **openapi.SERVER_READY)
 async def server_ready(request: Request) -> ServerReady:
     """Says whether the service can answer now."""
     runtime: Runtime = request.app.state.runtime
     return ServerReady(ready=bool(runtime.classifier))  # else it raises NotReadyError
 
 
-@any_version.get("", responses=_METADATA_ERRORS)
-@one_version.get("", responses=_METADATA_ERRORS)
+@any_version.get("", **openapi.MODEL_METADATA)
+@one_version.get("", **openapi.MODEL_METADATA)
 async def model_metadata(request: Request) -> ModelMetadata:
     """Says what the model takes and returns."""
     runtime: Runtime = request.app.state.runtime
@@ -116,16 +112,16 @@ async def model_metadata(request: Request) -> ModelMetadata:
     )
 
 
-@any_version.get("/ready", responses=_METADATA_ERRORS)
-@one_version.get("/ready", responses=_METADATA_ERRORS)
+@any_version.get("/ready", **openapi.MODEL_READY)
+@one_version.get("/ready", **openapi.MODEL_READY)
 async def model_ready(request: Request) -> ModelReady:
     """Says whether the model can answer now."""
     runtime: Runtime = request.app.state.runtime
     return ModelReady(name=runtime.classifier.model.name, ready=True)
 
 
-@any_version.post("/infer", **_INFER)
-@one_version.post("/infer", **_INFER)
+@any_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
+@one_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
 async def infer(request: Request, header_length: HeaderLength = None) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
     runtime: Runtime = request.app.state.runtime

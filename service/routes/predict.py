@@ -32,12 +32,7 @@ TopK = Annotated[
 IncludeInput = Annotated[bool, Query(description="Return the picture as the model saw it, too.")]
 
 
-@router.post(
-    "/predict",
-    response_model_exclude_none=True,
-    responses=openapi.errors(400, 408, 413, 415, 422, 503, 504),
-    openapi_extra=openapi.PREDICT,
-)
+@router.post("/predict", response_model_exclude_none=True, **openapi.PREDICT)
 async def predict(
     request: Request, top_k: TopK = None, include_input: IncludeInput = False
 ) -> PredictResponse:
@@ -62,11 +57,7 @@ async def predict(
     )
 
 
-@router.post(
-    "/predict/batch",
-    responses=openapi.errors(400, 408, 413, 422, 503),
-    openapi_extra=openapi.PREDICT_BATCH,
-)
+@router.post("/predict/batch", **openapi.PREDICT_BATCH)
 async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
     runtime: Runtime = request.app.state.runtime

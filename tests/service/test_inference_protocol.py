@@ -493,17 +493,6 @@ def test_metrics_count_tensors_like_uploads(client: TestClient) -> None:
         assert sample(client, name) == value, name
 
 
-def test_example_of_the_documentation_is_answered(
-    make_client: MakeClient, engine: FakeEngine
-) -> None:
-    engine.height = engine.width = 32
-    client = make_client()
-    paths = client.get("/openapi.json").json()["paths"]
-    operation = paths["/v2/models/{model_name}/versions/{model_version}/infer"]["post"]
-    example = operation["requestBody"]["content"]["application/json"]["example"]
-    assert outputs(client.post(INFER, json=example))["energy"].shape == (1,)
-
-
 def test_documentation_names_every_error_shape(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operations = {path: o for path, o in document["paths"].items() if path.startswith("/v2/models")}
