@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 
-from service import openapi, problems
+from service import openapi, problems, tracing
 from service.auth import Doors
 from service.config import Settings
 from service.metrics import Metrics
-from service.middleware import BodyLimit, RequestContext
+from service.middleware import PROBES, BodyLimit, RequestContext
 from service.routes import health, inference_protocol, page, predict
 from service.runtime import Load, Runtime, load_classifier
 
@@ -27,8 +28,9 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     Returns:
         The app, with its `Runtime` in `app.state.runtime`.
     """
-    metrics = Metrics()
-    runtime = Runtime(settings, metrics, load)
+    traces = tracing.start()
+    metrics = Metrics(on_stage=traces.trace_stage if traces else None)
+    runtime = Runtime(settings, metrics, load, traces)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -38,6 +40,8 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         await loading
         await runtime.stop()
         sampling.cancel()
+        if traces:
+            await asyncio.to_thread(traces.close)
 
     middleware = [Middleware(RequestContext, metrics=metrics)]
     if settings.cors_origins:
@@ -50,7 +54,14 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
                 expose_headers=["X-Request-ID"],
             )
         )
-    middleware.append(Middleware(BodyLimit, max_bytes=settings.max_body_bytes))
+    middleware.append(
+        Middleware(
+            BodyLimit,
+            max_bytes=settings.max_body_bytes,
+            max_pending_bytes=settings.max_pending_bytes,
+            max_seconds=settings.body_timeout_ms / 1000,
+        )
+    )
 
     app = FastAPI(
         title="cifar10-serve",
@@ -58,6 +69,7 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         summary="Send a picture, get the probability of each class.",
         lifespan=lifespan,
         middleware=middleware,
+        telemetry=_trace_with(traces),
         generate_unique_id_function=openapi.operation_id,
         docs_url=None,
         redoc_url=None,
@@ -71,3 +83,16 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     app.include_router(page.router)
     page.mount_files(app)
     return app
+
+
+def _trace_with(traces: tracing.Tracing | None) -> TelemetryConfig:
+    """Lets FastAPI make the spans of requests, other than probes, and nothing else."""
+    return {
+        "tracing": traces is not None,
+        "tracer_provider": traces.provider if traces else None,
+        "exclude": lambda scope: scope["path"].startswith(PROBES),
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+    }

@@ -65,11 +65,26 @@ class Settings(BaseSettings):
     deadline_ms: PositiveInt = Field(
         10_000, description="Longest time a picture may take, in milliseconds."
     )
+    max_head_bytes: PositiveInt = Field(
+        65_536, description="Largest request line with its headers, in bytes."
+    )
     max_body_bytes: PositiveInt = Field(20_000_000, description="Largest request body, in bytes.")
+    max_pending_bytes: PositiveInt = Field(
+        256_000_000, description="Most bytes of bodies that wait for an answer, in each worker."
+    )
     max_pixels: int = Field(
         50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT, description="Most pixels in one picture."
     )
     max_files: PositiveInt = Field(64, description="Most pictures in one batch request.")
+    max_form_fields: PositiveInt = Field(
+        16, description="Most fields of a form that are no files; they are ignored."
+    )
+    head_timeout_ms: PositiveInt = Field(
+        10_000, description="Longest time for the head of a request, in milliseconds."
+    )
+    body_timeout_ms: PositiveInt = Field(
+        60_000, description="Longest time for the body of a request, in milliseconds."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call the API from a browser, separated by commas."
     )

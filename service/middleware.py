@@ -10,12 +10,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import BodyTooLargeError, SlowBodyError
+from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: logged at debug level only.
-_PROBES = ("/health", "/v2/health", "/metrics")
+PROBES = ("/health", "/v2/health", "/metrics")
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class RequestContext:
         self._metrics.count_request(route, status, seconds)
         if "answered_at" in state:
             self._metrics.observe_stage("respond", now - state["answered_at"])
-        level = logging.DEBUG if route.startswith(_PROBES) and status < 400 else logging.INFO
+        level = logging.DEBUG if route.startswith(PROBES) and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
             fields = {
                 "method": scope["method"],
@@ -78,56 +78,79 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Stops reading a body that is too large, at once where its length is stated, or too slow."""
+    """Stops reading a body that is too large, too slow, or one too many.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float = 60) -> None:
-        """Wraps an app."""
+    What is too large is refused at once where its length is stated. Only bytes that have arrived
+    count as pending: a stated length holds nothing that others need.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_pending_bytes: int, max_seconds: float
+    ) -> None:
+        """Wraps an app.
+
+        Args:
+            app: the app.
+            max_bytes: largest body.
+            max_pending_bytes: most bytes of all requests that are not answered yet.
+            max_seconds: longest time that a body may take to arrive.
+        """
         self._app = app
-        self._max_bytes = max_bytes
-        self._max_seconds = max_seconds
+        self.max_bytes = max_bytes
+        self.max_pending_bytes = max_pending_bytes
+        self.max_seconds = max_seconds
+        self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] == "http":
-            length = Headers(scope=scope).get("content-length", "")
-            stated = int(length) if length.isdecimal() else 0
-            receive = _Body(receive, stated, self._max_bytes, self._max_seconds).receive
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        body = _Body(self, receive, int(length) if length.isdecimal() else 0)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self.pending_bytes -= body.arrived
 
 
 class _Body:
     """One body under way."""
 
-    def __init__(self, receive: Receive, stated: int, max_bytes: int, max_seconds: float) -> None:
+    def __init__(self, limit: BodyLimit, receive: Receive, stated: int) -> None:
+        self.arrived = 0
+        self._limit = limit
         self._receive = receive
-        self._size = stated
-        self._arrived = 0
-        self._max_bytes = max_bytes
-        self._max_seconds = max_seconds
-        self._deadline: float | None = asyncio.get_running_loop().time() + max_seconds
+        self._stated = stated
+        self._deadline: float | None = asyncio.get_running_loop().time() + limit.max_seconds
 
     async def receive(self) -> Message:
-        self._check_size()
+        self._check(self._stated)
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
             raise SlowBodyError(
-                f"The request took longer than {self._max_seconds:g} s to arrive; "
+                f"The request took longer than {self._limit.max_seconds:g} s to arrive; "
                 "send less at a time."
             ) from error
         if not message.get("more_body"):
             self._deadline = None  # what follows is the wait for the client to leave
-        self._arrived += len(message.get("body", b""))
-        self._size = max(self._size, self._arrived)
-        self._check_size()
+        size = len(message.get("body", b""))
+        self.arrived += size
+        self._limit.pending_bytes += size
+        self._check(self.arrived)
         return message
 
-    def _check_size(self) -> None:
-        if self._size > self._max_bytes:
+    def _check(self, size: int) -> None:
+        """Refuses a body of which so many bytes are stated, or have arrived."""
+        limit = self._limit
+        if size > limit.max_bytes:
             raise BodyTooLargeError(
-                f"The request is over the limit of {self._max_bytes:,} bytes; send less at a time."
+                f"The request is over the limit of {limit.max_bytes:,} bytes; send less at a time."
             )
+        if size and limit.pending_bytes - self.arrived + size > limit.max_pending_bytes:
+            raise QueueFullError("Too many bytes are waiting; try again in a moment.")
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,16 +1,20 @@
 """What a running process holds: the model, its workers, and the state they are in."""
 
 import asyncio
+import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from service.batching import MicroBatcher
-from service.classifier import Classification, Classifier, Decoded, Upload
+from service.classifier import Classification, Classifier, Upload
 from service.config import Settings
 from service.errors import NotReadyError, ServiceError, StartupError
 from service.metrics import Metrics
 from service.schemas import Health, Status
+from service.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +22,7 @@ logger = logging.getLogger(__name__)
 SAMPLE_S = 1
 
 Load = Callable[[Settings, Metrics], Classifier]
-Predictor = MicroBatcher[Upload, Decoded, Classification]
+Predictor = MicroBatcher[Upload, Any, Classification]
 
 
 def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
@@ -40,13 +44,20 @@ def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
 class Runtime:
     """Loads the model, answers while it can, and says how it is."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, load: Load = load_classifier) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        load: Load = load_classifier,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Loads nothing yet."""
         self.settings = settings
         self.metrics = metrics
         self.draining = False
         self.failure: Exception | None = None
         self._load = load
+        self._tracing = tracing
         self._started = time.monotonic()
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
@@ -60,13 +71,18 @@ class Runtime:
                 logger.exception("mistake")
             self.failure = error
             return
+        decode: Callable[[Upload], Any] = classifier.decode
+        infer: Callable[[Sequence[Any]], Sequence[Classification]] = classifier.infer
+        if self._tracing is not None:
+            decode, infer = self._tracing.around(decode, infer)
         self._batcher = MicroBatcher(
-            classifier.decode,
-            classifier.infer,
+            decode,
+            infer,
             max_batch=self.settings.max_batch,
             max_queue=self.settings.max_queue,
             threads=self.settings.thread_count,
             on_batch=self.metrics.observe_batch,
+            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
         )
         self._classifier = classifier
         self._announce(classifier)
@@ -95,17 +111,24 @@ class Runtime:
             raise NotReadyError("The model is still loading; try again in a moment.")
         return self._classifier
 
-    def submit(self, uploads: Sequence[Upload]) -> "list[asyncio.Future[Classification]]":
+    def submit(
+        self, uploads: Sequence[Upload], patience: float = math.inf
+    ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none.
+
+        Args:
+            uploads: the pictures.
+            patience: seconds that the client waits, if fewer than the settings allow.
 
         Raises:
             QueueFullError: the queue cannot take them all.
         """
         assert self._batcher is not None, "ask for the classifier first"
+        deadline = min(patience, self.settings.deadline_ms / 1000)
         futures: list[asyncio.Future[Classification]] = []
         try:
             for upload in uploads:
-                futures.append(self._batcher.submit(upload, self.settings.deadline_ms / 1000))
+                futures.append(self._batcher.submit(upload, deadline))
         except ServiceError:
             for future in futures:
                 future.cancel()

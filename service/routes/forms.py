@@ -7,7 +7,6 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from service.errors import MalformedFormError, MissingFieldError, TooManyFilesError
 
 FORM = "multipart/form-data"
-MAX_TEXT_FIELDS = 16  # none is used; a few are forgiven
 
 
 def is_form(request: Request) -> bool:
@@ -15,17 +14,26 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith(FORM)
 
 
-async def read_files(request: Request, field: str, max_files: int) -> list[bytes]:
+async def read_files(
+    request: Request, field: str, *, max_files: int, max_fields: int
+) -> list[bytes]:
     """Reads the files of one field, at least one.
 
     They never touch the disk: the limit of the body bounds what they take in memory.
 
+    Args:
+        request: the request.
+        field: name of the field.
+        max_files: most files in the form.
+        max_fields: most other fields in it; none is used, a few are forgiven.
+
     Raises:
         MissingFieldError: no file has that field name.
         TooManyFilesError: there are more than `max_files`.
-        MalformedFormError: the body is not the form that its content type promises.
+        MalformedFormError: the body is not the form that its content type promises, or it has too
+            many other fields.
     """
-    form = _Form(max_files)
+    form = _Form(max_files, max_fields)
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
     try:
         parser = FormParser(
@@ -51,11 +59,12 @@ async def read_files(request: Request, field: str, max_files: int) -> list[bytes
 class _Form:
     """Takes the parts as they arrive, and not too many."""
 
-    def __init__(self, max_files: int) -> None:
+    def __init__(self, max_files: int, max_fields: int) -> None:
         self.files: list[tuple[bytes | None, bytes]] = []
         self.complete = False
         self._max_files = max_files
-        self._texts = 0
+        self._max_fields = max_fields
+        self._fields = 0
 
     def add_file(self, file: File) -> None:
         if len(self.files) == self._max_files:
@@ -66,10 +75,10 @@ class _Form:
         self.files.append((file.field_name, file.file_object.read()))
 
     def add_text(self, _text: Field) -> None:
-        self._texts += 1
-        if self._texts > MAX_TEXT_FIELDS:
+        self._fields += 1
+        if self._fields > self._max_fields:
             raise MalformedFormError(
-                f"The form holds more text fields than {MAX_TEXT_FIELDS}; send files alone."
+                f"The form holds more text fields than {self._max_fields}; send files alone."
             )
 
     def end(self) -> None:

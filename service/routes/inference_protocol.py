@@ -19,7 +19,7 @@ from service.errors import (
     TooManyFilesError,
     UnsupportedEncodingError,
 )
-from service.routes.waiting import classify
+from service.routes.waiting import Timeout, classify
 from service.runtime import Runtime
 from service.schemas import (
     BinaryData,
@@ -122,7 +122,9 @@ async def model_ready(request: Request) -> ModelReady:
 
 @any_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
 @one_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
-async def infer(request: Request, header_length: HeaderLength = None) -> Response:
+async def infer(
+    request: Request, header_length: HeaderLength = None, timeout_ms: Timeout = None
+) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
     runtime: Runtime = request.app.state.runtime
     classifier = runtime.classifier
@@ -132,7 +134,7 @@ async def infer(request: Request, header_length: HeaderLength = None) -> Respons
     size = (classifier.engine.height, classifier.engine.width)
     pictures = _read_pictures(wanted.inputs[0], binary, size, runtime.settings.max_files)
     answers = []
-    for answer in await classify(request, runtime, list(pictures)):
+    for answer in await classify(request, runtime, list(pictures), timeout_ms):
         if isinstance(answer, Exception):
             raise answer
         answers.append(answer)

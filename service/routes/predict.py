@@ -11,7 +11,7 @@ from service import openapi, problems
 from service.classifier import Classification
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
 from service.routes.forms import is_form, read_files
-from service.routes.waiting import classify
+from service.routes.waiting import Timeout, classify
 from service.runtime import Runtime
 from service.schemas import (
     BatchResponse,
@@ -34,17 +34,21 @@ IncludeInput = Annotated[bool, Query(description="Return the picture as the mode
 
 @router.post("/predict", response_model_exclude_none=True, **openapi.PREDICT)
 async def predict(
-    request: Request, top_k: TopK = None, include_input: IncludeInput = False
+    request: Request,
+    top_k: TopK = None,
+    include_input: IncludeInput = False,
+    timeout_ms: Timeout = None,
 ) -> PredictResponse:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
     runtime: Runtime = request.app.state.runtime
     model = runtime.classifier.model
     k = _check_top_k(top_k, len(model.labels))
     if is_form(request):
-        upload = (await read_files(request, "file", max_files=1))[0]
+        fields = runtime.settings.max_form_fields
+        upload = (await read_files(request, "file", max_files=1, max_fields=fields))[0]
     else:
         upload = await request.body()
-    answer = (await classify(request, runtime, [upload]))[0]
+    answer = (await classify(request, runtime, [upload], timeout_ms))[0]
     if isinstance(answer, Exception):
         raise answer
     return PredictResponse(
@@ -58,7 +62,9 @@ async def predict(
 
 
 @router.post("/predict/batch", **openapi.PREDICT_BATCH)
-async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
+async def predict_batch(
+    request: Request, top_k: TopK = None, timeout_ms: Timeout = None
+) -> BatchResponse:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
     runtime: Runtime = request.app.state.runtime
     model = runtime.classifier.model
@@ -67,9 +73,12 @@ async def predict_batch(request: Request, top_k: TopK = None) -> BatchResponse:
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
         )
-    uploads = await read_files(request, "files", runtime.settings.max_files)
+    limits = runtime.settings
+    uploads = await read_files(
+        request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
+    )
     results: list[Result | Failure] = []
-    for answer in await classify(request, runtime, uploads):
+    for answer in await classify(request, runtime, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
             runtime.metrics.count_rejection(problems.reason(answer))
             results.append(Failure(error=problems.describe(answer, request.state.request_id)))

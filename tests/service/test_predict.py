@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -125,6 +126,14 @@ def test_malformed_form_is_400(client: TestClient, content_type: str, body: byte
     problem(response, 400, "malformed-form")
 
 
+def test_too_many_text_fields_is_400(make_client: MakeClient) -> None:
+    client = make_client(max_form_fields=2)
+    for count, status in [(2, 200), (3, 400)]:
+        fields = {f"field-{i}": "x" for i in range(count)}
+        response = client.post("/predict", data=fields, files=form(colour("red"), field="file"))
+        assert response.status_code == status
+
+
 def test_body_over_the_limit_is_413(make_client: MakeClient) -> None:
     client = make_client(max_body_bytes=1000)
     response = client.post("/predict", content=b"x" * 1001)
@@ -173,6 +182,48 @@ def test_missed_deadline_is_504(make_client: MakeClient, engine: FakeEngine) -> 
     engine.go.clear()
     problem(client.post("/predict", content=colour("red")), 504, "deadline-exceeded")
     engine.go.set()
+
+
+def test_client_who_waits_less_long_has_its_own_deadline(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.go.clear()
+    response = client.post(
+        "/predict", content=colour("red"), headers={"X-Request-Timeout-Ms": "20"}
+    )
+    problem(response, 504, "deadline-exceeded")
+    engine.go.set()
+
+
+def test_client_cannot_wait_longer_than_the_service_allows(
+    make_client: MakeClient, engine: FakeEngine
+) -> None:
+    client = make_client(deadline_ms=20)
+    engine.go.clear()
+    response = client.post(
+        "/predict", content=colour("red"), headers={"X-Request-Timeout-Ms": "60000"}
+    )
+    problem(response, 504, "deadline-exceeded")
+    engine.go.set()
+
+
+def test_deadline_of_the_client_counts_from_the_start_of_the_request(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield colour("red")
+        time.sleep(0.1)
+
+    response = client.post("/predict", content=slowly(), headers={"X-Request-Timeout-Ms": "50"})
+    problem(response, 504, "deadline-exceeded")
+    assert engine.batches == []
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "soon", "1.5"])
+def test_odd_timeout_is_422(client: TestClient, timeout: str) -> None:
+    headers = {"X-Request-Timeout-Ms": timeout}
+    response = client.post("/predict", content=colour("red"), headers=headers)
+    assert "X-Request-Timeout-Ms" in problem(response, 422, "invalid-parameter")
 
 
 def test_mistake_of_ours_is_500_without_a_trace(client: TestClient, engine: FakeEngine) -> None:
