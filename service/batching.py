@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ class _Item(Generic[In, Out]):
     value: In
     future: "asyncio.Future[Out]"
     queued_at: float = field(default_factory=time.perf_counter)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,24 +49,28 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         max_batch: int,
         max_queue: int,
         threads: int,
-        on_batch: Callable[[Sequence[float]], None] = lambda _waits: None,
+        on_batch: Callable[[int], None] = lambda _size: None,
+        on_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """Starts the worker threads.
 
         Args:
-            prepare: readies one item in a worker thread; what it raises fails that item alone.
+            prepare: readies one item in a worker thread, in the context (contextvars) of its
+                `submit`; what it raises fails that item alone.
             process: turns prepared items into as many results, in order, in the same thread;
                 what it raises fails them all.
             max_batch: most items in one batch.
             max_queue: most items that may wait.
             threads: number of workers.
-            on_batch: told the seconds that each item of a batch has waited.
+            on_batch: told the size of each batch.
+            on_wait: told the seconds that each item has waited, in its context.
         """
         self._prepare = prepare
         self._process = process
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._on_batch = on_batch
+        self._on_wait = on_wait
         self._queue: deque[_Item[In, Out]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -162,7 +168,9 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         if not wanted:
             return
         now = time.perf_counter()
-        self._on_batch([now - item.queued_at for item in wanted])
+        self._on_batch(len(wanted))
+        for item in wanted:
+            item.context.run(self._on_wait, now - item.queued_at)
         answers: list[tuple[_Item[In, Out], Out | Exception]] = []
         ready: list[_Item[In, Out]] = []
         prepared: list[Prepared] = []
@@ -171,7 +179,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             if item.future.done():  # its caller has left while others were prepared
                 continue
             try:
-                prepared.append(self._prepare(item.value))
+                prepared.append(item.context.run(self._prepare, item.value))
                 ready.append(item)
             except Exception as error:
                 answers.append((item, error))

@@ -8,7 +8,7 @@ metrics of its own.
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from prometheus_client import (
@@ -34,8 +34,13 @@ _STAGES = ("receive", "decode", "queue", "infer", "respond")
 class Metrics:
     """Counts, latencies and facts, as Prometheus reads them."""
 
-    def __init__(self) -> None:
-        """Defines all metrics."""
+    def __init__(self, on_stage: Callable[[str, float], None] | None = None) -> None:
+        """Defines all metrics.
+
+        Args:
+            on_stage: told what `observe_stage` is told, for other kinds of records.
+        """
+        self._on_stage = on_stage
         self._registry = registry = CollectorRegistry()
         counter = functools.partial(Counter, registry=registry)
         histogram = functools.partial(Histogram, registry=registry)
@@ -107,15 +112,14 @@ class Metrics:
         self._restarts.inc()
 
     def observe_stage(self, stage: str, seconds: float) -> None:
-        """Records how long `receive`, `decode`, `queue`, `infer` or `respond` took."""
+        """Records how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
         self._stages[stage].observe(seconds)
+        if self._on_stage is not None:
+            self._on_stage(stage, seconds)
 
-    def observe_batch(self, waits: Sequence[float]) -> None:
-        """Records a batch by the seconds that each of its pictures has waited."""
-        self._batch_size.observe(len(waits))
-        queue = self._stages["queue"]
-        for wait in waits:
-            queue.observe(wait)
+    def observe_batch(self, size: int) -> None:
+        """Records the number of pictures in a batch."""
+        self._batch_size.observe(size)
 
     def show_model(self, facts: Mapping[str, str]) -> None:
         """Shows which model is served, in place of the one before."""

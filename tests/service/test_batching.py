@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -49,7 +50,8 @@ def batcher_of(
     max_batch: int = 8,
     max_queue: int = 8,
     threads: int = 1,
-    on_batch: Callable[[Sequence[float]], None] = lambda _: None,
+    on_batch: Callable[[int], None] = lambda _: None,
+    on_wait: Callable[[float], None] = lambda _: None,
 ) -> MicroBatcher[int, int, int]:
     return MicroBatcher(
         doubler.prepare,
@@ -58,6 +60,7 @@ def batcher_of(
         max_queue=max_queue,
         threads=threads,
         on_batch=on_batch,
+        on_wait=on_wait,
     )
 
 
@@ -196,12 +199,30 @@ async def test_close_answers_what_is_queued() -> None:
 
 
 async def test_batches_are_observed() -> None:
-    waits: list[Sequence[float]] = []
-    batcher = batcher_of(Doubler(), on_batch=waits.append)
+    sizes: list[int] = []
+    waits: list[float] = []
+    batcher = batcher_of(Doubler(), on_batch=sizes.append, on_wait=waits.append)
     await batcher.submit(1, 10)
     await asyncio.to_thread(batcher.close)
-    assert [len(wait) for wait in waits] == [1]
-    assert 0 <= waits[0][0] < 1
+    assert sizes == [1]
+    assert len(waits) == 1
+    assert 0 <= waits[0] < 1
+
+
+async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+    class Namer(Doubler):
+        def prepare(self, value: int) -> int:
+            seen.append(("prepare", caller.get()))
+            return super().prepare(value)
+
+    seen: list[tuple[str, str]] = []
+    batcher = batcher_of(Namer(), on_wait=lambda _: seen.append(("wait", caller.get())))
+    caller.set("somebody")
+    await batcher.submit(1, 10)
+    await asyncio.to_thread(batcher.close)
+    assert seen == [("wait", "somebody"), ("prepare", "somebody")]
 
 
 async def test_many_items_over_several_workers_all_come_back() -> None:

@@ -27,7 +27,9 @@ for label in ("cat", "ship"):
     metrics.count_request("/predict", 200, 0.02)
     metrics.count_answer(label, unfamiliar=label == "ship")
     metrics.observe_stage("decode", 0.0004)
-metrics.observe_batch([0.001, 0.003])
+metrics.observe_batch(2)
+for seconds in (0.001, 0.003):
+    metrics.observe_stage("queue", seconds)
 metrics.sample(status, int(queue_depth), 10)
 print("done", flush=True)
 sys.stdin.read()

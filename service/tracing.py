@@ -1,0 +1,137 @@
+"""Traces by OpenTelemetry, for those who name a collector in the standard variables.
+
+FastAPI makes the span of a request, within the caller's trace. Its stages lie below it, and so does
+the batch that its picture went through, if it was the first in it; the others link to that batch.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+In = TypeVar("In")
+Prepared = TypeVar("Prepared")
+Out = TypeVar("Out")
+
+# How long the end of the service may wait for the collector.
+CLOSE_S = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Tracing:
+    """Makes the spans below that of a request."""
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        """Makes spans with a provider."""
+        self.provider = provider
+        self._tracer = provider.get_tracer("cifar10-serve")
+
+    def trace_stage(self, stage: str, seconds: float) -> None:
+        """Makes the span of a stage of the current request that has just ended."""
+        request = trace.get_current_span().get_span_context()
+        if request.trace_flags.sampled and stage != "infer":  # which is of a batch: see `around`
+            end = time.time_ns()
+            self._add(request, stage, end - int(seconds * 1e9), end)
+
+    def around(
+        self,
+        prepare: Callable[[In], Prepared],
+        process: Callable[[Sequence[Prepared]], Sequence[Out]],
+    ) -> tuple[Callable[[In], Any], Callable[[Sequence[Any]], Sequence[Out]]]:
+        """Wraps the two steps of a micro-batcher, so that each batch is a span.
+
+        Args:
+            prepare: readies one item, in the context of its request.
+            process: turns a batch of them into results.
+
+        Returns:
+            What to give to the micro-batcher in their place.
+        """
+
+        def traced_prepare(item: In) -> tuple[SpanContext, Prepared]:
+            return trace.get_current_span().get_span_context(), prepare(item)
+
+        def traced_process(batch: Sequence[tuple[SpanContext, Prepared]]) -> Sequence[Out]:
+            items = [item for _, item in batch]
+            requests = [request for request, _ in batch if request.trace_flags.sampled]
+            return self._trace_batch(requests, process, items) if requests else process(items)
+
+        return traced_prepare, traced_process
+
+    def close(self) -> None:
+        """Sends what is left, unless the collector keeps us waiting."""
+        closing = threading.Thread(target=self.provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+
+    def _trace_batch(
+        self,
+        requests: Sequence[SpanContext],
+        process: Callable[[Sequence[Prepared]], Sequence[Out]],
+        items: Sequence[Prepared],
+    ) -> Sequence[Out]:
+        batch = self._tracer.start_span(
+            "batch",
+            _below(requests[0]),
+            attributes={"batch.size": len(items)},
+            links=[Link(request) for request in requests],
+        )
+        start = time.time_ns()
+        try:
+            with trace.use_span(batch, end_on_exit=True):
+                return process(items)
+        finally:
+            end = time.time_ns()
+            for request in requests:
+                self._add(request, "infer", start, end, [Link(batch.get_span_context())])
+
+    def _add(
+        self, parent: SpanContext, name: str, start: int, end: int, links: Sequence[Link] = ()
+    ) -> None:
+        self._tracer.start_span(name, _below(parent), links=links, start_time=start).end(end)
+
+
+def _below(parent: SpanContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(parent))
+
+
+def start(environment: Mapping[str, str] = os.environ) -> Tracing | None:
+    """Starts to export traces, if the standard variables name a collector; else costs nothing."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not any(environment.get(name) for name in endpoints) or (
+        environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+        or environment.get("OTEL_TRACES_EXPORTER") == "none"
+    ):
+        return None
+    try:
+        return Tracing(_open_provider())
+    except ImportError:
+        logger.warning("Traces are not exported: that needs the extra `otel`.")
+    except ValueError as error:  # a variable that makes no sense
+        logger.warning("Traces are not exported: %s", error)
+    return None
+
+
+def _open_provider() -> "TracerProvider":
+    # Hundreds of modules that nobody else needs.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    # Our name, unless the standard variables give another.
+    resource = Resource.create({SERVICE_NAME: "cifar10-serve"})
+    resource = resource.merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
