@@ -117,6 +117,19 @@ def _verify_models(args: argparse.Namespace) -> None:
     print(*steps.verify_models(args.models, args.data), sep="\n")
 
 
+def _compare(args: argparse.Namespace) -> None:
+    from training import compare
+
+    contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
+    comparison = compare.compare(contenders, args.data)
+    print(f"{comparison.split} split, {comparison.pictures:,} pictures")
+    for heading, table in compare.tables(comparison).items():
+        print(f"\n{heading}\n{table.to_string()}")
+    print(
+        "", *comparison.pairs, f"page: {compare.write(comparison, args.runs / 'compare')}", sep="\n"
+    )
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
@@ -149,11 +162,15 @@ def _parser() -> argparse.ArgumentParser:
         "data", "seed", "runs")  # fmt: skip
     add("verify-models", _verify_models, "recompute the figures of every published card",
         "data", "models")  # fmt: skip
+    add("compare", _compare, "put exported models side by side, and test which is better",
+        "what", "data", "models", "runs")  # fmt: skip
     return parser
 
 
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "run": (("run",), {"type": Path, "help": "the run folder", "metavar": "RUN"}),
+    "what": (("what",), {"nargs": "+", "metavar": "MODEL",
+                         "help": "a version of cifar10, a folder (of a run too), or an ONNX file"}),
     "preset": (("--preset",), {"choices": sorted(PRESETS), "default": "baseline",
                                "help": "what to train (default: %(default)s)"}),
     "data": (("--data",), {"type": Path, "metavar": "FOLDER", "help": DATA_HELP}),
