@@ -89,14 +89,21 @@ def test_compose_file_follows_the_compose_specification() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "service"),
-    [([], "gpu"), (["--profile", "cpu"], "cpu"), (["--profile", "train"], "train")],
+    ("profiles", "services"),
+    [
+        ([], {"gpu"}),
+        (["cpu"], {"cpu"}),
+        (["train"], {"train"}),
+        (["cpu", "monitoring"], {"cpu", "prometheus", "grafana"}),
+        (["gpu", "monitoring"], {"gpu", "prometheus", "grafana"}),
+    ],
 )
-def test_each_profile_starts_its_own_service_alone(arguments: list[str], service: str) -> None:
+def test_profiles_start_their_own_services_alone(profiles: list[str], services: set[str]) -> None:
     if not shutil.which("docker") or run("docker", "compose", "version").returncode:
         pytest.skip("docker compose is not installed")
+    arguments = [argument for profile in profiles for argument in ("--profile", profile)]
     result = run("docker", "compose", *arguments, "config", "--services")
-    assert result.stdout.split() == [service], result.stderr
+    assert set(result.stdout.split()) == services, result.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)

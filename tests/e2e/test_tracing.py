@@ -176,13 +176,14 @@ def test_collector_that_never_answers_disturbs_nobody(
         monkeypatch.setenv(
             "OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
         )
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         running = server(models=tiny_models, model="tiny")
         for _ in range(20):
             assert httpx2.post(f"{running.url}/predict", content=CAT).status_code == 200
         start = time.monotonic()
         assert running.stop() == 0
-        assert time.monotonic() - start < 8
+        assert time.monotonic() - start < 20
     assert "Traceback" not in running.log.read_text()
 
 
