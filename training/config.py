@@ -1,6 +1,6 @@
 """Presets: everything that decides what a training run makes, frozen and committed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 ResizeMode = Literal["stretch", "crop", "pad"]
@@ -97,6 +97,8 @@ class Preset:
         label_smoothing: share of each target that is spread over all classes.
         epochs: passes over the training split.
         batch_size: pictures in one step, outliers not counted.
+        teacher: name of the preset whose network, trained before, gives the targets in place of
+            the labels (distillation), for each picture as it was changed.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Preset:
     label_smoothing: float = 0.0
     epochs: int = 20
     batch_size: int = 128
+    teacher: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The preset as plain JSON types, for run folders and cards."""
@@ -137,7 +140,15 @@ DEFAULT = Preset(
     batch_size=256,
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (BASELINE, DEFAULT)}
+# Where a GPU is at hand: a network four times as wide as may ship, and the small one taught by it.
+TEACHER = replace(
+    DEFAULT, name="teacher", network=WhitenedNetwork(widths=(128, 512, 512)), epochs=80
+)
+DISTILLED = replace(DEFAULT, name="distilled", teacher=TEACHER.name, epochs=120)
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (BASELINE, DEFAULT, TEACHER, DISTILLED)
+}
 
 
 def preset_from_json(values: dict[str, Any]) -> Preset:

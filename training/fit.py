@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from keras import ops
+from scipy.special import softmax
 from tqdm import tqdm
 
 from training import augment, machine, muon, networks, outliers
@@ -34,7 +35,7 @@ def fit(
     Args:
         preset: what to train.
         data: the splits.
-        folder: the run folder, made if missing.
+        folder: the run folder, made if missing; the run of a teacher is looked for beside it.
         seed: of weights, order, augmentation and dropout.
         resume: go on with the run in the folder.
 
@@ -43,10 +44,11 @@ def fit(
 
     Raises:
         TrainingError: the folder holds a run and `resume` was not asked for, or holds a run
-            with other settings.
+            with other settings; or the preset has a teacher, and that has not been trained.
     """
     run = Run(folder)
     settings = _settings(preset, data, seed)
+    teacher = _teacher(preset, data, folder, seed)
     if resume and run.checkpoint.exists():
         model = _resumed(run, settings)
     elif run.checkpoint.exists():
@@ -74,7 +76,7 @@ def fit(
     ) as bar:  # fmt: skip
         for epoch in range(done, preset.epochs):
             _seed_dropout(model, seed, epoch)
-            batches = Batches(preset, data.train, len(data.classes), seed, epoch)
+            batches = Batches(preset, data.train, len(data.classes), seed, epoch, teacher)
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}")
             row = _train_epoch(model, batches, data.validation, epoch, progress)
             history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
@@ -89,10 +91,19 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     epoch, so no picture is left out for long.
     """
 
-    def __init__(self, preset: Preset, split: Split, classes: int, seed: int, epoch: int) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        split: Split,
+        classes: int,
+        seed: int,
+        epoch: int,
+        teacher: keras.Model | None = None,
+    ) -> None:
         """Draw the order of the epoch, and which pictures are mirrored."""
         super().__init__(workers=1, max_queue_size=QUEUED_STEPS)
         self._preset, self._split, self._classes = preset, split, classes
+        self._teacher = teacher
         self._key = (seed, epoch)
         self._size = min(preset.batch_size, len(split))
         rng = np.random.default_rng(self._key)
@@ -119,13 +130,21 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         images = augment.mirror(self._split.images[chosen], self._mirrored[chosen])
         images = augment.change(images, how, rng)
         made = outliers.make(self._split.images, round(how.outliers * len(chosen)), rng)
+        images = np.concatenate([images, made])
+        return images, self._targets(images, self._split.labels[chosen])
+
+    def _targets(
+        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        targets = np.full((len(images), self._classes), 1 / self._classes, np.float32)
+        if self._teacher is not None:
+            scores = np.asarray(self._teacher.predict_on_batch(images[: len(labels)]))
+            targets[: len(labels)] = softmax(scores, axis=1)
+            return targets
         smoothing = self._preset.label_smoothing
-        targets = np.full(
-            (len(chosen) + len(made), self._classes), smoothing / self._classes, np.float32
-        )
-        targets[np.arange(len(chosen)), self._split.labels[chosen]] += 1 - smoothing
-        targets[len(chosen) :] = 1 / self._classes
-        return np.concatenate([images, made]), targets
+        targets[: len(labels)] *= smoothing
+        targets[np.arange(len(labels)), labels] += 1 - smoothing
+        return targets
 
 
 @keras.saving.register_keras_serializable("cifar10-serve")
@@ -223,6 +242,24 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
     )
     model.optimizer.build(model.trainable_variables)  # so that the first checkpoint is whole
     return model
+
+
+def _teacher(preset: Preset, data: DataSet, folder: Path, seed: int) -> keras.Model | None:
+    if preset.teacher is None:
+        return None
+    run = Run(folder.parent / f"{preset.teacher}-seed{seed}")
+    if not run.checkpoint.exists():
+        raise TrainingError(
+            f"{preset.name} is taught by another network, which is not in {run.folder}; train it "
+            f"first: python -m training fit {run.folder} --preset {preset.teacher} --seed {seed}"
+        )
+    trained, total = len(run.read_history()), run.read_settings()["preset"]["epochs"]
+    if run.read_settings()["data"] != _settings(preset, data, seed)["data"] or trained < total:
+        raise TrainingError(
+            f"{run.folder}: a teacher must be trained to its end, on the same data; it has "
+            f"{trained} of {total} epochs"
+        )
+    return keras.saving.load_model(run.checkpoint, compile=False)
 
 
 def _optimizer(preset: Preset, steps: int) -> keras.Optimizer:

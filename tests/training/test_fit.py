@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 
-from training import fit
-from training.config import Preset, preset_from_json
+from training import fit, networks
+from training.config import DEFAULT, Augmentation, Preset, WhitenedNetwork, preset_from_json
 from training.data import DataSet
 from training.errors import TrainingError
 from training.run import HISTORY_COLUMNS, Run
@@ -112,3 +113,61 @@ def test_steps_of_an_epoch_are_whole_and_new_in_every_epoch(
 def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training run here"):
         Run(tmp_path).read_settings()
+
+
+def test_teacher_gives_the_targets_of_pictures_but_not_of_outliers(
+    preset: Preset, sample: DataSet
+) -> None:
+    how = replace(preset, augmentation=replace(preset.augmentation, outliers=0.25))
+    teacher = networks.build(preset, 10, mean=np.full(3, 120.0), variance=np.full(3, 3600.0))
+    images, targets = fit.Batches(how, sample.train, 10, 0, 0, teacher)[0]
+    assert images.shape == (40, 32, 32, 3)
+    expected = softmax(teacher.predict(images[:32], verbose=0), axis=1)
+    np.testing.assert_allclose(targets[:32], expected, atol=1e-5)
+    np.testing.assert_allclose(targets[32:], 0.1)
+
+
+def test_student_without_its_teacher_is_told_how_to_train_it(
+    tmp_path: Path, preset: Preset, sample: DataSet
+) -> None:
+    student = replace(preset, name="student", teacher="small")
+    with pytest.raises(TrainingError, match=r"fit .*small-seed3 --preset small --seed 3"):
+        fit.fit(student, sample, tmp_path / "student-seed3", seed=3)
+
+
+def test_student_learns_from_its_teacher(tmp_path: Path, preset: Preset, sample: DataSet) -> None:
+    teacher = replace(preset, name="small", epochs=1)
+    fit.fit(teacher, sample, tmp_path / "small-seed0")
+    student = replace(preset, name="student", teacher="small", epochs=1)
+    model = fit.fit(student, sample, tmp_path / "student-seed0")
+    assert not same_weights(model, fit.fit(teacher, sample, tmp_path / "other"))
+
+
+def test_targets_are_smoothed(preset: Preset, sample: DataSet) -> None:
+    _, targets = fit.Batches(replace(preset, label_smoothing=0.2), sample.train, 10, 0, 0)[0]
+    np.testing.assert_allclose(np.sort(targets, axis=1)[:, -2:], [[0.02, 0.82]] * 32, rtol=1e-6)
+
+
+def test_alternating_flip_shows_each_picture_both_ways(preset: Preset, sample: DataSet) -> None:
+    plain = Augmentation(flip="alternating", shift=0)
+    how = replace(preset, augmentation=plain, batch_size=len(sample.train))
+    seen = []
+    for epoch in (0, 1):
+        images, _ = fit.Batches(how, sample.train, 10, 0, epoch)[0]
+        seen.append({image.tobytes() for image in images})
+    both = {image.tobytes() for image in sample.train.images}
+    both |= {image[:, ::-1].tobytes() for image in sample.train.images}
+    assert seen[0] | seen[1] == both
+    assert not seen[0] & seen[1]
+
+
+def test_default_network_is_resumed_like_the_baseline(
+    tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = replace(DEFAULT, network=WhitenedNetwork(widths=(8,)), epochs=2, batch_size=64)
+    whole = fit.fit(tiny, sample, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted_save(3, lambda *_: None))
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(tiny, sample, tmp_path / "cut")
+    assert same_weights(whole, fit.fit(tiny, sample, tmp_path / "cut", resume=True))

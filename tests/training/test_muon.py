@@ -31,8 +31,10 @@ def test_step_of_a_kernel_is_orthogonal_and_relative_to_its_norm() -> None:
 
 def test_other_variables_are_trained_by_adam() -> None:
     bias = keras.Variable(np.zeros(4, np.float32))
-    optimizer = muon.optimizer(muon.Triangle(0.1, warmup=0, total=10))
+    schedule = muon.Triangle(0.1, warmup=0, total=10)
+    rate = muon.ADAM_SHARE * float(ops.convert_to_numpy(schedule(0)))
+    optimizer = muon.optimizer(schedule)
     optimizer.build([bias])
     optimizer.apply([ops.convert_to_tensor(np.array([5, -5, 0.1, 0], np.float32))], [bias])
     # The first step of Adam has the size of the learning rate, whatever the gradient.
-    np.testing.assert_allclose(bias.numpy(), [-2e-3, 2e-3, -2e-3, 0], atol=1e-5)
+    np.testing.assert_allclose(bias.numpy(), [-rate, rate, -rate, 0], rtol=1e-4)
