@@ -20,6 +20,18 @@ class MalformedFormError(ServiceError):
     """A multipart body cannot be parsed."""
 
 
+class MalformedRequestError(ServiceError):
+    """The bytes are no HTTP request."""
+
+
+class HeadTooLargeError(ServiceError):
+    """The request line and its headers are over the limit."""
+
+
+class SlowHeadError(ServiceError):
+    """The request line and its headers take too long to arrive."""
+
+
 class UnauthorizedError(ServiceError):
     """The request has no API key, or one that is not known."""
 
@@ -73,7 +85,7 @@ class NotReadyError(ServiceError):
 
 
 class QueueFullError(ServiceError):
-    """As many pictures wait as the queue may hold."""
+    """As many pictures or bytes wait as may."""
 
 
 class DeadlineExceededError(ServiceError):
