@@ -130,6 +130,17 @@ def _compare(args: argparse.Namespace) -> None:
     )
 
 
+def _bench(args: argparse.Namespace) -> None:
+    from training import data
+
+    preset = PRESETS[args.preset]
+    dataset = data.load(args.data, preset.image_size, preset.resize)
+    _start_tensorflow()
+    from training import bench
+
+    print(bench.text(bench.bench(preset, dataset)))
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
@@ -164,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         "data", "models")  # fmt: skip
     add("compare", _compare, "put exported models side by side, and test which is better",
         "what", "data", "models", "runs")  # fmt: skip
+    add("bench", _bench, "measure where the time of a training step goes", "preset", "data")
     return parser
 
 

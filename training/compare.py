@@ -252,9 +252,9 @@ def _plot(comparison: Comparison) -> Figure:
         1, len(BATCHES), figsize=(9, 3.6), sharey=True, layout="constrained", squeeze=False
     )
     for axis, batch in zip(axes[0], BATCHES, strict=True):
-        rows = comparison.latency[comparison.latency["batch"] == batch].set_index("label")
-        for label, row in comparison.figures.iterrows():
-            time = rows.loc[label, "median"]
+        rows = comparison.latency[comparison.latency["batch"] == batch]
+        for label, time in zip(rows["label"], rows["median"], strict=True):
+            row = comparison.figures.loc[label]
             spread = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
             axis.errorbar(time, row["accuracy"], spread, marker="o", capsize=3, label=label)
         axis.set_xlim(left=0)

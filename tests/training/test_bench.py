@@ -1,0 +1,74 @@
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from training import bench, fit, machine
+from training.bench import Bench
+from training.config import Preset
+from training.data import DataSet
+
+
+@pytest.fixture(autouse=True, scope="module")
+def brief() -> Iterator[None]:
+    """Measure for moments: what is tested is what is measured, not the figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PART_SECONDS", "LAYER_SECONDS"):
+            patch.setattr(bench, name, 0.01)
+        yield
+
+
+@pytest.fixture(scope="module")
+def result(preset: Preset, sample: DataSet) -> Bench:
+    return bench.bench(preset, sample, seconds=0.1)
+
+
+def test_parts_add_up_to_the_whole_step(result: Bench) -> None:
+    assert list(result.parts.index) == [
+        "whole step", "waiting for data", "forward", "backward", "optimizer", "the rest",
+    ]  # fmt: skip
+    assert result.parts["ms"].iloc[1:].sum() == pytest.approx(result.parts["ms"].iloc[0])
+    assert result.steps >= 1
+
+
+def test_waiting_for_slow_data_is_seen(
+    preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = fit.Batches.__getitem__
+
+    def slow(batches: fit.Batches, step: int) -> object:
+        time.sleep(0.5)
+        return quick(batches, step)
+
+    monkeypatch.setattr(fit.Batches, "__getitem__", slow)
+    steps = bench._loop(
+        fit._fresh(preset, sample, 0),
+        lambda epoch: fit.Batches(preset, sample.train, len(sample.classes), 0, epoch),
+        seconds=0.1,
+    )
+    assert steps["waiting"].max() > 250
+    assert (steps["waiting"] < steps["step"]).all()
+
+
+def test_every_layer_is_measured_in_both_precisions(result: Bench) -> None:
+    kinds = {name.rstrip("_0123456789") for name in result.layers.index}
+    assert {"conv2d", "batch_normalization", "max_pooling2d", "dense", "logits"} <= kinds
+    assert (result.layers[["float32", "mixed_bfloat16"]] > 0).all(axis=None)
+    assert result.layers["used"].iloc[0] == machine.dtype_policy()
+
+
+def test_text_names_machine_and_versions(preset: Preset, result: Bench) -> None:
+    lines = bench.text(result).splitlines()
+    assert lines[0] == f"{preset.name}: 32 pictures a step, in {machine.dtype_policy()}"
+    assert lines[1].startswith(machine.hardware())
+    assert f"tensorflow {tf.__version__}" in lines[2]
+    assert any(line.startswith("with XLA") for line in lines)
+
+
+def test_what_xla_cannot_compile_is_no_error() -> None:
+    words = SimpleNamespace(train_step=lambda data: tf.strings.as_string(data[0]))
+    table = bench._xla(words, tf.constant(1.0), tf.constant(1.0))
+    assert table["ms"]["without XLA"] > 0
+    assert table["why"]["with XLA"]
