@@ -2,40 +2,20 @@
 
 import errno
 import logging
-import signal
 import socket
 import sys
-import warnings
-from types import FrameType
 
-import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
 from service import logs
-from service.app import create_app
 from service.config import Settings
-from service.runtime import Runtime
+from service.supervisor import Supervisor
+
+# Connections that may wait to be accepted, for each worker.
+BACKLOG = 2048
 
 logger = logging.getLogger("service")
-
-# How long requests in flight may go on after SIGTERM.
-GRACE_S = 20
-
-
-class _Server(uvicorn.Server):
-    """Tells the runtime that the end is near, and stops when the model cannot be loaded."""
-
-    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
-        super().__init__(config)
-        self._runtime = runtime
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._runtime.draining = True
-        super().handle_exit(sig, frame)
-
-    async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or self._runtime.failure is not None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,41 +25,39 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments; None takes those of the process.
 
     Returns:
-        Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot start, 2 for wrong settings.
+        Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or had to be cut short, 2 for
+        wrong settings.
     """
     try:
         settings = CliApp.run(Settings, cli_args=sys.argv[1:] if argv is None else argv)
     except (ValidationError, SettingsError) as error:
         return _fail(_explain(error), status=2)
-    # Uvicorn raises the signal again when it has shut down: then leave, and quietly.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
-    # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
     try:
-        listener = _listen(settings.host, settings.port)
+        listeners = _listen(settings.host, settings.port, settings.worker_count)
     except OSError as error:
         return _fail(_explain_listen(error, settings.host, settings.port))
-    host, port = listener.getsockname()[:2]
+    host, port = listeners[0].getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    logger.info("listening", extra={"fields": {"url": url}})
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    _Server(config, app.state.runtime).run([listener])
-    failure: Exception | None = app.state.runtime.failure
-    return 0 if failure is None else _fail(str(failure))
+    logger.info("listening", extra={"fields": {"url": url, "workers": len(listeners)}})
+    supervisor = Supervisor(settings, listeners)
+    status = supervisor.run()
+    return status if supervisor.failure is None else _fail(supervisor.failure)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Opens listening sockets of one address; the kernel shares out connections among them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    # The first is alone, or it would join those of another service that already uses the port.
+    first = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    if count == 1:
+        return [first]
+    address = first.getsockname()[:2]
+    first.close()
+    return [
+        socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True)
+        for _ in range(count)
+    ]
 
 
 def _explain_listen(error: OSError, host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from service.auth import Doors
 from service.config import Settings
 from service.metrics import Metrics
 from service.middleware import PROBES, BodyLimit, RequestContext
-from service.routes import health, inference_protocol, page, predict
+from service.routes import health, inference_protocol, page, predict, repository
 from service.runtime import Load, Runtime, load_classifier
 
 
@@ -26,7 +26,8 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         load: what loads the classifier.
 
     Returns:
-        The app, with its `Runtime` in `app.state.runtime`.
+        The app, with its `Runtime` in `app.state.runtime`, and in `app.state.administer` what
+        changes the model: in this process, unless one puts something else there.
     """
     traces = tracing.start()
     metrics = Metrics(on_stage=traces.trace_stage if traces else None)
@@ -35,11 +36,11 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(runtime.start())
-        sampling = asyncio.create_task(runtime.keep_sampling())
+        watching = asyncio.create_task(runtime.keep_watch())
         yield
         await loading
         await runtime.stop()
-        sampling.cancel()
+        watching.cancel()
         if traces:
             await asyncio.to_thread(traces.close)
 
@@ -75,10 +76,12 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
         redoc_url=None,
     )
     app.state.runtime = runtime
+    app.state.administer = runtime.administer
     app.state.doors = Doors(settings)
     problems.install(app)
     app.include_router(predict.router)
     app.include_router(inference_protocol.router)
+    app.include_router(repository.router)
     app.include_router(health.router)
     app.include_router(page.router)
     page.mount_files(app)

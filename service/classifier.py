@@ -11,6 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -96,6 +97,7 @@ class Classifier:
         *,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
+        large: AbstractContextManager[object] | None = None,
     ) -> None:
         """Puts the parts together.
 
@@ -104,6 +106,7 @@ class Classifier:
             engine: the thing that computes.
             max_pixels: most pixels in one picture.
             observe: told the seconds of each `decode` and `infer`.
+            large: entered while a large picture is decoded; by default a lock of this classifier.
         """
         self.model = model
         self.engine = engine
@@ -111,7 +114,7 @@ class Classifier:
         self._observe = observe
         # Decoding takes up to 12 bytes a pixel: large pictures take turns, so that a handful of
         # them cannot use up the memory.
-        self._large = threading.Lock()
+        self._large = large or threading.Lock()
 
     @classmethod
     def open(
@@ -126,6 +129,7 @@ class Classifier:
         threads: int = 1,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
+        large: AbstractContextManager[object] | None = None,
     ) -> "Classifier":
         """Loads a model from the repository, verifies it and warms it up.
 
@@ -139,6 +143,7 @@ class Classifier:
             threads: CPU threads within one inference.
             max_pixels: most pixels in one picture.
             observe: told the seconds of each `decode` and `infer`.
+            large: entered while a large picture is decoded; by default a lock of this classifier.
 
         Raises:
             StartupError: the model is missing or refused, or CUDA is required and missing.
@@ -167,7 +172,7 @@ class Classifier:
             resize=file.card.resize,
             energy_threshold=file.energy_threshold,
         )
-        return cls(model, engine, max_pixels=max_pixels, observe=observe)
+        return cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
 
     def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
         """Classifies pictures in one inference.
@@ -215,6 +220,14 @@ class Classifier:
             )
             for i, (pixels, facts) in enumerate(pictures)
         ]
+
+    def prove(self) -> None:
+        """Computes one black picture.
+
+        Raises:
+            EngineFailedError: not even that can be computed.
+        """
+        self.engine.run(np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8))
 
     def _try_to_decode(self, upload: Upload) -> Decoded | ServiceError:
         try:

@@ -10,13 +10,16 @@ from service.errors import (
     BodyTooLargeError,
     DeadlineExceededError,
     EmptyUploadError,
+    ForbiddenError,
     InvalidInferenceRequestError,
     InvalidParameterError,
+    LoadFailedError,
     MalformedFormError,
     MissingFieldError,
     NotReadyError,
     NotServedError,
     QueueFullError,
+    RateLimitedError,
     ServiceError,
     SlowBodyError,
     TooManyFilesError,
@@ -26,7 +29,7 @@ from service.errors import (
     UnsupportedEncodingError,
     UnsupportedFormatError,
 )
-from service.schemas import Health, InferenceError, Problem
+from service.schemas import Health, InferenceError, Live, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 Operation = dict[str, Any]  # for the decorator of a route
@@ -35,11 +38,14 @@ _REQUEST_ID = "2a0f40f8a9e04aff8394aebcfa79156f"
 _MEANINGS: dict[int | str, str] = {
     400: "Nothing that can be understood, or that fits the model.",
     401: "No API key, or an unknown one.",
+    403: "No administration, or not with this key.",
     404: "Another model or version than the one served.",
     408: "The request took too long to arrive.",
+    409: "The model cannot be loaded; the one before still serves.",
     413: "Over a limit: bytes, pixels or pictures.",
     415: "Not in an accepted format.",
     422: "A picture that cannot be decoded, or a parameter out of range.",
+    429: "This key asks too often; try again after `Retry-After`.",
     503: "Loading, shutting down, or too much is waiting; try again after `Retry-After`.",
     504: "The answer missed its deadline.",
     "default": "Any other error.",
@@ -112,6 +118,7 @@ _FILE = {"type": "string", "contentMediaType": "application/octet-stream", "form
 _KEY = UnauthorizedError(
     "This needs an API key; send it as 'Authorization: Bearer <key>' or 'X-API-Key'."
 )
+_DOORS = (_KEY, RateLimitedError("This API key may ask 100/minute; try again in 3 s."))
 _NOT_READY = NotReadyError("The model is still loading; try again in a moment.")
 _BODY = (
     SlowBodyError("The request took longer than 60 s to arrive; send less at a time."),
@@ -157,7 +164,7 @@ _CAT = {
 PREDICT: Operation = {
     "responses": {
         **_answer(picture=_SERVED | _CAT),
-        **_problems(*_FORM, *_PICTURE, *_BODY, *_QUEUE, _TOP_K, _KEY),
+        **_problems(*_FORM, *_PICTURE, *_BODY, *_QUEUE, _TOP_K, *_DOORS),
     },
     "openapi_extra": {
         "requestBody": {
@@ -181,7 +188,7 @@ PREDICT_BATCH: Operation = {
             pictures=_SERVED
             | {"results": [_CAT, {"error": problems.describe(_FORMAT, _REQUEST_ID).model_dump()}]}
         ),
-        **_problems(*_FORM, *_BODY, *_QUEUE, _TOP_K, _KEY),
+        **_problems(*_FORM, *_BODY, *_QUEUE, _TOP_K, *_DOORS),
     },
     "openapi_extra": {
         "requestBody": {
@@ -213,22 +220,36 @@ _DEGRADED = {
     "requested_provider": "CUDAExecutionProvider",
     "reason": "CUDA cannot be used: no NVIDIA driver is visible (libcuda cannot be loaded).",
 }
+_LOST = "The compute thread compute-0 has been stuck for 31 s."
 HEALTH: Operation = {
     "responses": {
         **_answer(ok=_STATE, degraded=_STATE | _DEGRADED),
         503: {
-            "description": "Loading or shutting down.",
+            "description": "Loading, shutting down, or without a model that can be computed.",
             "model": Health,
             "content": {
                 "application/json": _examples(
                     loading={"status": "loading", "model": "cifar10", "uptime_s": 0.3},
                     draining=_STATE | {"status": "draining"},
+                    unloaded={"status": "unloaded", "model": "cifar10", "uptime_s": 4.2},
+                    failed=_STATE | {"status": "failed", "reason": _LOST},
                 )
             },
         },
     }
 }
-LIVE: Operation = {"responses": _answer(live={"status": "ok"})}
+LIVE: Operation = {
+    "responses": {
+        **_answer(live={"status": "ok"}),
+        503: {
+            "description": "This process cannot compute any more; only a new one can.",
+            "model": Live,
+            "content": {
+                "application/json": _examples(failed={"status": "failed", "reason": _LOST})
+            },
+        },
+    }
+}
 METRICS: Operation = {
     "responses": {
         200: {
@@ -254,13 +275,15 @@ SERVER_METADATA: Operation = {
             server={
                 "name": "cifar10-serve",
                 "version": "1",
-                "extensions": ["binary_tensor_data"],
+                "extensions": ["binary_tensor_data", "model_repository"],
             }
         ),
-        **_inference_errors(_KEY),
+        **_inference_errors(*_DOORS),
     }
 }
-SERVER_LIVE: Operation = {"responses": _answer(live={"live": True})}
+SERVER_LIVE: Operation = {
+    "responses": {**_answer(live={"live": True}), **_inference_errors(NotReadyError(_LOST))}
+}
 SERVER_READY: Operation = {
     "responses": {**_answer(ready={"ready": True}), **_inference_errors(_NOT_READY)}
 }
@@ -275,13 +298,13 @@ MODEL_METADATA: Operation = {
                 "outputs": [_PROBABILITIES | {"shape": [-1, 10]}, _ENERGY | {"shape": [-1]}],
             }
         ),
-        **_inference_errors(_NOT_SERVED, _NOT_READY, _KEY),
+        **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
     }
 }
 MODEL_READY: Operation = {
     "responses": {
         **_answer(ready={"name": "cifar10", "ready": True}),
-        **_inference_errors(_NOT_SERVED, _NOT_READY, _KEY),
+        **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
     }
 }
 _INFERENCE_REQUEST = {
@@ -380,4 +403,62 @@ INFER: Operation = {
             },
         }
     },
+}
+
+_NO_ADMINISTRATION = ForbiddenError("Administration is off: the service has no CIFAR10_ADMIN_KEYS.")
+_PARAMETERS = InvalidInferenceRequestError(
+    "The repository is the only source of models: send no parameters."
+)
+_NEVER_SERVED = NotServedError("This service has one model, 'cifar10', and never 'mnist'.")
+_REFUSED = LoadFailedError(
+    "models/cifar10/2/model.onnx has not the sha256 that its card states: the file was changed or "
+    "damaged; publish the model again, or restore both files from a good copy."
+)
+_DONE: Responses = {200: {"description": "Done, in all workers.", "content": {}}}
+
+
+def _body(**properties: object) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties}
+    return {"requestBody": {"content": {"application/json": {"schema": schema, "example": {}}}}}
+
+
+REPOSITORY_INDEX: Operation = {
+    "responses": {
+        **_answer(
+            versions=[
+                {"name": "cifar10", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
+                {"name": "cifar10", "version": "2", "state": "READY"},
+            ]
+        ),
+        **_inference_errors(
+            InvalidInferenceRequestError(
+                "The inference request is wrong: ready: Input should be a valid boolean."
+            ),
+            _KEY,
+            _NO_ADMINISTRATION,
+        ),
+    },
+    "openapi_extra": _body(ready={"type": "boolean", "description": "Only what is served."}),
+}
+REPOSITORY_LOAD: Operation = {
+    "responses": {
+        **_DONE,
+        **_inference_errors(_PARAMETERS, _KEY, _NO_ADMINISTRATION, _NEVER_SERVED, _REFUSED),
+    },
+    "openapi_extra": _body(),
+}
+REPOSITORY_UNLOAD: Operation = {
+    "responses": {
+        **_DONE,
+        **_inference_errors(
+            InvalidInferenceRequestError(
+                "The inference request is wrong: parameters: Input should be a valid dictionary."
+            ),
+            _KEY,
+            _NO_ADMINISTRATION,
+            _NEVER_SERVED,
+            LoadFailedError("The service is shutting down."),
+        ),
+    },
+    "openapi_extra": _body(parameters={"type": "object"}),
 }

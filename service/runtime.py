@@ -2,30 +2,51 @@
 
 import asyncio
 import functools
+import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from service.batching import MicroBatcher
-from service.classifier import Classification, Classifier, Upload
+from service.classifier import Classification, Classifier, Decoded, Upload
 from service.config import Settings
-from service.errors import NotReadyError, ServiceError, StartupError
+from service.errors import (
+    EngineFailedError,
+    LoadFailedError,
+    NotReadyError,
+    ServiceError,
+    StartupError,
+)
+from service.link import Administration, Served
 from service.metrics import Metrics
 from service.schemas import Health, Status
 from service.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
-# How old the gauges of a worker may be that another worker exports.
-SAMPLE_S = 1
+# How often the state is looked at: for the gauges that another worker exports, and for ailments.
+WATCH_S = 1
 
 Load = Callable[[Settings, Metrics], Classifier]
-Predictor = MicroBatcher[Upload, Any, Classification]
+# A picture and the classifier that its request met: a change of model does not concern it.
+Job = tuple[Classifier, Upload]
+DecodedJob = tuple[Classifier, Decoded]
+Predictor = MicroBatcher[Job, Any, Classification]
+
+_NOT_READY: dict[Status, str] = {
+    "loading": "The model is still loading; try again in a moment.",
+    "draining": "The service is shutting down; try again in a moment.",
+    "unloaded": "The model was unloaded; it has to be loaded again.",
+    "failed": "The model cannot be computed at present; try again in a moment.",
+}
 
 
-def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
+def load_classifier(
+    settings: Settings, metrics: Metrics, large: AbstractContextManager[object] | None = None
+) -> Classifier:
     """Loads the classifier that the settings name; see `Classifier.open`."""
     return Classifier.open(
         settings.models,
@@ -38,11 +59,20 @@ def load_classifier(settings: Settings, metrics: Metrics) -> Classifier:
         threads=1,
         max_pixels=settings.max_pixels,
         observe=metrics.observe_stage,
+        large=large,
     )
 
 
 class Runtime:
-    """Loads the model, answers while it can, and says how it is."""
+    """Loads the model, answers while it can, and says how it is.
+
+    Attributes:
+        draining: whether the service is about to end; it still answers.
+        failure: why the model could not be loaded at the start.
+        ailment: why this process cannot compute any more; only another one can.
+        warning: what else is not as it should be, for those who run the service.
+        started_at: when the service was started, on the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -56,42 +86,80 @@ class Runtime:
         self.metrics = metrics
         self.draining = False
         self.failure: Exception | None = None
+        self.ailment: str | None = None
+        self.warning: str | None = None
+        self.started_at = time.monotonic()
         self._load = load
+        self._loads = 0
         self._tracing = tracing
-        self._started = time.monotonic()
+        self._unloaded = False
+        self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
 
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
         try:
-            classifier = await asyncio.to_thread(self._load, self.settings, self.metrics)
+            await self.prepare()
         except Exception as error:
             if not isinstance(error, StartupError):
                 logger.exception("mistake")
             self.failure = error
             return
-        decode: Callable[[Upload], Any] = classifier.decode
-        infer: Callable[[Sequence[Any]], Sequence[Classification]] = classifier.infer
-        if self._tracing is not None:
-            decode, infer = self._tracing.around(decode, infer)
-        self._batcher = MicroBatcher(
-            decode,
-            infer,
-            max_batch=self.settings.max_batch,
-            max_queue=self.settings.max_queue,
-            threads=self.settings.thread_count,
-            on_batch=self.metrics.observe_batch,
-            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
-        )
-        self._classifier = classifier
-        self._announce(classifier)
+        self._batcher = self._new_batcher()
+        self.commit()
 
     async def stop(self) -> None:
         """Answers what is queued, then stops the workers."""
         self.draining = True
-        if self._batcher is not None:
+        if self._batcher is not None and not self.ailment:
             await asyncio.to_thread(self._batcher.close)
+
+    async def prepare(self) -> Served:
+        """Loads the model that the settings name off the event loop, beside the one that serves.
+
+        Returns:
+            What `commit` will serve, unless it is prepared anew or dropped before that.
+
+        Raises:
+            StartupError: it cannot be loaded.
+        """
+        self.drop()
+        load = self._loads
+        classifier = await asyncio.to_thread(self._load, self.settings, self.metrics)
+        if load == self._loads:
+            self._prepared = classifier
+        return _served(classifier)
+
+    def drop(self) -> None:
+        """Forgets what was prepared, or still is."""
+        self._loads += 1
+        self._prepared = None
+
+    def commit(self) -> None:
+        """Serves what was prepared: each request from now on; those that came before go on."""
+        assert self._prepared is not None, "prepare first"
+        self._classifier, self._prepared, self._unloaded = self._prepared, None, False
+        self.metrics.show_model(_served(self._classifier)._asdict())
+
+    def unload(self) -> None:
+        """Serves no model from now on."""
+        self._classifier, self._unloaded = None, True
+
+    async def administer(self, what: Administration) -> None:
+        """Loads or unloads the model in this process.
+
+        Raises:
+            LoadFailedError: it cannot be loaded; the one before still serves.
+        """
+        if what == "unload":
+            self.unload()
+            return
+        try:
+            await self.prepare()
+        except StartupError as error:
+            raise LoadFailedError(str(error)) from error
+        self.commit()
 
     @property
     def queue_depth(self) -> int:
@@ -99,24 +167,37 @@ class Runtime:
         return self._batcher.depth if self._batcher else 0
 
     @property
+    def served(self) -> Served | None:
+        """The model that is served, if any."""
+        return _served(self._classifier) if self._classifier else None
+
+    @property
     def classifier(self) -> Classifier:
-        """The loaded classifier.
+        """The classifier for a request that begins now.
 
         Raises:
-            NotReadyError: it is not loaded yet, or the service is shutting down.
+            NotReadyError: there is none.
         """
-        if self.draining:
-            raise NotReadyError("The service is shutting down; try again in a moment.")
-        if self._classifier is None:
-            raise NotReadyError("The model is still loading; try again in a moment.")
+        if self._classifier is None or self.ailment:
+            raise NotReadyError(_NOT_READY[self._status()])
         return self._classifier
 
+    def check_ready(self) -> None:
+        """Makes sure that requests should be sent here.
+
+        Raises:
+            NotReadyError: there is no model, or not for long.
+        """
+        if (status := self._status()) in _NOT_READY:
+            raise NotReadyError(_NOT_READY[status])
+
     def submit(
-        self, uploads: Sequence[Upload], patience: float = math.inf
+        self, classifier: Classifier, uploads: Sequence[Upload], patience: float = math.inf
     ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none.
 
         Args:
+            classifier: what is to classify them.
             uploads: the pictures.
             patience: seconds that the client waits, if fewer than the settings allow.
 
@@ -128,7 +209,7 @@ class Runtime:
         futures: list[asyncio.Future[Classification]] = []
         try:
             for upload in uploads:
-                futures.append(self._batcher.submit(upload, deadline))
+                futures.append(self._batcher.submit((classifier, upload), deadline))
         except ServiceError:
             for future in futures:
                 future.cancel()
@@ -137,50 +218,88 @@ class Runtime:
 
     def health(self) -> Health:
         """The state of the service, as it is now."""
-        uptime_s = round(time.monotonic() - self._started, 1)
-        if self._classifier is None:
-            return Health(status=self._status(), model=self.settings.model, uptime_s=uptime_s)
-        model, engine = self._classifier.model, self._classifier.engine
+        status, served = self._status(), self.served
+        degraded = self._classifier.engine.degraded_reason if self._classifier else None
         return Health(
-            status=self._status(),
-            model=model.name,
-            version=str(model.version),
-            variant=model.variant,
-            provider=engine.provider,
-            requested_provider=engine.requested_provider,
-            sha256=model.sha256,
-            uptime_s=uptime_s,
-            reason=engine.degraded_reason,
+            status=status,
+            uptime_s=round(time.monotonic() - self.started_at, 1),
+            reason=self.ailment or degraded,
+            warning=self.warning,
+            **(served._asdict() if served else {"model": self.settings.model}),
         )
 
     def sample(self) -> None:
         """Brings the gauges up to date."""
         self.metrics.sample(self._status(), self.queue_depth, self.settings.max_queue)
 
-    async def keep_sampling(self) -> None:
-        """Brings the gauges up to date all the time, for the processes that export them."""
+    async def keep_watch(self) -> None:
+        """Brings the gauges up to date and looks for ailments, all the time."""
         while True:
             self.sample()
-            await asyncio.sleep(SAMPLE_S)
+            if self._batcher is not None and not self.ailment:
+                self.ailment = self._batcher.ailment(self.settings.stuck_s)
+            if self._batcher is not None and self.ailment:
+                # Nobody is to wait for what does not come; a client may try another worker.
+                self._batcher.abandon(NotReadyError(_NOT_READY["failed"]))
+            await asyncio.sleep(WATCH_S)
 
     def _status(self) -> Status:
         if self.draining:
             return "draining"
+        if self.ailment:
+            return "failed"
         if self._classifier is None:
-            return "loading"
+            return "unloaded" if self._unloaded else "loading"
         engine = self._classifier.engine
         return "ok" if engine.provider == engine.requested_provider else "degraded"
 
-    def _announce(self, classifier: Classifier) -> None:
-        model, engine = classifier.model, classifier.engine
-        facts = {
-            "model": model.name,
-            "version": str(model.version),
-            "variant": model.variant,
-            "sha256": model.sha256,
-            "provider": engine.provider,
-            "requested_provider": engine.requested_provider,
-        }
-        self.metrics.show_model(facts)
-        fields = {**facts, "threads": self.settings.thread_count}
-        logger.info("ready", extra={"fields": fields})
+    def _new_batcher(self) -> Predictor:
+        decode: Callable[[Job], Any] = _decode
+        infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
+        if self._tracing is not None:
+            decode, infer = self._tracing.around(decode, infer)
+        return MicroBatcher(
+            decode,
+            infer,
+            max_batch=self.settings.max_batch,
+            max_queue=self.settings.max_queue,
+            threads=self.settings.thread_count,
+            on_batch=self.metrics.observe_batch,
+            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
+        )
+
+    def _infer(self, jobs: Sequence[DecodedJob]) -> list[Classification]:
+        answers: list[Classification] = []
+        # Only just after a change of model is there more than one classifier.
+        for classifier, group in itertools.groupby(jobs, lambda job: job[0]):
+            try:
+                answers += classifier.infer([decoded for _, decoded in group])
+            except EngineFailedError as error:
+                logger.error("engine failed", extra={"fields": {"why": str(error)}})
+                self._examine(classifier)
+                raise NotReadyError(_NOT_READY["failed"]) from error
+        return answers
+
+    def _examine(self, classifier: Classifier) -> None:
+        """Finds out whether the engine fails on every picture: CUDA may be lost for good."""
+        try:
+            classifier.prove()
+        except EngineFailedError as error:
+            self.ailment = str(error)
+
+
+def _decode(job: Job) -> DecodedJob:
+    classifier, upload = job
+    return classifier, classifier.decode(upload)
+
+
+def _served(classifier: Classifier) -> Served:
+    model, engine = classifier.model, classifier.engine
+    return Served(
+        model=model.name,
+        version=str(model.version),
+        variant=model.variant,
+        sha256=model.sha256,
+        provider=engine.provider,
+        requested_provider=engine.requested_provider,
+    )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-Status = Literal["ok", "degraded", "loading", "draining"]
+Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
 
 
 class _Schema(BaseModel):
@@ -104,14 +104,20 @@ class Health(_Schema):
     sha256: str | None = None
     uptime_s: float
     reason: Annotated[
-        str | None, Field(description="Why the provider is not the one asked for.")
+        str | None,
+        Field(description="Why the provider is not the one asked for, or why nothing is computed."),
+    ] = None
+    warning: Annotated[
+        str | None,
+        Field(description="What else is not as it should be: a change of model that failed, say."),
     ] = None
 
 
 class Live(_Schema):
     """The process answers."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "failed"] = "ok"
+    reason: Annotated[str | None, Field(description="Why only a new process can compute.")] = None
 
 
 # From here on: the Open Inference Protocol. Its names and datatypes are those of the artifact.
@@ -157,6 +163,15 @@ class ModelReady(ServerReady):
     name: Annotated[str, Field(examples=["cifar10"])]
 
 
+class RepositoryModel(_Schema):
+    """A version of a model in the repository."""
+
+    name: Annotated[str, Field(examples=["cifar10"])]
+    version: Annotated[str, Field(examples=["1"])]
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str | None = None
+
+
 class TensorMetadata(_Schema):
     """One tensor of a model."""
 
@@ -178,6 +193,18 @@ class ModelMetadata(_Schema):
 class _Request(BaseModel):
     # Lists fail at their first wrong item: a report on a million of them would take gigabytes.
     model_config = ConfigDict(frozen=True, strict=True)
+
+
+class RepositoryIndexRequest(_Request):
+    """What of the repository is to be listed."""
+
+    ready: bool = False
+
+
+class RepositoryRequest(_Request):
+    """How a model is to be loaded or unloaded."""
+
+    parameters: dict[str, Any] = {}
 
 
 class InputParameters(_Request):

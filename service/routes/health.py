@@ -18,15 +18,19 @@ async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
     runtime: Runtime = request.app.state.runtime
     state = runtime.health()
-    if state.status in ("loading", "draining"):
+    if state.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = problems.RETRY_AFTER_S
     return state
 
 
-@router.get("/health/live", **openapi.LIVE)
-async def live() -> Live:
-    """Says that the process answers, whatever the model does."""
+@router.get("/health/live", response_model_exclude_none=True, **openapi.LIVE)
+async def live(request: Request, response: Response) -> Live:
+    """Says that the process answers and can compute, whether or not it has a model."""
+    runtime: Runtime = request.app.state.runtime
+    if runtime.ailment:
+        response.status_code = 503
+        return Live(status="failed", reason=runtime.ailment)
     return Live()
 
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service import openapi
-from service.classifier import Classification
+from service.classifier import Classification, Classifier
 from service.errors import (
     BodyTooLargeError,
     EmptyUploadError,
     InvalidInferenceRequestError,
+    NotReadyError,
     NotServedError,
     TooManyFilesError,
     UnsupportedEncodingError,
@@ -48,41 +49,50 @@ HeaderLength = Annotated[
 ]
 
 
-async def _check_model(request: Request, model_name: ModelName) -> None:
+async def _find_model(request: Request, model_name: ModelName) -> Classifier:
+    """The model of this request, even if another is served before it is answered."""
     runtime: Runtime = request.app.state.runtime
-    served = runtime.classifier.model.name
+    classifier = runtime.classifier
+    served = classifier.model.name
     if model_name != served:
         raise NotServedError(f"There is no model {model_name!r} here; this service has {served!r}.")
+    return classifier
 
 
-async def _check_version(request: Request, model_version: ModelVersion) -> None:
-    runtime: Runtime = request.app.state.runtime
-    served = str(runtime.classifier.model.version)
+Model = Annotated[Classifier, Depends(_find_model)]
+
+
+async def _check_version(classifier: Model, model_version: ModelVersion) -> None:
+    served = str(classifier.model.version)
     if model_version != served:
         raise NotServedError(f"There is no version {model_version!r} here; {served!r} is served.")
 
 
 _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
-_CHECKS = [Depends(_check_model), Depends(_check_version)]
 _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="energy")]
 
 server = APIRouter(prefix="/v2")
-any_version = APIRouter(prefix=_OF_MODEL, dependencies=_CHECKS[:1])
-one_version = APIRouter(prefix=_OF_VERSION, dependencies=_CHECKS)
+any_version = APIRouter(prefix=_OF_MODEL)
+one_version = APIRouter(prefix=_OF_VERSION, dependencies=[Depends(_check_version)])
 
 
 @server.get("", **openapi.SERVER_METADATA)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Says what this server is."""
     return ServerMetadata(
-        name=request.app.title, version=request.app.version, extensions=["binary_tensor_data"]
+        name=request.app.title,
+        version=request.app.version,
+        extensions=["binary_tensor_data", "model_repository"],
     )
 
 
 @server.get("/health/live", **openapi.SERVER_LIVE)
-async def server_live() -> ServerLive:
-    """Says that the process answers, whatever the model does."""
+async def server_live(request: Request) -> ServerLive:
+    """Says that the process answers and can compute, whether or not it has a model."""
+    runtime: Runtime = request.app.state.runtime
+    if runtime.ailment:
+        raise NotReadyError(runtime.ailment)
     return ServerLive()
 
 
@@ -90,15 +100,15 @@ async def server_live() -> ServerLive:
 async def server_ready(request: Request) -> ServerReady:
     """Says whether the service can answer now."""
     runtime: Runtime = request.app.state.runtime
-    return ServerReady(ready=bool(runtime.classifier))  # else it raises NotReadyError
+    runtime.check_ready()
+    return ServerReady(ready=True)
 
 
 @any_version.get("", **openapi.MODEL_METADATA)
 @one_version.get("", **openapi.MODEL_METADATA)
-async def model_metadata(request: Request) -> ModelMetadata:
+async def model_metadata(classifier: Model) -> ModelMetadata:
     """Says what the model takes and returns."""
-    runtime: Runtime = request.app.state.runtime
-    engine, info = runtime.classifier.engine, runtime.classifier.model
+    engine, info = classifier.engine, classifier.model
     shape = [-1, engine.height, engine.width, 3]
     return ModelMetadata(
         name=info.name,
@@ -114,27 +124,30 @@ async def model_metadata(request: Request) -> ModelMetadata:
 
 @any_version.get("/ready", **openapi.MODEL_READY)
 @one_version.get("/ready", **openapi.MODEL_READY)
-async def model_ready(request: Request) -> ModelReady:
+async def model_ready(request: Request, classifier: Model) -> ModelReady:
     """Says whether the model can answer now."""
     runtime: Runtime = request.app.state.runtime
-    return ModelReady(name=runtime.classifier.model.name, ready=True)
+    runtime.check_ready()
+    return ModelReady(name=classifier.model.name, ready=True)
 
 
 @any_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
 @one_version.post("/infer", response_model=InferenceResponse, **openapi.INFER)
 async def infer(
-    request: Request, header_length: HeaderLength = None, timeout_ms: Timeout = None
+    request: Request,
+    classifier: Model,
+    header_length: HeaderLength = None,
+    timeout_ms: Timeout = None,
 ) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
     runtime: Runtime = request.app.state.runtime
-    classifier = runtime.classifier
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedEncodingError("The body is compressed; send it without Content-Encoding.")
     wanted, binary = _parse(await request.body(), header_length)
     size = (classifier.engine.height, classifier.engine.width)
     pictures = _read_pictures(wanted.inputs[0], binary, size, runtime.settings.max_files)
     answers = []
-    for answer in await classify(request, runtime, list(pictures), timeout_ms):
+    for answer in await classify(request, classifier, list(pictures), timeout_ms):
         if isinstance(answer, Exception):
             raise answer
         answers.append(answer)
@@ -171,10 +184,11 @@ def _parse(body: bytes, header_length: int | None) -> tuple[InferenceRequest, me
     try:
         return InferenceRequest.model_validate_json(body[:length]), memoryview(body)[length:]
     except ValidationError as error:
-        raise InvalidInferenceRequestError(_explain(error)) from error
+        raise InvalidInferenceRequestError(explain(error)) from error
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """Says in a sentence what is wrong with a request, from the first of its errors."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
     # A key that is not allowed is part of the place, whatever its length.

@@ -41,14 +41,15 @@ async def predict(
 ) -> PredictResponse:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
     runtime: Runtime = request.app.state.runtime
-    model = runtime.classifier.model
+    classifier = runtime.classifier
+    model = classifier.model
     k = _check_top_k(top_k, len(model.labels))
     if is_form(request):
         fields = runtime.settings.max_form_fields
         upload = (await read_files(request, "file", max_files=1, max_fields=fields))[0]
     else:
         upload = await request.body()
-    answer = (await classify(request, runtime, [upload], timeout_ms))[0]
+    answer = (await classify(request, classifier, [upload], timeout_ms))[0]
     if isinstance(answer, Exception):
         raise answer
     return PredictResponse(
@@ -67,7 +68,8 @@ async def predict_batch(
 ) -> BatchResponse:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
     runtime: Runtime = request.app.state.runtime
-    model = runtime.classifier.model
+    classifier = runtime.classifier
+    model = classifier.model
     k = _check_top_k(top_k, len(model.labels))
     if not is_form(request):
         raise MissingFieldError(
@@ -78,7 +80,7 @@ async def predict_batch(
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
     results: list[Result | Failure] = []
-    for answer in await classify(request, runtime, uploads, timeout_ms):
+    for answer in await classify(request, classifier, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
             runtime.metrics.count_rejection(problems.reason(answer))
             results.append(Failure(error=problems.describe(answer, request.state.request_id)))

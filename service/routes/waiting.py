@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Header, Request
 from starlette.requests import ClientDisconnect
 
-from service.classifier import Classification, Upload
+from service.classifier import Classification, Classifier, Upload
 from service.errors import DeadlineExceededError
 from service.runtime import Runtime
 
@@ -25,13 +25,13 @@ Timeout = Annotated[
 
 
 async def classify(
-    request: Request, runtime: Runtime, uploads: Sequence[Upload], timeout_ms: int | None
+    request: Request, classifier: Classifier, uploads: Sequence[Upload], timeout_ms: int | None
 ) -> list[Classification | Exception]:
     """Classifies uploads, and gives them up when the client has left.
 
     Args:
         request: the request.
-        runtime: what answers.
+        classifier: what is to classify them.
         uploads: the pictures.
         timeout_ms: how long the client waits for its answer, from the start of the request.
 
@@ -43,13 +43,14 @@ async def classify(
         QueueFullError: the queue cannot take them all.
         ClientDisconnect: the client has left.
     """
+    runtime: Runtime = request.app.state.runtime
     received_at = time.perf_counter()
     elapsed = received_at - request.state.started_at
     runtime.metrics.observe_stage("receive", elapsed)
     patience = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
     if patience <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
-    futures = runtime.submit(uploads, patience)
+    futures = runtime.submit(classifier, uploads, patience)
     watcher = asyncio.create_task(_cancel_on_disconnect(request, futures))
     try:
         answers = await asyncio.gather(*futures, return_exceptions=True)

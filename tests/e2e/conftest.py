@@ -40,7 +40,8 @@ class Server:
     def wait_until_ready(self) -> Self:
         """Waits for 200 from /health/ready."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while httpx2.get(f"{self.url}/health/ready").status_code != 200:
+        # It listens before it can answer.
+        while httpx2.get(f"{self.url}/health/ready", timeout=START_TIMEOUT_S).status_code != 200:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
         return self
@@ -79,7 +80,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
     servers: list[Server] = []
 
     def start(**settings: object) -> Server:
-        settings = {"port": 0, "provider": "cpu", "log_format": "json", **settings}
+        defaults = {"port": 0, "provider": "cpu", "log_format": "json", "drain_s": 0}
+        settings = defaults | settings
         environment = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIFAR10_")}
         log = folder / f"{len(servers)}.log"

@@ -199,11 +199,21 @@ def test_flag_wins_over_the_environment(tiny_models: Path) -> None:
     assert "'flag'" in ended.stderr
 
 
+def loaded_by(module: str) -> set[str]:
+    script = f"import sys, {module}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
+
+
 def test_service_loads_nothing_of_training() -> None:
-    script = "import sys, service.__main__; print(*sys.modules)"
-    modules = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    modules = loaded_by("service.worker")
     assert "onnxruntime" in modules
-    assert not {"tensorflow", "keras", "pandas", "onnx", "training"} & set(modules)
+    assert not {"tensorflow", "keras", "pandas", "onnx", "training"} & modules
+
+
+def test_supervisor_is_light() -> None:
+    modules = loaded_by("service.__main__")
+    assert "service.supervisor" in modules
+    assert not {"onnxruntime", "numpy", "PIL", "fastapi", "uvicorn"} & modules
 
 
 def test_idle_server_ends_cleanly_on_sigterm(

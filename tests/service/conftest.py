@@ -62,7 +62,7 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def make_app(engine: FakeEngine) -> Callable[..., FastAPI]:
+def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
     """Builds an app around the fake engine, with the given settings."""
 
     def load(settings: Settings, metrics: Metrics) -> Classifier:
@@ -72,7 +72,7 @@ def make_app(engine: FakeEngine) -> Callable[..., FastAPI]:
         )
 
     def make(**settings: object) -> FastAPI:
-        return create_app(Settings.model_validate({"threads": 1, **settings}), load)
+        return create_app(Settings.model_validate({"threads": 1, **settings}), load, tmp_path)
 
     return make
 
@@ -120,7 +120,7 @@ async def running(app: FastAPI) -> AsyncIterator[Runtime]:
 async def keep_busy(runtime: Runtime, engine: FakeEngine) -> "asyncio.Future[Classification]":
     """Holds the engine, and its one worker with it, until `engine.go` is set."""
     engine.go.clear()
-    (busy,) = runtime.submit([colour("red")])
+    (busy,) = runtime.submit(runtime.classifier, [colour("red")])
     while not engine.batches:
         await asyncio.sleep(0.01)
     return busy

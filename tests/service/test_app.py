@@ -156,9 +156,31 @@ def test_draining_is_alive_but_not_ready(client: TestClient) -> None:
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").json()["status"] == "draining"
     assert client.get("/health").status_code == 503
+    assert client.post("/predict", content=colour("red")).status_code == 200
+
+
+def test_process_that_cannot_compute_says_why_and_is_not_alive(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    app.state.runtime.ailment = "A thread has died."
+    for path in ("/health/live", "/health/ready", "/health"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert response.json()["status"] == "failed"
+        assert response.json()["reason"] == "A thread has died."
     response = client.post("/predict", content=colour("red"))
     assert response.status_code == 503
-    assert "shutting down" in response.json()["detail"]
+    assert "A thread" not in response.text
+
+
+def test_warning_is_shown_and_changes_nothing_else(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    app.state.runtime.warning = "The last model was not loaded."
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json()["status"] == "ok"
+    assert response.json()["warning"] == "The last model was not loaded."
 
 
 def test_health_tells_the_truth(client: TestClient) -> None:

@@ -283,7 +283,7 @@ async def test_long_batch_that_goes_on_is_not_stuck() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
-    def die(_waits: Sequence[float]) -> None:
+    def die(_size: int) -> None:
         raise SystemError("a mistake of ours")
 
     batcher = batcher_of(Doubler(), on_batch=die)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.classifier import Classification, Upload
+from service.classifier import Classification, Classifier, Upload
 from service.errors import ModelNotFoundError
 from service.routes import inference_protocol
 from service.routes.inference_protocol import HEADER_LENGTH
@@ -87,7 +87,7 @@ def test_server_says_what_it_is(client: TestClient) -> None:
     assert client.get("/v2").json() == {
         "name": "cifar10-serve",
         "version": "1",
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "model_repository"],
     }
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
@@ -429,10 +429,20 @@ def test_draining_is_live_but_not_ready(client: TestClient) -> None:
     assert isinstance(app, FastAPI)
     app.state.runtime.draining = True
     assert client.get("/v2/health/live").status_code == 200
-    answers = [client.get(path) for path in BUSY_PATHS]
-    for response in [*answers, client.post(INFER, json=tensor(RED))]:
+    for path in ("/v2/health/ready", "/v2/models/tiny/ready"):
+        response = client.get(path)
         assert "shutting down" in error(response, 503)
         assert response.headers["retry-after"]
+    assert client.post(INFER, json=tensor(RED)).status_code == 200
+
+
+def test_process_that_cannot_compute_is_neither_live_nor_ready(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    app.state.runtime.ailment = "A thread has died."
+    assert error(client.get("/v2/health/live"), 503) == "A thread has died."
+    for response in [*map(client.get, BUSY_PATHS), client.post(INFER, json=tensor(RED))]:
+        assert "cannot be computed" in error(response, 503)
 
 
 def test_batch_goes_through_the_engine_together(
@@ -450,7 +460,7 @@ async def test_tensors_and_uploads_share_a_batch(
     async with running(make_app()) as runtime:
         busy = await keep_busy(runtime, engine)
         first, second = pixels("blue", "green")
-        waiting = runtime.submit([first, colour("red"), second])
+        waiting = runtime.submit(runtime.classifier, [first, colour("red"), second])
         engine.go.set()
         await busy
         answers = [await answer for answer in waiting]
@@ -462,9 +472,11 @@ def test_binary_data_are_not_copied(client: TestClient, monkeypatch: pytest.Monk
     seen: list[Upload] = []
     submit = Runtime.submit
 
-    def spy(runtime: Runtime, uploads: Sequence[Upload]) -> "list[asyncio.Future[Classification]]":
+    def spy(
+        runtime: Runtime, classifier: Classifier, uploads: Sequence[Upload], patience: float
+    ) -> "list[asyncio.Future[Classification]]":
         seen.extend(uploads)
-        return submit(runtime, uploads)
+        return submit(runtime, classifier, uploads, patience)
 
     monkeypatch.setattr(Runtime, "submit", spy)
     request = binary(pixels("red", "blue"))

@@ -1,0 +1,241 @@
+"""A worker process: one event loop that does HTTP, and threads that decode and compute."""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import logging
+import socket
+import warnings
+from collections.abc import Coroutine, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import uvicorn
+
+from service import logs
+from service.app import create_app
+from service.config import Settings
+from service.errors import LoadFailedError, StartupError
+from service.link import (
+    Administration,
+    Ask,
+    Beat,
+    Commit,
+    Done,
+    Drain,
+    Drop,
+    Failed,
+    Listen,
+    Prepare,
+    Ready,
+    Reply,
+    Stop,
+    ToSupervisor,
+    ToWorker,
+    Unload,
+    Warn,
+)
+from service.runtime import Runtime, load_classifier
+from service.supervisor import GRACE_S
+from service.turns import Turn
+
+# How long a connection just accepted may take to say what it wants, once the service ends.
+_LINGER_S = 0.3
+_TICKS_A_BEAT = 10
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    link: Connection,
+    folder: Path,
+    started_at: float,
+    replaces: bool,
+) -> None:
+    """Serves until the supervisor says stop, or is gone.
+
+    Args:
+        settings: the settings.
+        listeners: the listening sockets of all workers.
+        link: the supervisor's end is the other one.
+        folder: a folder of all workers.
+        started_at: when the service was started, on the monotonic clock.
+        replaces: whether this worker comes in place of another.
+    """
+    # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logs.configure(settings.log_level, settings.log_format)
+    large = Turn(folder / "large", settings.deadline_ms / 1000)
+    app = create_app(settings, functools.partial(load_classifier, large=large))
+    runtime: Runtime = app.state.runtime
+    runtime.started_at = started_at
+    if replaces:
+        runtime.metrics.count_restart()
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    worker = Worker(config, runtime, listeners, link)
+    app.state.administer = worker.administer
+    worker.run()
+
+
+class Worker(uvicorn.Server):
+    """Does what the supervisor says, and tells it how it is."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: Runtime,
+        listeners: Sequence[socket.socket],
+        link: Connection,
+    ) -> None:
+        """Does nothing yet; see `run`."""
+        super().__init__(config)
+        self._runtime = runtime
+        self._listeners = listeners
+        self._link = link
+        self._open: dict[int, asyncio.Server] = {}
+        self._messages: asyncio.Queue[ToWorker] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[int, asyncio.Future[str | None]] = {}
+        self._numbers = itertools.count()
+        self._introduced = False
+
+    async def administer(self, what: Administration) -> None:
+        """Has all workers load or unload the model.
+
+        Raises:
+            LoadFailedError: none has changed.
+        """
+        number = next(self._numbers)
+        done = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._send(Ask(number, what))
+        if reason := await done:
+            raise LoadFailedError(reason)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to listen to the supervisor; it says which sockets to listen to."""
+        await super().startup(sockets or [])
+        for listener in self._listeners:
+            listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._receive)
+        self._spawn(self._obey())
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tells the supervisor how the worker is; returns whether it is to end."""
+        runtime = self._runtime
+        if counter % _TICKS_A_BEAT == 0:
+            self._send(Beat(runtime.ailment))
+        if not self._introduced and runtime.failure:
+            self._introduced = self.should_exit = True
+            self._send(Failed(str(runtime.failure)))
+        elif not self._introduced and runtime.served:
+            self._introduced = True
+            self._send(Ready(runtime.served))
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes the connections that wait, answers all requests, and ends."""
+        self._close_connections_once_answered()
+        waiting: list[socket.socket] = []
+        for number, server in self._open.items():
+            server.close()
+            waiting.extend(_accept_all(self._listeners[number]))
+        for listener in self._listeners:
+            listener.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(_LINGER_S)
+        await super().shutdown(sockets)
+
+    def _receive(self) -> None:
+        try:
+            self._messages.put_nowait(self._link.recv())
+        except (EOFError, OSError):  # the supervisor is gone: nobody is to outlive it
+            asyncio.get_running_loop().remove_reader(self._link.fileno())
+            self.should_exit = True
+
+    async def _obey(self) -> None:
+        while True:
+            match await self._messages.get():
+                case Listen(sockets):
+                    await self._listen(sockets)
+                case Prepare(change):
+                    self._spawn(self._prepare(change))
+                case Commit(change):
+                    self._runtime.commit()
+                    self._send(Reply(change))
+                case Unload(change):
+                    self._runtime.unload()
+                    self._send(Reply(change))
+                case Drop():
+                    self._runtime.drop()
+                case Warn(warning):
+                    self._runtime.warning = warning
+                case Done(request, reason):
+                    self._asked.pop(request).set_result(reason)
+                case Drain():
+                    self._runtime.draining = True
+                    self._close_connections_once_answered()
+                case Stop():
+                    self._runtime.draining = True
+                    self.should_exit = True
+
+    async def _listen(self, wanted: frozenset[int]) -> None:
+        """Accepts connections from some of the listening sockets, and from no others."""
+        for number in wanted - self._open.keys():
+            self._open[number] = await asyncio.get_running_loop().create_server(
+                self._protocol, sock=self._listeners[number].dup(), backlog=self.config.backlog
+            )
+        for number in self._open.keys() - wanted:
+            self._open.pop(number).close()
+
+    async def _prepare(self, change: int) -> None:
+        try:
+            reply = Reply(change, await self._runtime.prepare())
+        except StartupError as error:
+            reply = Reply(change, reason=str(error))
+        except Exception as error:
+            logger.exception("mistake")
+            reply = Reply(change, reason=f"It failed, see the log: {type(error).__name__}.")
+        self._send(reply)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def _close_connections_once_answered(self) -> None:
+        header = (b"connection", b"close")
+        if header not in self.config.encoded_headers:
+            self.config.encoded_headers.append(header)
+            self.server_state.default_headers = [*self.server_state.default_headers, header]
+
+    def _send(self, message: ToSupervisor) -> None:
+        with contextlib.suppress(OSError):  # it is gone: `_receive` notices that
+            self._link.send(message)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)  # the loop itself keeps no hold of it
+        task.add_done_callback(self._tasks.discard)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Takes all connections that wait, and closes the socket for those to come, for everyone.
+
+    What waits when a listening socket is closed is lost.
+    """
+    waiting = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting.append(listener.accept()[0])
+    listener.shutdown(socket.SHUT_RDWR)
+    return waiting
