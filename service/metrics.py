@@ -121,12 +121,13 @@ class Metrics:
         """Records the number of pictures in a batch."""
         self._batch_size.observe(size)
 
-    def show_model(self, facts: Mapping[str, str]) -> None:
-        """Shows which model is served, in place of the one before."""
+    def show_model(self, facts: Mapping[str, str] | None) -> None:
+        """Shows which model is served, if any, in place of the one before."""
         if self._shown is not None:
             self._shown.set(0)
-        self._shown = self._model.labels(**facts)
-        self._shown.set(1)
+        self._shown = self._model.labels(**facts) if facts else None
+        if self._shown is not None:
+            self._shown.set(1)
 
     def sample(self, status: Status, queue_depth: int, queue_limit: int) -> None:
         """Records the state of this process; call it every second or so, and before `render`."""
