@@ -145,6 +145,7 @@ class Runtime:
     def unload(self) -> None:
         """Serves no model from now on."""
         self._classifier, self._unloaded = None, True
+        self.metrics.show_model(None)
 
     async def administer(self, what: Administration) -> None:
         """Loads or unloads the model in this process.
