@@ -36,6 +36,7 @@ from service.link import (
     Unload,
     Warn,
 )
+from service.protocol import BoundedProtocol
 from service.runtime import Runtime, load_classifier
 from service.supervisor import GRACE_S
 from service.turns import Turn
@@ -76,6 +77,7 @@ def run(
         runtime.metrics.count_restart()
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
