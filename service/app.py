@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
 from service import openapi, problems, tracing
-from service.auth import Doors
+from service.auth import Doors, count_request, require_key
 from service.config import Settings
 from service.metrics import Metrics
 from service.middleware import PROBES, BodyLimit, RequestContext
@@ -18,12 +19,15 @@ from service.routes import health, inference_protocol, page, predict, repository
 from service.runtime import Load, Runtime, load_classifier
 
 
-def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
+def create_app(
+    settings: Settings, load: Load = load_classifier, folder: Path | None = None
+) -> FastAPI:
     """Builds the app; it loads the model while it starts.
 
     Args:
         settings: the settings.
         load: what loads the classifier.
+        folder: a folder of all processes of the service, which a rate limit needs.
 
     Returns:
         The app, with its `Runtime` in `app.state.runtime`, and in `app.state.administer` what
@@ -77,12 +81,16 @@ def create_app(settings: Settings, load: Load = load_classifier) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.administer = runtime.administer
-    app.state.doors = Doors(settings)
+    app.state.doors = Doors(settings, folder)
     problems.install(app)
-    app.include_router(predict.router)
-    app.include_router(inference_protocol.router)
+    locked = [Depends(require_key)] if settings.has_keys else []
+    counted = [Depends(count_request)] if settings.rate_limit else locked
+    app.include_router(predict.router, dependencies=counted)
+    app.include_router(inference_protocol.router, dependencies=counted)
+    app.include_router(inference_protocol.probes)
     app.include_router(repository.router)
     app.include_router(health.router)
+    app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else locked)
     app.include_router(page.router)
     page.mount_files(app)
     return app

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from service.config import Settings, read_keys
 from service.errors import ForbiddenError, UnauthorizedError
+from service.rates import RateLimit
 
 # How old the content of a file of keys may be, in seconds.
 FRESH_S = 1.0
@@ -70,10 +71,19 @@ class Keys:
 class Doors:
     """Which key opens what, as the settings say."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Reads the keys."""
+    def __init__(self, settings: Settings, folder: Path | None = None) -> None:
+        """Reads the keys.
+
+        Args:
+            settings: the settings.
+            folder: for what all processes of the service count together; a rate limit needs it.
+        """
         self.api = Keys(settings.api_keys, settings.api_keys_file)
         self.admin = Keys(settings.admin_keys, settings.admin_keys_file)
+        self._rate: RateLimit | None = None
+        if settings.rate_limit:
+            assert folder is not None, "a rate limit needs a folder"
+            self._rate = RateLimit(settings.rate_limit, folder)
 
     def check(self, key: str | None) -> bytes:
         """Finds out whose request this is.
@@ -92,6 +102,17 @@ class Doors:
         if known is None:
             raise UnauthorizedError("The API key is not known here; check it, or ask for another.")
         return known
+
+    def count(self, key: str | None) -> None:
+        """Counts a request of this key.
+
+        Raises:
+            RateLimitedError: it has asked too often.
+            UnauthorizedError: the key is missing or unknown.
+        """
+        digest = self.check(key)
+        if self._rate:
+            self._rate.take(digest)
 
     def check_admin(self, key: str | None) -> None:
         """Lets administrators in.
@@ -122,10 +143,15 @@ SentKey = Annotated[str | None, Depends(_sent_key)]
 
 
 async def require_key(request: Request, key: SentKey) -> None:
-    """Guards what needs a key where keys are configured."""
+    """Guards what needs a key."""
     doors: Doors = request.app.state.doors
-    if doors.api.configured:
-        doors.check(key)
+    doors.check(key)
+
+
+async def count_request(request: Request, key: SentKey) -> None:
+    """Guards what needs a key, and counts for its rate limit."""
+    doors: Doors = request.app.state.doors
+    doors.count(key)
 
 
 async def require_admin(request: Request, key: SentKey) -> None:

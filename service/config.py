@@ -4,9 +4,9 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.machine import available_cpus, available_memory, nvidia_driver_visible
@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     stuck_s: float = Field(
         30, gt=0, description="Seconds without progress after which a worker is replaced."
     )
+    metrics_open: bool = Field(False, description="Show /metrics without a key, too.")
+    rate_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*/(second|minute|hour|day)$",
+        description="Most requests of one key, as 100/minute; none: no limit.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
     )
@@ -132,6 +138,17 @@ class Settings(BaseSettings):
         if path is not None:
             read_keys(path)
         return path
+
+    @model_validator(mode="after")
+    def _check_rate_limit(self) -> Self:
+        if self.rate_limit and not self.has_keys:
+            raise ValueError("rate_limit counts by key: set api_keys or api_keys_file, too")
+        return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether requests need a key; a file of keys that was emptied locks everyone out."""
+        return bool(self.api_keys) or self.api_keys_file is not None
 
     @property
     def version(self) -> int | None:

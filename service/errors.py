@@ -40,6 +40,15 @@ class ForbiddenError(ServiceError):
     """The request's API key does not open this door."""
 
 
+class RateLimitedError(ServiceError):
+    """The request's API key has asked too often."""
+
+    def __init__(self, text: str, retry_after_s: int = 1) -> None:
+        """Keeps when to try again."""
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class BodyTooLargeError(ServiceError):
     """The request body is over the limit."""
 

@@ -385,7 +385,7 @@ INFER: Operation = {
                 "unable to parse string as an integer."
             ),
             *_QUEUE,
-            _KEY,
+            *_DOORS,
         ),
     },
     "openapi_extra": {

@@ -42,6 +42,7 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.UnsupportedEncodingError: _Row(415, "Unsupported encoding"),
     errors.UndecodableImageError: _Row(422, "Undecodable image"),
     errors.InvalidParameterError: _Row(422, "Invalid parameter"),
+    errors.RateLimitedError: _Row(429, "Too many requests"),
     errors.HeadTooLargeError: _Row(431, "Head too large"),
     errors.NotReadyError: _Row(503, "Not ready"),
     errors.QueueFullError: _Row(503, "Queue full"),
@@ -108,7 +109,10 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
     if type(error) not in _TABLE:
         raise error
     request.app.state.runtime.metrics.count_rejection(reason(error))
-    return respond(describe(error, request.state.request_id), request.url.path)
+    headers = {}
+    if isinstance(error, errors.RateLimitedError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return respond(describe(error, request.state.request_id), request.url.path, headers)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -70,7 +70,7 @@ def run(
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
     large = Turn(folder / "large", settings.deadline_ms / 1000)
-    app = create_app(settings, functools.partial(load_classifier, large=large))
+    app = create_app(settings, functools.partial(load_classifier, large=large), folder)
     runtime: Runtime = app.state.runtime
     runtime.started_at = started_at
     if replaces:

@@ -10,6 +10,7 @@ from service.runtime import Runtime
 from service.schemas import Health, Live
 
 router = APIRouter(tags=["health"])
+monitoring = APIRouter(tags=["health"])
 
 
 @router.get("/health/ready", response_model_exclude_none=True, **openapi.HEALTH)
@@ -34,7 +35,7 @@ async def live(request: Request, response: Response) -> Live:
     return Live()
 
 
-@router.get("/metrics", response_class=Response, **openapi.METRICS)
+@monitoring.get("/metrics", response_class=Response, **openapi.METRICS)
 async def metrics(request: Request) -> Response:
     """All metrics in the text format of Prometheus."""
     runtime: Runtime = request.app.state.runtime

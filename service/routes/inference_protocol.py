@@ -73,6 +73,7 @@ _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="energy")]
 
 server = APIRouter(prefix="/v2")
+probes = APIRouter(prefix="/v2/health", tags=["inference protocol"])
 any_version = APIRouter(prefix=_OF_MODEL)
 one_version = APIRouter(prefix=_OF_VERSION, dependencies=[Depends(_check_version)])
 
@@ -87,7 +88,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     )
 
 
-@server.get("/health/live", **openapi.SERVER_LIVE)
+@probes.get("/live", **openapi.SERVER_LIVE)
 async def server_live(request: Request) -> ServerLive:
     """Says that the process answers and can compute, whether or not it has a model."""
     runtime: Runtime = request.app.state.runtime
@@ -96,7 +97,7 @@ async def server_live(request: Request) -> ServerLive:
     return ServerLive()
 
 
-@server.get("/health/ready", **openapi.SERVER_READY)
+@probes.get("/ready", **openapi.SERVER_READY)
 async def server_ready(request: Request) -> ServerReady:
     """Says whether the service can answer now."""
     runtime: Runtime = request.app.state.runtime
