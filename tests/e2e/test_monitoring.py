@@ -16,6 +16,7 @@ import yaml
 
 from tests.e2e.conftest import Server
 from tests.service.conftest import colour
+from tests.service.models import write_model
 
 FOLDER = Path("docker/monitoring")
 ALERTS = {
@@ -35,8 +36,12 @@ needs_prometheus = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def served(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server]:
-    with server(models=tiny_models, model="tiny") as running:
+def served(
+    server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("models")
+    write_model(models, energy_threshold=1.5)  # a black picture is unfamiliar
+    with server(models=models, model="tiny") as running:
         use(running)
         yield running
 
