@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from service import images, repository
 from service.engine import Engine, open_engine, preferred_precision
-from service.errors import ServiceError
+from service.errors import ModelRefusedError, ServiceError
 from service.images import ImageFacts, ResizeRule
 from service.repository import StoredFile
 
@@ -172,7 +172,13 @@ class Classifier:
             resize=file.card.resize,
             energy_threshold=file.energy_threshold,
         )
-        return cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
+        classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
+        if (classes := classifier.prove()) != len(model.labels):
+            raise ModelRefusedError(
+                f"{file.path} computes {classes} classes and names {len(model.labels)}; "
+                "export it again."
+            )
+        return classifier
 
     def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
         """Classifies pictures in one inference.
@@ -221,13 +227,15 @@ class Classifier:
             for i, (pixels, facts) in enumerate(pictures)
         ]
 
-    def prove(self) -> None:
-        """Computes one black picture.
+    def prove(self) -> int:
+        """Computes one black picture; returns the number of classes.
 
         Raises:
             EngineFailedError: not even that can be computed.
         """
-        self.engine.run(np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8))
+        black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
+        probabilities, _ = self.engine.run(black)
+        return int(probabilities.shape[1])
 
     def _try_to_decode(self, upload: Upload) -> Decoded | ServiceError:
         try:

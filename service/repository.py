@@ -71,7 +71,7 @@ def load(models: Path, name: str, version: int | None = None) -> StoredModel:
 
     Raises:
         ModelNotFoundError: there is no such model or version.
-        ModelRefusedError: the card is unreadable.
+        ModelRefusedError: the folder or the card is unreadable.
     """
     folder = _find(models, name, version)
     return StoredModel(folder, _read_card(folder / CARD_FILE))
@@ -169,7 +169,10 @@ _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 def _find(models: Path, name: str, version: int | None) -> Path:
-    versions = _versions(models / name)
+    try:
+        versions = _versions(models / name)
+    except OSError as error:
+        raise ModelRefusedError(f"{models / name} cannot be read: {error.strerror}.") from error
     if not versions:
         raise ModelNotFoundError(
             f"There is no model {name!r} in {models.absolute()}; publish one there, or point "

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import itertools
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Coroutine, Sequence
@@ -70,7 +71,7 @@ def run(
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
     large = Turn(folder / "large", settings.deadline_ms / 1000)
-    app = create_app(settings, functools.partial(load_classifier, large=large), folder)
+    app = create_app(settings, functools.partial(load_classifier, large=large))
     runtime: Runtime = app.state.runtime
     runtime.started_at = started_at
     if replaces:
@@ -86,6 +87,8 @@ def run(
     worker = Worker(config, runtime, listeners, link)
     app.state.administer = worker.administer
     worker.run()
+    if runtime.ailment:
+        os._exit(1)  # a thread that is stuck would be in the way of an orderly end
 
 
 class Worker(uvicorn.Server):

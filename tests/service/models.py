@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,26 @@ def write_model(
     version: int = 1,
     *,
     size: tuple[int, int] = (8, 8),
+    labels: Sequence[str] = LABELS,
     resize: dict[str, str] | None = None,
     energy_threshold: float = 0.5,
+    endless: bool = False,
 ) -> Path:
     """Publishes a tiny model; returns the folder of the version.
 
     Its logits are four times the mean of each channel in 0..1, so that a picture's class is its
-    strongest colour and a dark picture is unfamiliar.
+    strongest colour and a dark picture is unfamiliar. An `endless` one never comes to an end on a
+    white picture.
     """
     height, width = size
     properties: dict[str, Any] = {
         "name": name,
         "version": version,
-        "labels": LABELS,
+        "labels": labels,
         "resize": resize or {"mode": "stretch", "filter": "bilinear"},
         "energy_threshold": energy_threshold,
     }
-    data = _graph(height, width, properties).SerializeToString()
+    data = _graph(height, width, properties, endless).SerializeToString()
     folder = models / name / str(version)
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(data)
@@ -80,14 +84,16 @@ def add_variant(
     return path
 
 
-def _graph(height: int, width: int, properties: dict[str, Any]) -> onnx.ModelProto:
+def _graph(height: int, width: int, properties: dict[str, Any], endless: bool) -> onnx.ModelProto:
     scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [4 / 255])
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["float", "scale"], ["scaled"]),
-            helper.make_node("ReduceMean", ["scaled"], ["logits"], axes=[1, 2], keepdims=0),
+            helper.make_node("ReduceMean", ["scaled"], ["means"], axes=[1, 2], keepdims=0),
+            *(_loop_on_white() if endless else []),
+            helper.make_node("Identity", ["same_means" if endless else "means"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
             helper.make_node("Exp", ["logits"], ["exp"]),
             helper.make_node("ReduceSum", ["exp", "axes"], ["sum"], keepdims=0),
@@ -106,3 +112,38 @@ def _graph(height: int, width: int, properties: dict[str, Any]) -> onnx.ModelPro
         model, {k: v if k == "name" else json.dumps(v) for k, v in properties.items()}
     )
     return model
+
+
+def _loop_on_white() -> list[onnx.NodeProto]:
+    """Computes `same_means`, which are the `means`, over and over on a white picture."""
+    turn, go_on, value = (
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("turn", TensorProto.INT64, []),
+            ("go_on", TensorProto.BOOL, []),
+            ("value", TensorProto.FLOAT, None),
+        )
+    )
+    again = helper.make_tensor_value_info("again", TensorProto.BOOL, [])
+    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, None)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["again"]),
+            helper.make_node("Abs", ["value"], ["same"]),
+        ],
+        "body",
+        [turn, go_on, value],
+        [again, same],
+    )
+    constants = {
+        "white": helper.make_tensor("", TensorProto.FLOAT, [], [255]),
+        "many": helper.make_tensor("", TensorProto.INT64, [], [10**15]),
+        "one": helper.make_tensor("", TensorProto.INT64, [], [1]),
+    }
+    return [
+        *(helper.make_node("Constant", [], [name], value=x) for name, x in constants.items()),
+        helper.make_node("ReduceMin", ["float"], ["darkest"], keepdims=0),
+        helper.make_node("Equal", ["darkest", "white"], ["is_white"]),
+        helper.make_node("Where", ["is_white", "many", "one"], ["turns"]),
+        helper.make_node("Loop", ["turns", "", "means"], ["same_means"], body=body),
+    ]

@@ -93,6 +93,12 @@ def test_pixels_are_what_the_model_saw(classifier: Classifier) -> None:
     assert (answer.image.width, answer.image.height, answer.image.format) == (16, 12, "PNG")
 
 
+def test_labels_that_do_not_match_the_output_are_refused(tmp_path: Path) -> None:
+    write_model(tmp_path, labels=["red", "green"])
+    with pytest.raises(ModelRefusedError, match="computes 3 classes and names 2"):
+        Classifier.open(tmp_path, "tiny", provider="cpu")
+
+
 def test_stages_are_observed(tiny_models: Path) -> None:
     seen: list[str] = []
     observed = Classifier.open(

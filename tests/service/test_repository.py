@@ -1,6 +1,8 @@
 """The models/ folder: the right version, verified."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,16 @@ def test_missing_version_says_which_there_are(tmp_path: Path) -> None:
         write_model(tmp_path, version=version)
     with pytest.raises(ModelNotFoundError, match="no version 7; these are there: 1, 2"):
         repository.load(tmp_path, "tiny", 7)
+
+
+def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write_model(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ModelRefusedError, match="tiny cannot be read: Permission denied"):
+        repository.load(tmp_path, "tiny")
 
 
 def test_changed_model_file_is_refused(tmp_path: Path) -> None:
