@@ -20,7 +20,8 @@ def configure(level: str, format_: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Its warnings are of what clients do wrong, which `protocol` logs.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
