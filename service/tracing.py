@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -84,7 +84,7 @@ class Tracing:
             "batch",
             _below(requests[0]),
             attributes={"batch.size": len(items)},
-            links=[Link(request) for request in requests],
+            links=[Link(request) for request in dict.fromkeys(requests)],
         )
         start = time.time_ns()
         try:
@@ -105,13 +105,12 @@ def _below(parent: SpanContext) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(parent))
 
 
-def start(environment: Mapping[str, str] = os.environ) -> Tracing | None:
+def start() -> Tracing | None:
     """Starts to export traces, if the standard variables name a collector; else costs nothing."""
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    if not any(environment.get(name) for name in endpoints) or (
-        environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-        or environment.get("OTEL_TRACES_EXPORTER") == "none"
-    ):
+    named = any(os.environ.get(name) for name in endpoints)
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if not named or disabled or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
         return None
     try:
         return Tracing(_open_provider())
