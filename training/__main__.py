@@ -54,7 +54,9 @@ def _export(args: argparse.Namespace) -> None:
     run = Run(args.run)
     data = steps.load_for(run, args.data)
     name = args.name or steps.model_name(data, args.data)
-    print(f"wrote {steps.export_run(run, data, args.models, name).model}")
+    found = steps.export_run(run, data, args.models, name)
+    for file in found.read_card()["files"]:
+        print(f"wrote {found.folder / file}")
 
 
 def _verify(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The artifact on disk: `model.onnx` and its card, and the atomic step into the repository."""
+"""The artifact on disk: model files and their card, and the atomic step into the repository."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from training.errors import TrainingError
 
 
 class Artifact:
-    """A folder with `model.onnx` and `card.json`, in a run or in the model repository."""
+    """A folder with `model.onnx`, its variants and `card.json`, in a run or in the repository."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is read or written yet."""
@@ -23,14 +23,20 @@ class Artifact:
         """The card as it stands.
 
         Raises:
-            TrainingError: there is no card, or the model is not the one that it describes.
+            TrainingError: there is no card, or a file is not the one that it describes.
         """
         if not self.card.exists() or not self.model.exists():
             raise TrainingError(f"{self.folder}: nothing exported here; run `export` first")
         card: dict[str, Any] = json.loads(self.card.read_text())
-        if card["files"]["model.onnx"]["sha256"] != sha256(self.model):
-            raise TrainingError(f"{self.model}: not the file of its card; `export` again")
+        for name, stated in card["files"].items():
+            path = self.folder / name
+            if not path.exists() or stated["sha256"] != sha256(path):
+                raise TrainingError(f"{path}: not the file of its card; `export` again")
         return card
+
+    def variants(self, card: dict[str, Any]) -> list[Path]:
+        """The files that lie beside `model.onnx`."""
+        return [self.folder / name for name in card["files"] if name != self.model.name]
 
     def write_card(self, card: dict[str, Any]) -> None:
         """Replace the card as a whole."""
@@ -42,6 +48,16 @@ class Artifact:
 def of_run(folder: Path) -> Artifact:
     """Where a run's exported file and card lie until they are published."""
     return Artifact(folder / "artifact")
+
+
+def describe(path: Path, precision: str, energy_threshold: float) -> dict[str, Any]:
+    """What a card says of a file."""
+    return {
+        "sha256": sha256(path),
+        "bytes": path.stat().st_size,
+        "precision": precision,
+        "energy_threshold": energy_threshold,
+    }
 
 
 def sha256(path: Path) -> str:
@@ -73,8 +89,8 @@ def publish(artifact: Artifact, models: Path) -> Path:
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     try:
-        for path in (artifact.model, artifact.card):
-            shutil.copy(path, unfinished)
+        for name in (*card["files"], artifact.card.name):
+            shutil.copy(artifact.folder / name, unfinished)
         unfinished.rename(target)
     except OSError as error:
         if not target.exists():

@@ -51,12 +51,28 @@ def load_float32(run: Run) -> keras.Model:
         variance=np.asarray(normalization.variance).reshape(-1),
         for_inference=True,
     )
-    # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
-    normalization = _normalization(model)
-    normalization.mean = np.asarray(normalization.mean)
-    normalization.variance = np.asarray(normalization.variance)
     model.set_weights(trained.get_weights())
+    fold_normalization(model)
     return model
+
+
+def fold_normalization(model: keras.Model) -> None:
+    """Make the normalisation constant, and part of a whitening convolution where there is one.
+
+    That has no padding, so that it gives the same answers on raw pixels, with other weights. Other
+    first layers have a border of zeros, which stand for the mean colour.
+    """
+    normalization = _normalization(model)
+    mean, variance = (np.asarray(x) for x in (normalization.mean, normalization.variance))
+    if "whitening" in [layer.name for layer in model.layers]:
+        whitening = model.get_layer("whitening")
+        kernel = np.asarray(whitening.kernel) / np.sqrt(variance).reshape(-1, 1)
+        shift = mean.reshape(-1) @ kernel.sum(axis=(0, 1))
+        whitening.kernel.assign(kernel)
+        whitening.bias.assign(np.asarray(whitening.bias) - shift)
+        mean, variance = np.zeros(()), np.ones(())  # as scalars ONNX Runtime leaves them out
+    # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
+    normalization.mean, normalization.variance = mean, variance
 
 
 def _normalization(model: keras.Model) -> keras.layers.Normalization:

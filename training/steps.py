@@ -6,7 +6,7 @@ a card that has been through all of them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pandas as pd
 
 from training import artifact as artifacts
 from training import data as datasets
-from training import evaluate, export, fit, report, verify
+from training import evaluate, export, fit, latency, machine, report, variants, verify
 from training.artifact import Artifact
-from training.config import Preset, preset_from_json
-from training.data import DataSet
+from training.config import Preset, ResizeRule, preset_from_json
+from training.data import DataSet, Split
 from training.errors import TrainingError
 from training.run import Run
 from training.sources.raw import CIFAR10_LABELS
@@ -49,7 +49,7 @@ def load_for(run: Run, folder: Path | None) -> DataSet:
 
 
 def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
-    """Write `model.onnx`, as the next version of `name`, and the card's first part."""
+    """Write `model.onnx` as the next version of `name`, its variants, and the card's first part."""
     settings = run.read_settings()
     history = run.read_history()
     if history.empty:
@@ -68,12 +68,12 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             "resize": preset["resize"],
             "energy_threshold": exported.energy_threshold,
             "temperature": exported.temperature,
+            "accuracy_loss_limit": variants.ACCURACY_LOSS_LIMIT,
             "files": {
-                "model.onnx": {
-                    "sha256": artifacts.sha256(found.model),
-                    "bytes": found.model.stat().st_size,
-                    "precision": "float32",
-                }
+                found.model.name: artifacts.describe(
+                    found.model, "float32", exported.energy_threshold
+                ),
+                **variants.write(found.model, data),
             },
             "training": {
                 "preset": preset["name"],
@@ -90,11 +90,15 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
 
 
 def verify_run(run: Run, data: DataSet) -> float:
-    """Compare the exported file with Keras on validation pictures; note it in the card."""
+    """Compare `model.onnx` with Keras, and its variants with it; note it in the card."""
     found = artifacts.of_run(run.folder)
     card = found.read_card()
-    difference = verify.verify(run, found.model, data.validation.images, card["temperature"])
-    found.write_card(card | {"parity": difference})
+    images = data.validation.images
+    difference = verify.verify(run, found.model, images, card["temperature"])
+    agreement = {
+        path.name: verify.agreement(found.model, path, images) for path in found.variants(card)
+    }
+    found.write_card(card | {"parity": difference, "agreement": agreement})
     return difference
 
 
@@ -123,6 +127,11 @@ def evaluate_run(run: Run, data: DataSet, folder: Path | None) -> dict[str, dict
             for name, figures in evaluations.items()
         }
     }
+    for path in found.variants(card):
+        card["metrics"][path.name] = {
+            name: _figures(path, split, card) for name, split in splits.items()
+        }
+    card["latency"] = _latency(found, card)
     card["data"]["test"] = len(test) if test else 0
     found.write_card(card)
     (run.folder / "evaluation.json").write_text(json.dumps(evaluations, indent=1) + "\n")
@@ -207,35 +216,53 @@ def verify_models(models: Path, folder: Path | None) -> list[str]:
     """Recompute the figures of every card that was made from the data in a folder.
 
     Returns:
-        One line for each published version.
+        One line for each file and split.
 
     Raises:
         TrainingError: a file is not the card's, or a figure is not what the card says.
     """
-    lines = []
-    for path in sorted(models.glob("*/[1-9]*/card.json")):
-        found = Artifact(path.parent)
-        card = found.read_card()
-        preset = preset_from_json(card["training"]["config"])
-        data = datasets.load(folder, preset.image_size, preset.resize)
-        if data.fingerprint != card["data"]["fingerprint"]:
-            raise TrainingError(f"{path}: measured on other data than --data names")
-        test = datasets.load_test(folder, preset.image_size, preset.resize)
-        splits = {"validation": data.validation, "test": test}
-        for name, figures in card["metrics"]["model.onnx"].items():
-            split = splits[name]
+    cards = sorted(models.glob("*/[1-9]*/card.json"))
+    return [line for path in cards for line in _verify_card(Artifact(path.parent), folder)]
+
+
+def _verify_card(found: Artifact, folder: Path | None) -> Iterator[str]:
+    card = found.read_card()
+    size, resize = card["input"]["height"], ResizeRule(**card["resize"])
+    data = datasets.load(folder, size, resize)
+    if data.fingerprint != card["data"]["fingerprint"]:
+        raise TrainingError(f"{found.card}: measured on other data than --data names")
+    test = datasets.load_test(folder, size, resize)
+    for file, splits in card["metrics"].items():
+        for name, stated in splits.items():
+            split = {"validation": data.validation, "test": test}[name]
             if split is None:
-                raise TrainingError(f"{path}: --data has no labelled test pictures")
-            answer = evaluate.predict(found.model, split.images)
-            measured = evaluate.metrics(answer, split.labels, card["energy_threshold"])
-            _compare(path, name, figures, measured)
-            lines.append(
-                f"{path.parent}: {name} accuracy {figures['accuracy']:.2%}, as its card says"
-            )
-    return lines
+                raise TrainingError(f"{found.card}: --data has no labelled test pictures")
+            measured = _figures(found.folder / file, split, card)
+            for key, value in stated.items():
+                if not abs(measured[key] - value) <= RECOMPUTED_WITHIN:
+                    raise TrainingError(
+                        f"{found.folder / file}: {name} {key} is {measured[key]}, "
+                        f"the card says {value}"
+                    )
+            accuracy = f"{name} accuracy {stated['accuracy']:.2%}"
+            yield f"{found.folder / file}: {accuracy}, as its card says"
 
 
-def _compare(path: Path, split: str, card: dict[str, Any], measured: dict[str, Any]) -> None:
-    for key, value in card.items():
-        if not abs(measured[key] - value) <= RECOMPUTED_WITHIN:
-            raise TrainingError(f"{path}: {split} {key} is {measured[key]}, the card says {value}")
+def _figures(model: Path, split: Split, card: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of one of its files on one split."""
+    # The first cards gave the threshold of their one file as that of the model.
+    threshold = card["files"][model.name].get("energy_threshold", card["energy_threshold"])
+    return evaluate.metrics(evaluate.predict(model, split.images), split.labels, threshold)
+
+
+def _latency(found: Artifact, card: dict[str, Any]) -> dict[str, Any]:
+    """Microseconds a picture on one core, for each file that is made for processors."""
+    paths = [found.folder / name for name, file in card["files"].items()
+             if file["precision"] != "float16"]  # fmt: skip
+    files: dict[str, dict[str, Any]] = {path.name: {} for path in paths}
+    for row in latency.measure(paths).to_dict("records"):
+        files[row["path"].name][str(row["batch"])] = {
+            key: round(row[key], 1) for key in ("median", "min", "max")
+        }
+    return {"hardware": machine.hardware(), "unit": "microseconds a picture, one core",
+            "files": files}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Keras and ONNX Runtime give the same answers, or the artifact goes no further."""
+"""All that was exported gives the answers of the network, or the artifact goes no further."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from training.run import Run
 PICTURES = 1_000
 BATCHES = (1, 64)
 TOLERANCE = 1e-4
+VARIANT_TOLERANCE = 0.05
 
 
 def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], temperature: float) -> float:
@@ -44,3 +45,34 @@ def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], temperature: fl
             "allowed); export it again"
         )
     return worst
+
+
+def agreement(model: Path, variant: Path, images: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Compare a faster file with `model.onnx`.
+
+    Args:
+        model: `model.onnx`.
+        variant: the file beside it.
+        images: uint8 (N, size, size, 3); the first 1,000 are used.
+
+    Returns:
+        `pictures`, their number; `same_first_class`, the share of them that both files put into
+        the same class; `largest_difference` of a probability.
+
+    Raises:
+        TrainingError: the largest difference of a probability is over 0.05 on average.
+    """
+    images = images[:PICTURES]
+    full, own = (evaluate.predict(path, images).probabilities for path in (model, variant))
+    differences = np.abs(full - own).max(axis=1)
+    mean = float(differences.mean())
+    if not mean <= VARIANT_TOLERANCE:  # also true of NaN
+        raise TrainingError(
+            f"{variant}: its probabilities differ from those of {model.name} by {mean:.2g} on "
+            f"average (at most {VARIANT_TOLERANCE} is allowed); delete it and export again"
+        )
+    return {
+        "pictures": len(images),
+        "same_first_class": float(np.mean(full.argmax(axis=1) == own.argmax(axis=1))),
+        "largest_difference": float(differences.max()),
+    }

@@ -1,5 +1,4 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -7,20 +6,14 @@ import pytest
 from training import artifact
 from training.artifact import Artifact
 from training.errors import TrainingError
-from training.run import Run
-
-
-@pytest.fixture
-def finished(tmp_path: Path, trained: Run) -> Artifact:
-    """A copy of a verified and evaluated artifact."""
-    shutil.copytree(artifact.of_run(trained.folder).folder, tmp_path / "artifact")
-    return Artifact(tmp_path / "artifact")
 
 
 def test_published_version_is_whole(tmp_path: Path, finished: Artifact) -> None:
     target = artifact.publish(finished, tmp_path / "models")
     assert target == tmp_path / "models" / "small" / "1"
-    assert sorted(path.name for path in target.iterdir()) == ["card.json", "model.onnx"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "card.json", "model.fp16.onnx", "model.int8.onnx", "model.onnx",
+    ]  # fmt: skip
     assert [path.name for path in target.parent.iterdir()] == ["1"]
     assert artifact.versions(tmp_path / "models", "small") == [1]
 
@@ -58,8 +51,9 @@ def test_full_disk_leaves_nothing_behind(
     assert list((tmp_path / "models" / "small").iterdir()) == []
 
 
-def test_changed_model_is_refused(finished: Artifact) -> None:
-    with finished.model.open("ab") as file:
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_changed_file_is_refused(finished: Artifact, name: str) -> None:
+    with (finished.folder / name).open("ab") as file:
         file.write(b"x")
     with pytest.raises(TrainingError, match="not the file of its card"):
         finished.read_card()
@@ -73,7 +67,7 @@ def test_folder_without_artifact_is_named(tmp_path: Path) -> None:
 def test_card_says_how_the_model_came_to_be(finished: Artifact) -> None:
     card = json.loads(finished.card.read_text())
     assert card["training"]["preset"] == "baseline"
-    assert card["training"]["config"]["widths"] == [8, 16]
+    assert card["training"]["config"]["network"]["widths"] == [8, 16]
     assert card["training"]["libraries"]["tensorflow"]
     assert card["data"]["source"] == "class folders"
     assert card["data"]["test"] == 40

@@ -1,13 +1,16 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import pytest
 from scipy.special import softmax
 
-from training import artifact, evaluate, export, verify
+from training import artifact, evaluate, export, networks, verify
+from training.config import DEFAULT, WhitenedNetwork
 from training.data import DataSet
 from training.errors import TrainingError
 from training.run import Run
@@ -49,6 +52,19 @@ def test_outputs_are_calibrated_probabilities_and_energy(trained: Run, sample: D
     )
     np.testing.assert_allclose(answer.energy, np.log(np.exp(scores).sum(axis=1)), rtol=1e-5)
     assert np.mean(answer.energy < card["energy_threshold"]) == pytest.approx(0.05, abs=0.05)
+
+
+def test_normalisation_becomes_part_of_the_whitening() -> None:
+    preset = replace(DEFAULT, network=WhitenedNetwork(widths=(4, 4, 4)))
+    mean, variance = np.array([120.0, 110, 100]), np.array([3600.0, 3500, 4000])
+    model = networks.build(preset, 3, mean=mean, variance=variance, for_inference=True)
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
+    networks.initialise(model, images)
+    before = np.asarray(model(images))
+    export.fold_normalization(model)
+    np.testing.assert_allclose(np.asarray(model(images)), before, atol=1e-5)
+    normalization = next(x for x in model.layers if isinstance(x, keras.layers.Normalization))
+    np.testing.assert_array_equal(np.asarray(normalization(images)), images)
 
 
 def test_temperature_undoes_a_known_overconfidence() -> None:
