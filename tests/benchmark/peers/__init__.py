@@ -1,0 +1,1 @@
+"""The peers: each a file, its pinned requirements beside it, and an environment of its own."""

@@ -1,0 +1,41 @@
+"""The pictures that are sent: CIFAR-10's own, and larger ones made of them."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+CIFAR10 = Path(__file__).parents[1] / "data" / "cifar10" / "test"
+
+# Name, width, height, and how many.
+LARGER = (("500x375", 500, 375, 40), ("12 MP", 4000, 3000, 3))
+SMALL = "32x32"
+
+
+def make_pictures() -> dict[str, list[bytes]]:
+    """JPEGs by their name: 40 of 32x32 and of 500x375, 3 of 12 megapixels; always the same."""
+    files = sorted(CIFAR10.glob("*/*.jpg"))
+    pictures = {SMALL: [path.read_bytes() for path in files]}
+    for name, width, height, count in LARGER:
+        pictures[name] = list(_enlarge(files[:: len(files) // count][:count], width, height))
+    return pictures
+
+
+def _enlarge(files: list[Path], width: int, height: int) -> Iterator[bytes]:
+    random = np.random.default_rng(0)
+    for path in files:
+        image = Image.open(path).resize((width, height), Image.Resampling.BICUBIC)
+        out = io.BytesIO()
+        Image.fromarray(_add_noise(np.asarray(image), random)).save(out, "JPEG", quality=90)
+        yield out.getvalue()
+
+
+def _add_noise(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Noise as a camera makes it: of the sensor, and of the light, which grows with its root."""
+    light = image.astype(np.float32)
+    noise = random.standard_normal(image.shape, np.float32) * np.sqrt(4 + 0.1 * light)
+    noisy: NDArray[np.float32] = light + noise
+    return noisy.clip(0, 255).astype(np.uint8)
