@@ -5,8 +5,13 @@ import logging
 import uuid
 from typing import Any
 
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from service import problems
 from service.config import Settings
@@ -34,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0  # bytes since the last request was complete
         self._in_body = False
         self._refused = False
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
@@ -41,8 +47,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits no more."""
+        """Waits no more, and tells the app."""
         self._stop_timer()
+        # Uvicorn tells the last of several requests, which may wait for this one.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +97,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Refuses what is no HTTP."""
         self._refuse(self._malformed())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _owes_answer(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -44,7 +44,7 @@ async def index(request: Request) -> list[RepositoryModel]:
     return models
 
 
-@router.post("/models/{model_name}/load", **openapi.REPOSITORY_LOAD)
+@router.post("/models/{model_name}/load", response_class=Response, **openapi.REPOSITORY_LOAD)
 async def load(request: Request, model_name: ModelName) -> Response:
     """Serves the model as it is in the repository now, with no gap; the one before, if that fails.
 
@@ -58,7 +58,7 @@ async def load(request: Request, model_name: ModelName) -> Response:
     return await _administer(request, "load", model_name)
 
 
-@router.post("/models/{model_name}/unload", **openapi.REPOSITORY_UNLOAD)
+@router.post("/models/{model_name}/unload", response_class=Response, **openapi.REPOSITORY_UNLOAD)
 async def unload(request: Request, model_name: ModelName) -> Response:
     """Serves no model, until one is loaded."""
     await _read(request, RepositoryRequest)
