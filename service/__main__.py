@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import socket
 import sys
 
 from pydantic import ValidationError
@@ -10,10 +9,8 @@ from pydantic_settings import CliApp, SettingsError
 
 from service import logs
 from service.config import Settings
+from service.listening import listen
 from service.supervisor import Supervisor
-
-# Connections that may wait to be accepted, for each worker.
-BACKLOG = 2048
 
 logger = logging.getLogger("service")
 
@@ -34,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(_explain(error), status=2)
     logs.configure(settings.log_level, settings.log_format)
     try:
-        listeners = _listen(settings.host, settings.port, settings.worker_count)
+        listeners = listen(settings.host, settings.port, settings.worker_count)
     except OSError as error:
         return _fail(_explain_listen(error, settings.host, settings.port))
     host, port = listeners[0].getsockname()[:2]
@@ -43,21 +40,6 @@ def main(argv: list[str] | None = None) -> int:
     supervisor = Supervisor(settings, listeners)
     status = supervisor.run()
     return status if supervisor.failure is None else _fail(supervisor.failure)
-
-
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Opens listening sockets of one address; the kernel shares out connections among them."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The first is alone, or it would join those of another service that already uses the port.
-    first = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    if count == 1:
-        return [first]
-    address = first.getsockname()[:2]
-    first.close()
-    return [
-        socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True)
-        for _ in range(count)
-    ]
 
 
 def _explain_listen(error: OSError, host: str, port: int) -> str:

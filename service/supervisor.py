@@ -35,6 +35,7 @@ from service.link import (
     Unload,
     Warn,
 )
+from service.listening import take_no_more
 
 # How long requests in flight may go on when the service ends.
 GRACE_S = 20
@@ -348,6 +349,7 @@ class Supervisor:
         """Takes no new connections; each worker ends when it has answered what it has."""
         self._kill_at = self._now + GRACE_S + END_S
         for listener in self._listeners:
+            take_no_more(listener)
             listener.close()
         self._broadcast(Stop())
 

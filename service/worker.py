@@ -37,14 +37,16 @@ from service.link import (
     Unload,
     Warn,
 )
+from service.listening import accept_all
 from service.protocol import BoundedProtocol
 from service.runtime import Runtime, load_classifier
 from service.supervisor import GRACE_S
 from service.turns import Turn
 
-# How long a connection just accepted may take to say what it wants, once the service ends.
-_LINGER_S = 0.3
-_TICKS_A_BEAT = 10
+# How long a new connection may take to begin with a request, once the service ends.
+_LINGER_S = 1
+_TICK_S = 0.05
+_TICKS_A_BEAT = 10  # of uvicorn's ticks, which are tenths of a second
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def run(
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
     large = Turn(folder / "large", settings.deadline_ms / 1000)
-    app = create_app(settings, functools.partial(load_classifier, large=large))
+    app = create_app(settings, functools.partial(load_classifier, large=large), folder)
     runtime: Runtime = app.state.runtime
     runtime.started_at = started_at
     if replaces:
@@ -149,15 +151,19 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes the connections that wait, answers all requests, and ends."""
         self._close_connections_once_answered()
-        waiting: list[socket.socket] = []
+        waiting = []
         for number, server in self._open.items():
             server.close()
-            waiting.extend(_accept_all(self._listeners[number]))
+            waiting.extend(accept_all(self._listeners[number]))
         for listener in self._listeners:
             listener.close()
+        loop = asyncio.get_running_loop()
         for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-        await asyncio.sleep(_LINGER_S)
+            await loop.connect_accepted_socket(self._protocol, connection)
+        deadline = loop.time() + _LINGER_S
+        await asyncio.sleep(_TICK_S)  # requests may be there that have not been read yet
+        while self._is_asked_soon() and loop.time() < deadline:
+            await asyncio.sleep(_TICK_S)
         await super().shutdown(sockets)
 
     def _receive(self) -> None:
@@ -212,6 +218,13 @@ class Worker(uvicorn.Server):
             reply = Reply(change, reason=f"It failed, see the log: {type(error).__name__}.")
         self._send(reply)
 
+    def _is_asked_soon(self) -> bool:
+        """Whether a connection is there on which no request has come yet."""
+        return any(
+            isinstance(connection, BoundedProtocol) and connection.cycle is None
+            for connection in self.server_state.connections
+        )
+
     def _protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
@@ -231,16 +244,3 @@ class Worker(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)  # the loop itself keeps no hold of it
         task.add_done_callback(self._tasks.discard)
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Takes all connections that wait, and closes the socket for those to come, for everyone.
-
-    What waits when a listening socket is closed is lost.
-    """
-    waiting = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            waiting.append(listener.accept()[0])
-    listener.shutdown(socket.SHUT_RDWR)
-    return waiting

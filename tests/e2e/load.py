@@ -1,0 +1,179 @@
+"""Constant load from a few clients, and a small proxy that shares it out."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request: when it was begun, and its answer, or what went wrong."""
+
+    at: float
+    status: int | None
+    answer: dict[str, object]
+    error: str | None = None
+
+
+@dataclass
+class Load:
+    """Clients that send one picture over and over, as a context manager; each has its own thread.
+
+    Attributes:
+        url: address of the server, or a function that gives it.
+        picture: what is sent.
+        clients: number of clients.
+        keep_alive: whether each keeps its connection as long as the server does.
+        sent: all requests that were answered, or failed after the connection was made.
+        refused: number of connections that could not be made.
+    """
+
+    url: str
+    picture: bytes
+    clients: int = 4
+    keep_alive: bool = False
+    sent: list[Sent] = field(default_factory=list)
+    refused: int = 0
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        for _ in range(self.clients):
+            self._threads.append(threading.Thread(target=self._send_all))
+            self._threads[-1].start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def failures(self) -> list[Sent]:
+        """Requests that were not answered with 200."""
+        return [sent for sent in self.sent if sent.status != 200]
+
+    def wait_for(self, count: int) -> None:
+        """Waits until so many more requests have been sent."""
+        goal = len(self.sent) + count
+        wait_until(lambda: len(self.sent) >= goal)
+
+    def _send_all(self) -> None:
+        address = urlsplit(self.url)
+        assert address.hostname is not None
+        while not self._ended.is_set():
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+            try:
+                connection.connect()
+            except OSError:
+                self.refused += 1
+                time.sleep(0.05)
+                continue
+            self._send_on(connection)
+            connection.close()
+
+    def _send_on(self, connection: http.client.HTTPConnection) -> None:
+        goes_on = True
+        while goes_on and not self._ended.is_set():
+            at = time.monotonic()
+            try:
+                connection.request("POST", "/predict", self.picture)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            except (OSError, http.client.HTTPException) as error:
+                self.sent.append(Sent(at, None, {}, repr(error)))
+                return
+            self.sent.append(Sent(at, response.status, answer))
+            goes_on = self.keep_alive and not response.will_close
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+class Proxy:
+    """Hands each connection to one of the servers that are ready, as a context manager."""
+
+    def __init__(self) -> None:
+        """Knows no server yet."""
+        self._ready: dict[str, bool] = {}
+        self._turn = itertools.count()
+        self._ended = threading.Event()
+        self._server = socketserver.ThreadingTCPServer(
+            ("127.0.0.1", 0),
+            self._handle,  # type: ignore[arg-type]  # called as a handler's class would be
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.05,)),
+            threading.Thread(target=self._probe),
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+        for thread in self._threads:
+            thread.join()
+
+    def add(self, url: str) -> None:
+        """Knows one more server, and waits until it is ready."""
+        self._ready[url] = False
+        wait_until(lambda: self._ready[url])
+
+    def _probe(self) -> None:
+        while not self._ended.wait(0.05):
+            for url in list(self._ready):
+                try:
+                    self._ready[url] = httpx2.get(f"{url}/health/ready", timeout=30).is_success
+                except httpx2.TransportError:
+                    self._ready[url] = False
+
+    def _handle(
+        self, client: socket.socket, _address: object, _server: socketserver.BaseServer
+    ) -> None:
+        ready = [url for url, is_ready in self._ready.items() if is_ready]
+        address = urlsplit(ready[next(self._turn) % len(ready)])
+        with socket.create_connection((address.hostname, address.port)) as server:
+            there = threading.Thread(target=_copy, args=(client, server))
+            there.start()
+            _copy(server, client)
+            there.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

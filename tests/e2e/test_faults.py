@@ -1,0 +1,282 @@
+"""What happens to a service under load when something breaks, changes or ends."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from tests.e2e.conftest import Server, StartServer
+from tests.e2e.load import Load, Proxy, wait_until
+from tests.service.conftest import colour
+from tests.service.models import LABELS, write_model
+
+RED, WHITE = colour("red"), colour("white")
+ADMIN = {"X-API-Key": "secret"}
+LOAD = "/v2/repository/models/tiny/load"
+
+StartReady = Callable[..., Server]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A repository of the test's own, with version 1 of the tiny model."""
+    write_model(tmp_path / "models")
+    return tmp_path / "models"
+
+
+def workers_of(server: Server) -> list[psutil.Process]:
+    """Its worker processes, without the tracker that `multiprocessing` adds."""
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def log_of(server: Server, message: str) -> list[dict[str, object]]:
+    """Log lines with this message."""
+    lines = server.log.read_text().splitlines()
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    return [record for record in records if record["message"] == message]
+
+
+def versions(server: Server, requests: int = 20) -> set[str]:
+    """Versions that answer, over as many connections as it takes to meet every worker."""
+    return {
+        httpx2.post(f"{server.url}/predict", content=RED, timeout=30).json()["version"]
+        for _ in range(requests)
+    }
+
+
+def health(server: Server) -> dict[str, object]:
+    """The answer of /health."""
+    answer: dict[str, object] = httpx2.get(f"{server.url}/health", timeout=30).json()
+    return answer
+
+
+def all_workers(server: Server) -> bool:
+    """Whether no worker is missing."""
+    text = httpx2.get(f"{server.url}/metrics", timeout=30).text
+    found = re.search(r'service_workers\{status="ok"\} (\S+)', text)
+    return found is not None and float(found[1]) == 2
+
+
+def assert_no_trace(server: Server) -> None:
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_killed_worker_is_replaced_while_the_others_serve(server: StartReady, models: Path) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        first, second = workers_of(running)
+        with Load(running.url, RED) as load:
+            load.wait_for(20)
+            first.kill()
+            first.wait()
+            killed_at = time.monotonic()
+            load.wait_for(20)
+            wait_until(lambda: all_workers(running) and len(workers_of(running)) == 2)
+            load.wait_for(20)
+        # What the killed one had is lost; whoever asks afterwards is answered, and soon.
+        assert len(load.failures) <= load.clients
+        assert all(sent.at < killed_at for sent in load.failures)
+        assert second in workers_of(running)
+        assert first not in workers_of(running)
+        metrics = httpx2.get(f"{running.url}/metrics").text
+        assert "service_worker_restarts_total 1.0" in metrics
+        assert "warning" not in health(running)
+    (line,) = log_of(running, "worker ended")
+    assert line["why"] == "It was ended by SIGKILL."
+
+
+def test_lone_worker_that_is_killed_costs_time_and_no_new_request(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=1) as running:
+        (worker,) = workers_of(running)
+        with Load(running.url, RED) as load:
+            load.wait_for(10)
+            worker.kill()
+            worker.wait()
+            killed_at = time.monotonic()
+            load.wait_for(20)
+        assert all(sent.at < killed_at for sent in load.failures)
+        assert load.refused == 0
+
+
+def test_frozen_worker_is_replaced(server: StartReady, models: Path) -> None:
+    with server(models=models, model="tiny", workers=2, stuck_s=5) as running:
+        wait_until(lambda: all_workers(running))
+        frozen = workers_of(running)[0]
+        frozen.suspend()
+        wait_until(lambda: not frozen.is_running())
+        wait_until(lambda: all_workers(running))
+        assert versions(running) == {"1"}
+    assert any("was silent for" in str(line["why"]) for line in log_of(running, "worker ended"))
+
+
+def test_stuck_thread_is_replaced_and_its_clients_are_told(
+    server: StartReady, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "models", endless=True)
+    with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=5) as running:
+        wait_until(lambda: all_workers(running))
+        answer = httpx2.post(f"{running.url}/predict", content=WHITE, timeout=30)
+        assert answer.status_code == 503
+        assert "try again" in answer.json()["detail"]
+        wait_until(lambda: log_of(running, "worker ended") != [])
+        wait_until(lambda: all_workers(running))
+        assert versions(running) == {"1"}
+    lines = log_of(running, "worker ended")
+    assert any("compute-0 has been stuck" in str(line["why"]) for line in lines)
+    assert_no_trace(running)
+
+
+def test_worker_started_later_serves_what_the_others_serve(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        write_model(models, version=2)
+        workers_of(running)[0].kill()
+        wait_until(lambda: log_of(running, "worker ended") != [])
+        wait_until(lambda: all_workers(running))
+        assert versions(running) == {"1"}
+
+
+def test_worker_that_would_serve_other_files_is_kept_out(server: StartReady, models: Path) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        shutil.rmtree(models / "tiny/1")
+        write_model(models, energy_threshold=0.6)
+        workers_of(running)[0].kill()
+        wait_until(lambda: "no longer those that are served" in str(health(running)))
+        assert health(running)["status"] == "ok"
+        assert httpx2.post(f"{running.url}/predict", content=RED).status_code == 200
+
+
+def test_20_changes_of_model_under_load_lose_nothing(server: StartReady, models: Path) -> None:
+    with (
+        server(models=models, model="tiny", workers=2, admin_keys="secret") as running,
+        Load(running.url, RED, keep_alive=True) as load,
+    ):
+        wait_until(lambda: all_workers(running))
+        for version in range(2, 22):
+            # The labels are reversed in every other version: each answer shows which gave it.
+            labels = LABELS if version % 2 else LABELS[::-1]
+            write_model(models, version=version, labels=labels)
+            load.wait_for(5)
+            if version % 2:
+                httpx2.post(f"{running.url}{LOAD}", headers=ADMIN, timeout=60).raise_for_status()
+                assert versions(running, 4) == {str(version)}
+            else:
+                running.process.send_signal(signal.SIGHUP)
+                wait_until(lambda version=version: len(log_of(running, "loaded")) == version - 1)  # type: ignore[misc]
+        load.wait_for(5)
+    assert load.failures == []
+    assert load.refused == 0
+    assert {sent.answer["version"] for sent in load.sent} == {str(v) for v in range(1, 22)}
+    for sent in load.sent:
+        predictions = sent.answer["predictions"]
+        assert isinstance(predictions, list)
+        expected = "red" if int(str(sent.answer["version"])) % 2 else "blue"
+        assert predictions[0]["label"] == expected
+
+
+def test_bad_version_changes_no_worker_and_health_says_why(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        (write_model(models, version=2) / "model.onnx").write_bytes(b"damaged")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "warning" in health(running))
+        assert "sha256" in str(health(running)["warning"])
+        assert versions(running) == {"1"}
+        shutil.rmtree(models / "tiny/2")
+        write_model(models, version=2)
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log_of(running, "loaded") != [])
+        wait_until(lambda: "warning" not in health(running))
+        assert versions(running) == {"2"}
+    (line,) = log_of(running, "not loaded")
+    assert "sha256" in str(line["why"])
+
+
+@pytest.mark.parametrize("keep_alive", [False, True])
+def test_end_under_load_answers_every_accepted_request(
+    server: StartReady, models: Path, keep_alive: bool
+) -> None:
+    running = server(models=models, model="tiny", workers=2, drain_s=3)
+    wait_until(lambda: all_workers(running))
+    with Load(running.url, RED, clients=8, keep_alive=keep_alive) as load:
+        load.wait_for(50)
+        running.process.terminate()
+        wait_until(lambda: log_of(running, "draining") != [])
+        ready = httpx2.get(f"{running.url}/health/ready", timeout=30)
+        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+        load.wait_for(10)
+        wait_until(lambda: load.refused > 0)
+        assert running.wait() == 0
+    assert load.failures == []
+    assert len(load.sent) > 60
+    assert_no_trace(running)
+
+
+def test_rolling_restart_behind_a_proxy_fails_no_request(
+    start_server: StartServer, models: Path
+) -> None:
+    def start() -> Server:
+        return start_server(models=models, model="tiny", workers=1, drain_s=1)
+
+    old = [start(), start()]
+    with Proxy() as proxy:
+        for server in old:
+            proxy.add(server.url)
+        with Load(proxy.url, RED) as load:
+            for server in old:
+                load.wait_for(20)
+                new = start()
+                proxy.add(new.url)
+                assert server.stop() == 0
+                load.wait_for(20)
+        assert load.failures == []
+        assert load.refused == 0
+
+
+def test_ctrl_c_ends_all_processes_at_once_and_quietly(tiny_models: Path) -> None:
+    command = [sys.executable, "-m", "service", "--models", str(tiny_models), "--model", "tiny"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--workers", "2", "--provider", "cpu", "--drain-s", "60"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stderr is not None
+        assert "listening" in process.stderr.readline()
+        assert "ready" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        rest = process.stderr.read()
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+    assert "error" not in rest
+
+
+def test_workers_end_with_their_supervisor(start_server: StartServer, models: Path) -> None:
+    running = start_server(models=models, model="tiny", workers=2).wait_until_ready()
+    wait_until(lambda: all_workers(running))
+    workers = workers_of(running)
+    running.process.kill()
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_server((host, int(port))):
+        pass  # the port is free again
