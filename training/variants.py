@@ -1,7 +1,7 @@
 """The faster files beside `model.onnx`: int8 for processors, fp16 for CUDA.
 
-In both the first and the last layer with weights stay in float32, with all that comes before and
-after them: they take little time, and rounding raw pixels, logits or energies costs most.
+In both, the first and the last layer stay in float32, with all that comes before and after them:
+they take little time, and to round raw pixels, logits or energies would cost most.
 """
 
 import contextlib
@@ -133,13 +133,14 @@ def write_fp16(model: Path, path: Path) -> None:
 
 
 def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
-    """The nodes up to the first with weights, the body, and the nodes from the last with weights.
+    """The nodes before the body, the body, and the nodes after it.
 
-    Nodes are in the order of computation, and the networks are chains.
+    The body reaches from the second to the last but one node with weights. Nodes are in the order
+    of computation, and the networks are chains.
     """
     nodes = list(graph.node)
     weighted = [i for i, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]
-    start, stop = weighted[1], weighted[-1]
+    start, stop = weighted[1], weighted[-2] + 1
     return nodes[:start], nodes[start:stop], nodes[stop:]
 
 
