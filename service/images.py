@@ -40,6 +40,8 @@ FORMATS = tuple(
         BmpImagePlugin.BmpImageFile,
     )
 )
+# Each says whether some bytes are the first of a picture of its format.
+_LOOKS = [looks_right for name in FORMATS if (looks_right := Image.OPEN[name][1])]
 LARGE_PIXELS = 16_000_000
 # Pillow reads segments, chunks and runs one by one, which holds up all else: a picture of 20 MB
 # that consists of nothing but such pieces would take half a minute.
@@ -154,6 +156,8 @@ def _open(data: bytes) -> Image.Image:
     except UndecodableImageError:
         raise
     except UnidentifiedImageError as error:
+        if any(looks_right(data[:16]) for looks_right in _LOOKS):
+            raise _undecodable("image") from error
         raise UnsupportedFormatError(
             "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
         ) from error

@@ -165,6 +165,12 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_broken_head_of_an_accepted_format_is_undecodable(format_: str) -> None:
+    with pytest.raises(UndecodableImageError):
+        decode(encode(picture(), format_)[:16], LIMIT)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_truncated_picture_is_undecodable(format_: str) -> None:
     data = encode(picture(200, 200), format_)
     with pytest.raises(UndecodableImageError):
