@@ -43,7 +43,7 @@ def _fit(args: argparse.Namespace) -> None:
     _start_tensorflow()
     from training import fit
 
-    fit.fit(preset, dataset, args.run, seed=args.seed, resume=args.resume)
+    fit.fit(preset, dataset, args.run, seed=args.seed, resume=args.resume, devices=args.devices)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -166,7 +166,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add("run", _run, "fit, export, verify, evaluate and publish in a row",
         "preset", "data", "seed", "seeds", "resume", "name", "models", "runs")  # fmt: skip
-    add("fit", _fit, "train a preset", "run", "preset", "data", "seed", "resume")
+    add("fit", _fit, "train a preset",
+        "run", "preset", "data", "seed", "resume", "devices")  # fmt: skip
     add("export", _export, "write the ONNX file and its card", "run", "data", "name", "models")
     add("verify", _verify, "check that Keras and ONNX Runtime agree", "run", "data")
     add("evaluate", _evaluate, "measure the ONNX file and write report.html", "run", "data")
@@ -191,6 +192,8 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "seed": (("--seed",), {"type": int, "default": 0, "help": "of everything random (default: 0)"}),
     "seeds": (("--seeds",), {"type": _positive, "default": 1, "metavar": "N",
                              "help": "train N seeds for their spread; the first is published"}),
+    "devices": (("--devices",), {"type": _positive, "default": 1, "metavar": "N",
+                                 "help": "share each batch out among N GPUs (default: 1)"}),
     "resume": (("--resume",), {"action": "store_true",
                                "help": "go on after the last finished epoch"}),
     "name": (("--name",), {"help": "of the model (default: cifar10, or the data folder's name)"}),

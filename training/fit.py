@@ -15,7 +15,7 @@ from keras import ops
 from scipy.special import softmax
 from tqdm import tqdm
 
-from training import augment, machine, muon, networks, outliers
+from training import augment, distribute, machine, muon, networks, outliers
 from training.config import Preset
 from training.data import DataSet, Split
 from training.errors import TrainingError
@@ -25,7 +25,13 @@ QUEUED_STEPS = 4
 
 
 def fit(
-    preset: Preset, data: DataSet, folder: Path, *, seed: int = 0, resume: bool = False
+    preset: Preset,
+    data: DataSet,
+    folder: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    devices: int = 1,
 ) -> keras.Model:
     """Train a preset, or go on with a run that was interrupted.
 
@@ -38,31 +44,36 @@ def fit(
         folder: the run folder, made if missing; the run of a teacher is looked for beside it.
         seed: of weights, order, augmentation and dropout.
         resume: go on with the run in the folder.
+        devices: GPUs that share each batch.
 
     Returns:
         The trained model.
 
     Raises:
         TrainingError: the folder holds a run and `resume` was not asked for, or holds a run
-            with other settings; or the preset has a teacher, and that has not been trained.
+            with other settings; or the preset has a teacher, and that has not been trained; or
+            there are fewer devices.
     """
     run = Run(folder)
     settings = _settings(preset, data, seed)
     teacher = _teacher(preset, data, folder, seed)
     if resume and run.checkpoint.exists():
-        model = _resumed(run, settings)
+        with distribute.scope(devices):
+            model = _resumed(run, settings)
     elif run.checkpoint.exists():
         raise TrainingError(
             f"{folder}: holds a run already; go on with it by --resume, or choose another folder"
         )
     else:
-        model = _fresh(preset, data, seed)
+        with distribute.scope(devices):
+            model = _fresh(preset, data, seed)
         folder.mkdir(parents=True, exist_ok=True)
         origin = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "hardware": machine.hardware(),
             "libraries": machine.libraries(),
             "precision": machine.dtype_policy(),
+            "devices": devices,
         }
         text = json.dumps(settings | {"origin": origin}, indent=1)
         write_whole(run.settings, lambda path: path.write_text(text))
