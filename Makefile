@@ -19,7 +19,7 @@ DEV := .venv-dev/bin
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick lint verify-models gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models gpu-check lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(DEV_ENV) ## Run every test
 
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 	$(DEV)/python -m pytest tests/service
+
+test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, each in its own environment
+	$(DEV)/python -m tests.clients
 
 lint: $(DEV_ENV) ## Check style and types
 	$(DEV)/ruff check

@@ -15,7 +15,7 @@ from service.auth import Doors, count_request, require_key
 from service.config import Settings
 from service.metrics import Metrics
 from service.middleware import PROBES, BodyLimit, RequestContext
-from service.routes import health, inference_protocol, page, predict, repository
+from service.routes import card, health, inference_protocol, page, predict, repository
 from service.runtime import Load, Runtime, load_classifier
 
 
@@ -89,6 +89,7 @@ def create_app(
     app.include_router(inference_protocol.router, dependencies=counted)
     app.include_router(inference_protocol.probes)
     app.include_router(repository.router)
+    app.include_router(card.router, dependencies=locked)
     app.include_router(health.router)
     app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else locked)
     app.include_router(page.router)

@@ -238,6 +238,22 @@ HEALTH: Operation = {
         },
     }
 }
+_CARD = {
+    "name": "cifar10",
+    "version": 1,
+    "labels": ["airplane", "automobile", "bird"],
+    "metrics": {"model.onnx": {"test": {"pictures": 10000, "accuracy": 0.8535}}},
+}
+CARD: Operation = {
+    "responses": {
+        200: {
+            "content": {
+                "application/json": {"schema": {"type": "object"}, **_examples(excerpt=_CARD)}
+            }
+        },
+        **_problems(NotServedError("The card of 'cifar10', version 1, is gone."), _NOT_READY, _KEY),
+    }
+}
 LIVE: Operation = {
     "responses": {
         **_answer(live={"status": "ok"}),
@@ -414,12 +430,14 @@ _REFUSED = LoadFailedError(
     "models/cifar10/2/model.onnx has not the sha256 that its card states: the file was changed or "
     "damaged; publish the model again, or restore both files from a good copy."
 )
-_DONE: Responses = {200: {"description": "Done, in all workers.", "content": {}}}
+_DONE: Responses = {200: {"description": "Done, in all workers."}}
 
 
 def _body(**properties: object) -> dict[str, Any]:
     schema = {"type": "object", "properties": properties}
-    return {"requestBody": {"content": {"application/json": {"schema": schema, "example": {}}}}}
+    return {
+        "requestBody": {"content": {"application/json": {"schema": schema, **_examples(plain={})}}}
+    }
 
 
 REPOSITORY_INDEX: Operation = {

@@ -1,144 +1,109 @@
-// One picture in, one answer out. All that is said about the model comes from the service.
+// Pictures in, answers out. All that is said about the model comes from the service.
+
+import { Card } from "./card.js";
+import { curl } from "./curl.js";
+import { showModel } from "./model.js";
 
 const RETRY_MS = 2000;
+const NOTICEABLE_MS = 200;
+const PARALLEL = 4; // pictures under way: enough for a batch, and no burden to others
 const MAX_BARS = 20; // of a model with more classes, the likeliest
+const MAX_BARS_OF_MANY = 5; // where there are several pictures
 
 const find = (id) => document.getElementById(id);
-const oneDecimal = new Intl.NumberFormat("en", {
-  style: "percent",
-  minimumFractionDigits: 1,
-  maximumFractionDigits: 1,
-});
 
-let request = new AbortController(); // of the picture in flight: a newer one replaces it
+let given = []; // the pictures whose answers are shown
+let request = new AbortController(); // of those in flight: newer ones replace them
 let healthTimer;
-let classes; // of the model, once it is known
+let served; // the model whose card is shown
+let classes; // of that model, once it is known
+let key; // for the API, once the service has asked for one
 
-function percent(probability) {
-  // Rounding must not claim certainty.
-  if (probability >= 0.9995 && probability < 1) return ">99.9%";
-  if (probability < 0.0005 && probability > 0) return "<0.1%";
-  return oneDecimal.format(probability);
+/** Ask the service, and the user for a key if it wants one. */
+async function ask(path, options) {
+  const headers = key ? { "X-API-Key": key } : {};
+  const response = await fetch(path, { ...options, headers });
+  find("door").hidden = response.status !== 401;
+  return response;
 }
 
-function size(width, height) {
-  return `${width}\u00a0×\u00a0${height}\u00a0pixels`; // one word to the line breaker
+/** Show a card for each picture, { name, blob or url }, in place of those before. */
+async function classify(pictures) {
+  request.abort();
+  request = new AbortController();
+  const { signal } = request;
+  given = pictures;
+  const cards = pictures.map((picture) => new Card(picture, () => command(picture)));
+  // Only a wait that can be noticed is shown.
+  const patience = setTimeout(() => replaceCards(cards), NOTICEABLE_MS);
+  signal.addEventListener("abort", () => clearTimeout(patience));
+  const waiting = cards.values();
+  const work = async () => {
+    for (const card of waiting) {
+      await answer(card, signal);
+      if (signal.aborted) return;
+      clearTimeout(patience);
+      if (!card.element.isConnected) replaceCards(cards);
+      summarise(cards);
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+  if (!signal.aborted) showHealth();
 }
 
-function line(className, text) {
-  const paragraph = document.createElement("p");
-  paragraph.className = className;
-  paragraph.textContent = text;
-  return paragraph;
+async function answer(card, signal) {
+  let body, response, answer, start;
+  try {
+    body = await card.read();
+  } catch {
+    card.fail("That cannot be read", "Of a folder, take the pictures that are in it.");
+    return;
+  }
+  const bars = given.length > 1 ? MAX_BARS_OF_MANY : MAX_BARS;
+  const query = new URLSearchParams({ include_input: true });
+  if (classes) query.set("top_k", Math.min(classes, bars));
+  try {
+    start = performance.now();
+    response = await ask(`predict?${query}`, { method: "POST", body, signal });
+    answer = await response.json();
+  } catch {
+    card.fail("No answer from the service", "Check that it is running, then try again.");
+    return;
+  }
+  if (response.ok) await card.show(answer, performance.now() - start);
+  else card.refuse(answer);
 }
 
-function bar({ label, probability }, index) {
-  const row = find("bar").content.cloneNode(true);
-  const [name, progress, value] = row.firstElementChild.children;
-  name.textContent = label;
-  name.htmlFor = progress.id = `bar-${index}`;
-  progress.value = probability;
-  progress.ariaValueText = value.textContent = percent(probability);
-  return row;
-}
-
-/** Of many classes only the likeliest are named: add what is left, if it can be seen. */
-function withOthers(predictions) {
-  const rest = predictions.reduce((left, { probability }) => left - probability, 1);
-  return rest < 0.0005 ? predictions : [...predictions, { label: "all others", probability: rest }];
-}
-
-function showMessage(state, lines) {
-  find("result").dataset.state = state;
-  find("result").ariaBusy = "false";
-  find("message").replaceChildren(...lines);
-  // On a phone the answer lies below the fold.
+function replaceCards(cards) {
+  find("result").dataset.count = cards.length;
+  find("cards").replaceChildren(...cards.map(({ element }) => element));
+  // On a phone the answers lie below the fold.
   if (find("result").getBoundingClientRect().top > window.innerHeight / 2) {
     find("result").scrollIntoView();
   }
 }
 
-function showError(title, detail) {
-  find("picture").hidden = find("seen").hidden = true;
-  find("bars").replaceChildren();
-  showMessage("error", [line("headline", title), line("", detail)]);
+/** Say in a line how far it is: a screen reader reads it out. */
+function summarise(cards) {
+  const count = (state) => cards.filter((card) => card.state === state).length;
+  const failed = count("error") ? `, ${count("error")} failed` : "";
+  find("status").textContent =
+    cards.length === 1
+      ? cards[0].summary
+      : `${count("answer")} of ${cards.length} pictures answered${failed}`;
 }
 
-function showProblem({ title, status, detail, request_id: id }) {
-  // What the service is to blame for can be looked up in its log.
-  showError(title, status < 500 ? detail : `${detail} Request id: ${id}`);
-}
-
-function showPicture(picture) {
-  URL.revokeObjectURL(find("picture").src);
-  find("picture").src = URL.createObjectURL(picture);
-  find("picture").hidden = false;
-}
-
-async function showInput(dataUrl) {
-  const image = find("input");
-  image.src = dataUrl;
-  await image.decode();
-  image.alt = "The picture as the model sees it";
-  find("caption").textContent =
-    `What the model sees: ${size(image.naturalWidth, image.naturalHeight)}`;
-  find("seen").hidden = false;
-}
-
-async function showAnswer({ predictions, unfamiliar, image, input }, picture, took) {
-  const [best] = predictions;
-  const warning =
-    "Unfamiliar: unlike the pictures the model learned from. Take the answer as a guess.";
-  await showInput(input);
-  showPicture(picture);
-  find("bars").replaceChildren(...withOthers(predictions).map(bar));
-  showMessage("answer", [
-    line("headline", best.label),
-    line("sure", percent(best.probability) + (unfamiliar ? "" : " sure")),
-    ...(unfamiliar ? [line("unfamiliar", warning)] : []),
-    line("facts", `Answered in ${Math.max(1, Math.round(took))} ms`),
-    line("facts", `${image.format}, ${size(image.width, image.height)}`),
-  ]);
-}
-
-/** Classify a Blob, or the one that a promise brings. */
-async function classify(source) {
-  request.abort();
-  request = new AbortController();
-  const { signal } = request;
-  find("result").ariaBusy = "true";
-  try {
-    const picture = await source;
-    const start = performance.now();
-    const query = new URLSearchParams({ include_input: true });
-    if (classes) query.set("top_k", Math.min(classes, MAX_BARS));
-    const response = await fetch(`predict?${query}`, {
-      method: "POST",
-      body: picture,
-      signal,
-    });
-    const body = await response.json();
-    const took = performance.now() - start;
-    if (response.ok) await showAnswer(body, picture, took);
-    else showProblem(body);
-  } catch (error) {
-    if (signal.aborted) return;
-    showError("No answer from the service", "Check that it is running, then try again.");
-  }
-  showHealth();
+function command(picture) {
+  const guarded = Boolean(key) || !find("door").hidden;
+  return curl(picture, new URL("predict", document.baseURI), guarded);
 }
 
 function describe({ status, model, version, provider, requested_provider: requested }) {
   const short = (name) => name.replace("ExecutionProvider", "");
   if (status === "loading") return "Loading the model …";
   if (status === "draining") return "Shutting down";
-  const served = `${model} · version ${version} · ${short(provider)}`;
-  return status === "ok" ? served : `${served}, degraded: ${short(requested)} was asked for`;
-}
-
-async function countClasses(model) {
-  const { outputs } = await (await fetch(`v2/models/${encodeURIComponent(model)}`)).json();
-  return outputs.find(({ name }) => name === "probabilities").shape.at(-1);
+  const name = `${model} · version ${version} · ${short(provider)}`;
+  return status === "ok" ? name : `${name}, degraded: ${short(requested)} was asked for`;
 }
 
 /** Say what is served; while nothing is, look again. */
@@ -153,31 +118,44 @@ async function showHealth() {
     find("health").textContent = "The service does not answer";
   }
   find("health").dataset.status = health.status;
-  if (["ok", "degraded"].includes(health.status)) {
-    classes = await countClasses(health.model).catch(() => classes);
+  if (["ok", "degraded"].includes(health.status)) await showCardOf(health);
+  else healthTimer = setTimeout(showHealth, RETRY_MS);
+}
+
+/** Show the card of the model that is served, once for each version and file. */
+async function showCardOf({ model, version, variant }) {
+  const asked = [model, version, variant].join("/");
+  if (asked === served) return;
+  const response = await ask("card").catch(() => undefined);
+  if (!response?.ok) return;
+  const card = await response.json();
+  served = asked;
+  classes = card.labels.length;
+  showModel(card, variant);
+}
+
+function take(files, advice) {
+  if (files.length > 0) {
+    classify(Array.from(files, (blob) => ({ name: blob.name, blob })));
   } else {
-    healthTimer = setTimeout(showHealth, RETRY_MS);
+    delete find("result").dataset.count;
+    find("status").textContent = advice;
   }
 }
 
 find("file").addEventListener("change", ({ target }) => {
-  classify(target.files[0]);
-  target.value = ""; // so that the same file can be chosen again
+  take(target.files);
+  target.value = ""; // so that the same files can be chosen again
 });
 
 for (const button of find("samples").querySelectorAll("button")) {
-  button.addEventListener("click", () => {
-    classify(fetch(button.firstElementChild.src).then((response) => response.blob()));
-  });
-}
-
-function take({ files }, advice) {
-  if (files.length > 0) classify(files[0]);
-  else showError("That was not a picture", advice);
+  const url = button.firstElementChild.src;
+  button.addEventListener("click", () => classify([{ name: url.split("/").at(-1), url }]));
 }
 
 document.addEventListener("paste", (event) => {
-  take(event.clipboardData, "Copy a picture, then paste it here.");
+  if (event.target === find("key")) return;
+  take(event.clipboardData.files, "That was no picture: copy one, then paste it here.");
 });
 
 document.addEventListener("dragover", (event) => {
@@ -190,7 +168,14 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  take(event.dataTransfer, "Drop a picture file from your computer.");
+  take(event.dataTransfer.files, "That was no picture: drop files from your computer.");
+});
+
+find("door").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  key = find("key").value;
+  await showHealth();
+  if (given.length > 0) classify(given);
 });
 
 showHealth();

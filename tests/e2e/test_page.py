@@ -2,22 +2,37 @@
 
 import base64
 import io
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect, sync_playwright
 
 from tests.e2e import chromium
 from tests.e2e.conftest import Server
 from tests.service.models import write_model
 
 CAT = Path("tests/data/cat.jpg").resolve()
+PATIENCE_MS = 20_000
 TIMES = "\N{MULTIPLICATION SIGN}"
+
+MEASURED = {
+    "metrics": {"model.onnx": {"test": {"pictures": 1200, "accuracy": 0.9125, "log_loss": 0.31}}},
+    "reliability": {
+        "model.onnx": {
+            "test": [
+                {"confidence": 0.42, "accuracy": 0.5, "pictures": 200},
+                {"confidence": 0.95, "accuracy": 0.995, "pictures": 1000},
+            ]
+        }
+    },
+}
 
 pytestmark = [
     pytest.mark.browser,
@@ -27,6 +42,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright, chromium.launch(playwright) as browser:
         yield browser
 
@@ -34,7 +50,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def url(server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
-    write_model(models, energy_threshold=2)  # black is unfamiliar, the colours are not
+    card = write_model(models, energy_threshold=2) / "card.json"  # black alone is unfamiliar
+    card.write_text(json.dumps(json.loads(card.read_text()) | MEASURED))
     with server(models=models, model="tiny") as running:
         yield running.url
 
@@ -46,7 +63,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     faults: list[str] = []
     with browser.new_context(viewport={"width": 1000, "height": 800}) as context:
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text))
@@ -65,18 +82,24 @@ def picture(colour: str) -> bytes:
     return png.getvalue()
 
 
-def choose(page: Page, content: bytes) -> None:
-    page.get_by_label("Choose a picture").set_input_files(
-        {"name": "picture", "mimeType": "", "buffer": content}
-    )
+def choose(page: Page, *contents: bytes) -> None:
+    files = [
+        FilePayload(name=f"{i}.png", mimeType="", buffer=data) for i, data in enumerate(contents)
+    ]
+    page.get_by_label("Choose pictures").set_input_files(files)
+
+
+def cards(page: Page) -> Locator:
+    return page.get_by_role("list", name="answers").locator("> li")
 
 
 def headline(page: Page) -> Locator:
-    return page.get_by_role("status").get_by_role("paragraph").first
+    """What the first card says."""
+    return cards(page).first.locator(".message").get_by_role("paragraph").first
 
 
 def test_chosen_picture_shows_what_the_api_answers(page: Page, url: str) -> None:
-    page.get_by_label("Choose a picture").set_input_files(CAT)
+    page.get_by_label("Choose pictures").set_input_files(CAT)
     expect(headline(page)).to_have_text("red")
     predictions = httpx2.post(f"{url}/predict", content=CAT.read_bytes()).json()["predictions"]
     rows = [f"{p['label']} {p['probability']:.1%}" for p in predictions]
@@ -84,11 +107,34 @@ def test_chosen_picture_shows_what_the_api_answers(page: Page, url: str) -> None
     assert [" ".join(text.split()) for text in bars.all_inner_texts()] == rows
     bar = page.get_by_role("progressbar", name="red")
     assert bar.evaluate("bar => bar.value") == pytest.approx(predictions[0]["probability"])
-    status = page.get_by_role("status")
-    expect(status).to_contain_text("sure")
-    expect(status).to_contain_text(f"JPEG, 451 {TIMES} 300 pixels")
-    expect(status).to_contain_text("Answered in ")
+    (card,) = cards(page).all()
+    expect(card.get_by_role("heading")).to_have_text("cat.jpg")
+    for text in ("sure", f"JPEG, 451\u00a0{TIMES}\u00a0300 pixels", "Answered in "):
+        expect(card).to_contain_text(text)
+    spoken = f"cat.jpg: red, {predictions[0]['probability']:.1%} sure"
+    expect(page.get_by_role("status").first).to_have_text(spoken)
     expect(page.get_by_role("banner")).to_contain_text("tiny · version 1 · CPU")
+
+
+def test_each_of_several_pictures_has_a_card_in_order(page: Page) -> None:
+    colours = ["blue", "lime", "red"] * 5
+    choose(page, *map(picture, colours[:7]), b"just words", *map(picture, colours[7:]))
+    expect(page.get_by_role("status").first).to_have_text("15 of 16 pictures answered, 1 failed")
+    texts = [card.locator(".headline").inner_text() for card in cards(page).all()]
+    expected = [colour.replace("lime", "green") for colour in colours]
+    assert texts == [*expected[:7], "Unsupported format", *expected[7:]]
+    names = cards(page).get_by_role("heading").all_inner_texts()
+    assert names == [f"{i}.png" for i in range(16)]
+
+
+def test_newer_pictures_replace_those_before(page: Page) -> None:
+    page.route("**/predict?*", lambda _route: None, times=1)  # never answered
+    choose(page, picture("red"))
+    choose(page, picture("blue"), picture("lime"))
+    expect(page.get_by_role("status").first).to_have_text("2 of 2 pictures answered")
+    expect(cards(page)).to_have_count(2)
+    choose(page, picture("blue"))
+    expect(cards(page)).to_have_count(1)
 
 
 def test_every_class_of_the_shipped_model_has_a_bar(
@@ -97,29 +143,33 @@ def test_every_class_of_the_shipped_model_has_a_bar(
     with server() as shipped, browser.new_context() as context:
         page = context.new_page()
         page.goto(shipped.url, wait_until="networkidle")
-        page.get_by_label("Choose a picture").set_input_files(CAT)
+        page.get_by_label("Choose pictures").set_input_files(CAT)
         expect(headline(page)).to_have_text("cat")
         expect(page.get_by_role("progressbar")).to_have_count(10)
+        expect(page.get_by_role("region", name="The model", exact=True)).to_contain_text(
+            "test pictures"
+        )
 
 
 def test_classes_that_are_not_named_share_a_bar(page: Page) -> None:
     page.route("**/predict?*", lambda route: route.continue_(url=f"{route.request.url}&top_k=2"))
     choose(page, picture("black"))
-    expect(page.get_by_role("listitem").last).to_contain_text("all others")
-    expect(page.get_by_role("listitem").last).to_contain_text("33.3%")
+    last = page.get_by_role("list", name="Probabilities").get_by_role("listitem").last
+    expect(last).to_contain_text("all others")
+    expect(last).to_contain_text("33.3%")
 
 
 def test_model_sees_its_own_size_unsmoothed(page: Page) -> None:
     choose(page, picture("lime"))
     seen = page.get_by_alt_text("The picture as the model sees it")
     expect(seen).to_have_css("image-rendering", "pixelated")
-    expect(page.get_by_text(f"What the model sees: 8 {TIMES} 8 pixels")).to_be_visible()
+    expect(page.get_by_text(f"What the model sees: 8\u00a0{TIMES}\u00a08 pixels")).to_be_visible()
     assert seen.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [8, 8]
 
 
 def test_sample_is_reached_and_pressed_with_the_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
-    expect(page.get_by_label("Choose a picture")).to_be_focused()
+    expect(page.get_by_label("Choose pictures")).to_be_focused()
     page.keyboard.press("Tab")
     sample = page.get_by_role("button", name="Sample: cat")
     expect(sample).to_be_focused()
@@ -128,13 +178,27 @@ def test_sample_is_reached_and_pressed_with_the_keyboard(page: Page) -> None:
     expect(headline(page)).to_have_text("red")
 
 
-def test_dropped_picture_is_answered(page: Page) -> None:
+def drop(page: Page, *paths: Path) -> None:
     devtools = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(CAT)], "dragOperationsMask": 1}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         event = {"type": kind, "x": 200, "y": 300, "data": data}
         devtools.send("Input.dispatchDragEvent", event)
-    expect(headline(page)).to_have_text("red")
+
+
+def test_dropped_pictures_are_answered(page: Page) -> None:
+    drop(page, CAT, Path("service/static/samples/ship.jpg").resolve())
+    expect(page.get_by_role("status").first).to_have_text("2 of 2 pictures answered")
+
+
+def test_dropped_folder_is_refused(page: Page) -> None:
+    drop(page, CAT.parent)
+    expect(headline(page)).to_have_text("That cannot be read")
+
+
+def test_dropped_text_is_no_picture(page: Page) -> None:
+    drop(page)
+    expect(page.get_by_role("status").first).to_contain_text("drop files from your computer")
 
 
 def test_pasted_picture_is_answered(page: Page) -> None:
@@ -153,17 +217,17 @@ def test_pasted_picture_is_answered(page: Page) -> None:
 
 def test_unfamiliar_picture_is_called_a_guess(page: Page) -> None:
     choose(page, picture("black"))
-    expect(page.get_by_role("status")).to_contain_text("Unfamiliar")
+    expect(cards(page)).to_contain_text("Unfamiliar")
     choose(page, picture("blue"))
     expect(headline(page)).to_have_text("blue")
-    expect(page.get_by_role("status")).not_to_contain_text("Unfamiliar")
+    expect(cards(page)).not_to_contain_text("Unfamiliar")
 
 
 def test_text_file_is_refused_and_the_next_picture_answered(page: Page, url: str) -> None:
     problem = httpx2.post(f"{url}/predict", content=b"just words").json()
     choose(page, b"just words")
     expect(headline(page)).to_have_text(problem["title"])
-    expect(page.get_by_role("status")).to_contain_text(problem["detail"])
+    expect(cards(page)).to_contain_text(problem["detail"])
     expect(page.get_by_role("progressbar")).to_have_count(0)
     choose(page, picture("blue"))
     expect(headline(page)).to_have_text("blue")
@@ -180,6 +244,101 @@ def test_lost_connection_is_said_and_overcome(page: Page) -> None:
     expect(headline(page)).to_have_text("blue")
 
 
+@pytest.mark.parametrize("name", ["cat.jpg", 'it\'s a "cat"; $(false) `false` \\ & é.jpg'])
+def test_copied_command_gives_the_same_answer(page: Page, tmp_path: Path, name: str) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    (tmp_path / name).write_bytes(picture("blue"))
+    page.get_by_label("Choose pictures").set_input_files(tmp_path / name)
+    assert answer_of_copied_command(page, tmp_path)[0]["label"] == "blue"
+
+
+def test_copied_command_fetches_the_sample(page: Page, tmp_path: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Sample: ship").click()
+    expect(cards(page)).to_have_attribute("data-state", "answer")
+    best = answer_of_copied_command(page, tmp_path)[0]
+    expect(headline(page)).to_have_text(best["label"])
+    expect(cards(page)).to_contain_text(f"{best['probability']:.1%} sure")
+
+
+def answer_of_copied_command(page: Page, folder: Path) -> list[dict[str, Any]]:
+    """Runs what the button copies, in a shell; returns the predictions."""
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    command = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, check=True, timeout=30
+    )
+    predictions: list[dict[str, Any]] = json.loads(done.stdout)["predictions"]
+    return predictions
+
+
+def test_command_is_selected_where_there_is_no_clipboard(page: Page, url: str) -> None:
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    choose(page, picture("blue"))
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_text("Selected: copy it with Ctrl+C")).to_be_visible()
+    selected = page.evaluate("getSelection().toString()")
+    assert selected == f"curl --data-binary @0.png {url}/predict"
+
+
+def test_key_is_asked_for_and_named_in_the_command(
+    browser: Browser, server: Callable[..., Server], tiny_models: Path
+) -> None:
+    guarded = {"api_keys": "a-long-enough-key", "models": tiny_models, "model": "tiny"}
+    with server(**guarded) as running, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(running.url)
+        door = page.get_by_label("This service asks for an API key")
+        model = page.get_by_role("region", name="The model", exact=True)
+        expect(door).to_be_visible()
+        expect(model).to_be_hidden()
+        choose(page, picture("blue"))
+        expect(headline(page)).to_have_text("Unauthorized")
+        door.fill("a-wrong-long-key")
+        door.press("Enter")
+        expect(cards(page)).to_contain_text("The API key is not known here")
+        door.fill("a-long-enough-key")
+        door.press("Enter")
+        expect(headline(page)).to_have_text("blue")
+        expect(door).to_be_hidden()
+        expect(model).to_be_visible()
+        page.get_by_role("button", name="Copy as curl").click()
+        command = cards(page).locator("code").inner_text()
+    assert command.startswith('curl -H "X-API-Key: YOUR_KEY" --data-binary @0.png ')
+
+
+def test_card_of_the_model_is_shown_with_its_reliability(page: Page) -> None:
+    model = page.get_by_role("region", name="The model", exact=True)
+    expect(model).to_contain_text("91.25% of 1,200 test pictures")
+    expect(model).to_contain_text("red, green, blue")
+    points = model.get_by_role("img").locator("circle")
+    expect(points).to_have_count(2)
+    small, large = (point.bounding_box() for point in points.all())
+    assert small is not None
+    assert large is not None
+    assert small["x"] < large["x"]
+    assert small["y"] > large["y"]
+    assert large["width"] ** 2 == pytest.approx(5 * small["width"] ** 2, rel=0.01)
+    model.get_by_text("The figures").click()
+    rows = model.get_by_role("row").all_inner_texts()
+    assert [row.split() for row in rows[1:]] == [
+        ["42.0%", "50.0%", "200"],
+        ["95.0%", "99.5%", "1,000"],
+    ]
+
+
+def test_model_without_figures_says_so(
+    browser: Browser, server: Callable[..., Server], tiny_models: Path
+) -> None:
+    with server(models=tiny_models, model="tiny") as plain, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(plain.url)
+        model = page.get_by_role("region", name="The model", exact=True)
+        expect(model).to_contain_text("not measured")
+        expect(model.get_by_role("img")).to_be_hidden()
+
+
 def test_degraded_provider_is_named(page: Page) -> None:
     health = httpx2.get(f"{page.url}health").json()
     health |= {"status": "degraded", "requested_provider": "CUDAExecutionProvider"}
@@ -188,11 +347,16 @@ def test_degraded_provider_is_named(page: Page) -> None:
     expect(page.get_by_role("banner")).to_contain_text("CPU, degraded: CUDA was asked for")
 
 
-def test_answer_fits_and_comes_into_view_on_a_phone(page: Page) -> None:
-    page.set_viewport_size({"width": 320, "height": 640})
+@pytest.mark.parametrize("width", [320, 360])
+def test_answers_fit_and_come_into_view_on_a_phone(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 640})
     choose(page, picture("black"))
     expect(headline(page)).to_be_in_viewport()
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.get_by_role("button", name="Copy as curl").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    choose(page, picture("black"), b"-")
+    expect(page.get_by_role("status").first).to_contain_text("1 failed")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -201,9 +365,16 @@ def test_each_state_is_accessible(page: Page, scheme: Literal["light", "dark"]) 
     paper = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     brightness = int(paper.removeprefix("rgb(").split(",")[0])
     assert brightness > 200 if scheme == "light" else brightness < 50
-    for content, text in ((None, "picture"), (picture("black"), "Unfamiliar"), (b"-", "format")):
-        if content:
-            choose(page, content)
-        expect(page.get_by_role("status")).to_contain_text(text)
-        report = Axe().run(page)
-        assert report.violations_count == 0, report.generate_report()
+    expect(page.get_by_role("region", name="The model", exact=True)).to_be_visible()
+    check_accessibility(page)
+    choose(page, picture("black"), b"-", picture("blue"))
+    expect(page.get_by_role("status").first).to_contain_text("2 of 3")
+    page.get_by_role("button", name="Copy as curl").first.click()
+    page.get_by_text("The figures").click()
+    page.locator("#door").evaluate("door => (door.hidden = false)")
+    check_accessibility(page)
+
+
+def check_accessibility(page: Page) -> None:
+    report = Axe().run(page)
+    assert report.violations_count == 0, report.generate_report()

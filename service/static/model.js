@@ -1,0 +1,79 @@
+// What the card of the model says of it: measured figures, where it comes from.
+
+import { diagram } from "./reliability.js";
+import { count, element, percent, size } from "./text.js";
+
+const MAX_LABELS = 20; // more are only counted
+const SHA_DIGITS = 12;
+
+const precise = new Intl.NumberFormat("en", {
+  style: "percent",
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 2,
+});
+
+const find = (id) => document.getElementById(id);
+
+/** Show the card of a model of which a file is served; what the card lacks is left out. */
+export function showModel(card, file) {
+  const figures = card.metrics?.[file] ?? {};
+  const split = figures.test ? "test" : "validation";
+  const facts = {
+    ...measured(figures[split], split),
+    "Over several seeds": seeds(card.seeds?.[split]),
+    Classes: card.labels.length > MAX_LABELS ? count(card.labels.length) : card.labels.join(", "),
+    Input: input(card),
+    Data: data(card.data),
+    Training: training(card.training),
+    File: described(file, card.files?.[file]),
+  };
+  const known = Object.entries(facts).filter(([, fact]) => fact);
+  find("facts").replaceChildren(
+    ...known.flatMap(([name, fact]) => [element("dt", name), element("dd", fact)]),
+  );
+  const bins = card.reliability?.[file]?.[split];
+  find("reliability").hidden = !bins;
+  if (bins) find("reliability").replaceChildren(...diagram(bins, split));
+  find("model").hidden = false;
+}
+
+function measured(figures, split) {
+  if (!figures) return { Accuracy: "not measured" };
+  const { pictures, accuracy, top_3_accuracy: top3, log_loss: loss } = figures;
+  const { expected_calibration_error: calibration, unfamiliar_share: unfamiliar } = figures;
+  return {
+    Accuracy: `${precise.format(accuracy)} of ${count(pictures)} ${split} pictures`,
+    "Among the first three": top3 && percent(top3),
+    "Calibration error": calibration && percent(calibration),
+    "Log-loss": loss?.toFixed(3),
+    "Called unfamiliar": unfamiliar && `${percent(unfamiliar)} of the same pictures`,
+  };
+}
+
+function seeds(spread) {
+  if (!spread) return undefined;
+  const deviation = (100 * spread.standard_deviation).toFixed(2);
+  return `${precise.format(spread.mean)} ± ${deviation} (${spread.seeds.length} seeds)`;
+}
+
+function input({ input: { height, width } = {}, resize }) {
+  return height && `${size(width, height)}; other sizes: ${resize.mode}, ${resize.filter} filter`;
+}
+
+function data(origin) {
+  if (!origin) return undefined;
+  const { source, train, validation } = origin;
+  return `${source}: ${count(train)} pictures to learn from, ${count(validation)} for validation`;
+}
+
+function training(facts) {
+  if (!facts) return undefined;
+  const { preset, seed, date, wall_time_s: seconds, hardware } = facts;
+  return `preset ${preset}, seed ${seed}, ${date}: ${Math.round(seconds / 60)} minutes on ${hardware}`;
+}
+
+function described(name, file) {
+  if (!file) return name;
+  const megabytes = (file.bytes / 1e6).toFixed(1);
+  return `${name}, ${file.precision}, ${megabytes} MB, sha256 ${file.sha256.slice(0, SHA_DIGITS)}…`;
+}
