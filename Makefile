@@ -14,12 +14,13 @@ BACKEND := $(shell $(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/
 SERVE_ENV := .venv/$(BACKEND).installed
 DEV_ENV := .venv-dev/dev.installed
 DEV := .venv-dev/bin
+SHIPPED := cpu gpu train
 
 # ONNX Runtime reports its use to its makers unless it is told not to before it starts.
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture gpu-check lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,16 @@ lint: $(DEV_ENV) ## Check style and types
 
 verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
 	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
+
+torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
+	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
+
+audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bills of materials to sbom/
+	@mkdir -p sbom
+	@for name in $(SHIPPED); do PYTHONWARNINGS=ignore $(DEV)/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --output-file sbom/$$name.json docker/requirements-$$name.txt || exit 1; done
+	@$(DEV)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+		$(foreach name,$(SHIPPED) dev,--requirement docker/requirements-$(name).txt)
 
 gpu-check: $(SERVE_ENV) ## Prove the GPU on this machine: provider, same answers as the CPU, speed
 	@.venv/bin/python -m tests.benchmark.gpu_check

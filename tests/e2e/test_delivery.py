@@ -1,5 +1,6 @@
 """What ships: requirement files, images, compose file, commands."""
 
+import json
 import os
 import re
 import shutil
@@ -121,6 +122,19 @@ def test_serving_container_only_reads_the_models(name: str) -> None:
     (models,) = SERVICES[name]["volumes"]
     assert models["source"] == "./models"
     assert models["read_only"]
+
+
+def test_bill_of_materials_lists_every_pinned_package(tmp_path: Path) -> None:
+    output = tmp_path / "cpu.json"
+    command = (tool("cyclonedx-py"), "requirements", "--output-file", str(output))
+    result = run(*command, "docker/requirements-cpu.txt")
+    assert result.returncode == 0, result.stderr
+    listed = {
+        part["name"]: part["version"] for part in json.loads(output.read_text())["components"]
+    }
+    assert {name: f"=={version}" for name, version in listed.items()} == {
+        requirement.name: str(requirement.specifier) for requirement in pins("cpu").values()
+    }
 
 
 def test_make_help_lists_every_target() -> None:
