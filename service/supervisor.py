@@ -4,13 +4,16 @@ It loads no model and knows no HTTP, so that it starts at once and has nothing t
 """
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
@@ -49,7 +52,14 @@ MAX_BACK_OFF_S = 30
 # So often in a row the workers may die while they start, if none serves.
 MAX_DEATHS_AT_START = 3
 _TICK_S = 0.5
+_WORKER_FILES_BYTES = 1_000_000
+_REASONS = {
+    signal.SIGKILL: ", as when memory is short",
+    signal.SIGBUS: ", as when the disk with the temporary files is full",
+}
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+RunWorker = Callable[[Settings, Sequence[socket.socket], Connection, Path, float, bool], None]
 
 logger = logging.getLogger(__name__)
 
@@ -89,20 +99,29 @@ class _Slot:
 class Supervisor:
     """Keeps as many workers running as there are listening sockets."""
 
-    def __init__(self, settings: Settings, listeners: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        run_worker: RunWorker | None = None,
+    ) -> None:
         """Starts nothing yet.
 
         Args:
             settings: the settings.
             listeners: a listening socket for each worker, all of one address.
+            run_worker: the life of a worker, in a process of its own; by default one that serves.
         """
         self.failure: str | None = None
         self._settings = settings
         self._listeners = listeners
+        self._run_worker = run_worker or _run_worker
         self._slots = [_Slot() for _ in listeners]
         self._started_at = self._now = time.monotonic()
+        self._on_terminal = sys.stderr.isatty()
         self._folder = Path()
         self._changes = Changes(lambda: self._ready, self._warn)
+        self._has_served = False
         self._missing: str | None = None
         self._stop_at: float | None = None
         self._kill_at: float | None = None
@@ -114,23 +133,19 @@ class Supervisor:
         Returns:
             Exit status: 0 if all workers ended well, else 1; see `failure`.
         """
-        with (
-            tempfile.TemporaryDirectory(prefix="cifar10-serve-") as folder,
-            _signals() as signals,
-        ):
-            self._folder = Path(folder)
-            metrics = self._folder / "metrics"
-            metrics.mkdir()
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        with contextlib.ExitStack() as stack:
+            try:
+                self._folder = stack.enter_context(_temporary_folder(len(self._slots)))
+            except OSError as error:
+                self.failure = f"cannot use a folder for temporary files: {error.strerror}"
+                return 1
             # Started later, it would let signals through to the first worker.
             resource_tracker.ensure_running()
-            try:
-                while self._workers or not self._stopping:
-                    self._mind_the_time()
-                    self._wait(signals)
-            finally:
-                for worker in self._workers:
-                    worker.kill()
+            signals = stack.enter_context(_signals())
+            stack.callback(self._kill)
+            while self._workers or not self._stopping:
+                self._mind_the_time()
+                self._wait(signals)
         return 0 if self._clean and not self.failure else 1
 
     @property
@@ -178,7 +193,8 @@ class Supervisor:
                 worker.kill()
         if self._stopping:
             if self._kill_at and self._now > self._kill_at:
-                self._kill("the grace period is over")
+                logger.error("killing workers: the grace period is over")
+                self._kill()
         elif self._stop_at is not None:
             if self._now > self._stop_at:
                 self._stop()
@@ -190,13 +206,18 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if self._stopping:
-            self._kill("told to stop again")
+            logger.warning("killing workers: told to stop again")
+            self._kill()
         elif self._stop_at is not None:
             self._stop()
-        elif number == signal.SIGHUP:
+        elif number == signal.SIGHUP and not self._terminal_is_gone():
             self._changes.ask("load", lambda _reason: None)
         else:
             self._drain(self._settings.drain_s if number == signal.SIGTERM else 0)
+
+    def _terminal_is_gone(self) -> bool:
+        """Whether SIGHUP has its first meaning."""
+        return self._on_terminal and not sys.stderr.isatty()
 
     def _receive(self, worker: _Worker) -> None:
         try:
@@ -229,7 +250,7 @@ class Supervisor:
             settings = settings.model_copy(update={"model_version": version})
         replaces = slot.deaths > 0
         process = context.Process(
-            target=_run_worker,
+            target=self._run_worker,
             args=(settings, self._listeners, its_link, self._folder, self._started_at, replaces),
         )
         # Workers obey their link alone: Ctrl-C in a terminal goes to all processes in it.
@@ -255,8 +276,9 @@ class Supervisor:
             )
             worker.kill()
             return
-        if not self._ready:
+        if not self._has_served:
             logger.info("ready", extra={"fields": {**served._asdict(), "pid": worker.process.pid}})
+        self._has_served = True
         worker.ready_at = self._now
         if changes.unloaded:
             worker.send(Unload(0))
@@ -313,8 +335,9 @@ class Supervisor:
         """Gives each listening socket to its own worker or, until that serves, to another."""
         if self._stopping:
             return
-        alive = [worker for worker in self._workers if not worker.kill_at]
-        serving = self._ready or alive[:1]  # somebody must say that the model is loading
+        serving = self._ready
+        if not serving and not self._has_served:
+            serving = self._workers[:1]  # to say that the model is loading; later on, one can wait
         shares: dict[_Worker, set[int]] = {worker: set() for worker in self._workers}
         for number, slot in enumerate(self._slots if serving else ()):
             own = slot.worker if slot.worker in serving else None
@@ -358,10 +381,22 @@ class Supervisor:
         self._changes.close()
         self._stop()
 
-    def _kill(self, reason: str) -> None:
-        logger.error("killing workers", extra={"fields": {"why": reason}})
+    def _kill(self) -> None:
         for worker in self._workers:
             worker.kill()
+
+
+@contextlib.contextmanager
+def _temporary_folder(workers: int) -> Iterator[Path]:
+    """A new folder for what the workers share, on a disk that is not full."""
+    with tempfile.TemporaryDirectory(prefix="cifar10-serve-") as folder:
+        # A full disk would end a worker by a signal, in the midst of its work.
+        if shutil.disk_usage(folder).free < workers * _WORKER_FILES_BYTES:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {folder}")
+        metrics = Path(folder) / "metrics"
+        metrics.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        yield Path(folder)
 
 
 @contextlib.contextmanager
@@ -377,9 +412,10 @@ def _signals() -> Iterator[Connection]:
 
 
 def _describe_end(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"It was ended by {signal.Signals(-code).name}."
-    return f"It ended with status {code}."
+    if code is None or code >= 0:
+        return f"It ended with status {code}."
+    number = signal.Signals(-code)
+    return f"It was ended by {number.name}{_REASONS.get(number, '')}."
 
 
 def _forget_gauges(pid: int | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -94,7 +95,7 @@ def test_killed_worker_is_replaced_while_the_others_serve(server: StartReady, mo
         assert "service_worker_restarts_total 1.0" in metrics
         assert "warning" not in health(running)
     (line,) = log_of(running, "worker ended")
-    assert line["why"] == "It was ended by SIGKILL."
+    assert str(line["why"]).startswith("It was ended by SIGKILL")
 
 
 def test_lone_worker_that_is_killed_costs_time_and_no_new_request(
@@ -269,6 +270,21 @@ def test_ctrl_c_ends_all_processes_at_once_and_quietly(tiny_models: Path) -> Non
     assert process.returncode == 0
     assert "Traceback" not in rest
     assert "error" not in rest
+
+
+def test_terminal_that_is_closed_ends_the_service(tiny_models: Path) -> None:
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "service", "--models", str(tiny_models), "--model", "tiny"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--workers", "1", "--provider", "cpu"],
+        preexec_fn=lambda: os.login_tty(its),
+    )
+    os.close(its)
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(ours, 10_000)
+    os.close(ours)
+    assert process.wait(60) == 0
 
 
 def test_workers_end_with_their_supervisor(start_server: StartServer, models: Path) -> None:

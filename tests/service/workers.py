@@ -1,0 +1,26 @@
+"""Lives of workers that go wrong; each runs in a process of its own."""
+
+import os
+import time
+from multiprocessing.connection import Connection
+
+from service.link import Beat, Failed, Ready, Served
+
+SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
+
+
+def crashes(*_: object) -> None:
+    """Ends before it has said a word."""
+    os._exit(3)
+
+
+def refuses(_settings: object, _listeners: object, link: Connection, *_: object) -> None:
+    """Says that the model cannot be loaded."""
+    link.send(Failed("It is damaged."))
+
+
+def is_deaf(_settings: object, _listeners: object, link: Connection, *_: object) -> None:
+    """Serves, and never ends."""
+    link.send(Beat(None))
+    link.send(Ready(SERVED))
+    time.sleep(60)
