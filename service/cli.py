@@ -17,6 +17,7 @@ from service.catalogue import Entry
 from service.classifier import Classifier
 from service.config import Settings
 from service.errors import ServiceError
+from service.machine import available_cpus
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -67,7 +68,7 @@ def _predict(args: argparse.Namespace) -> int:
         classifier,
         found,
         batch=settings.max_batch,
-        threads=settings.thread_count,
+        threads=available_cpus() if settings.threads == "auto" else settings.threads,
         max_bytes=settings.max_body_bytes,
     )
     heading, row = output.FORMATS[args.format](found, labels, args.top_k)
@@ -187,6 +188,7 @@ def _open(settings: Settings) -> Classifier:
         settings.models,
         settings.model,
         settings.version,
+        variant=settings.variant,
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         max_pixels=settings.max_pixels,

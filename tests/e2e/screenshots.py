@@ -42,8 +42,9 @@ def photograph_page(browser: Browser) -> None:
             )
             page.goto(server.wait_until_ready().url)
             cat = ROOT / "tests" / "data" / "cat.jpg"
-            page.get_by_label("Choose a picture").set_input_files(cat)
+            page.get_by_label("Choose pictures").set_input_files(cat)
             page.get_by_role("progressbar").first.wait_for()
+            page.get_by_role("region", name="The model", exact=True).wait_for()
             page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 

@@ -125,6 +125,15 @@ def test_model_of_the_arguments_is_asked(capsys: pytest.CaptureFixture[str]) -> 
     assert status == 0
 
 
+def test_file_of_the_settings_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR10_VARIANT", "model.int8.onnx")
+    status, _, err = run(capsys, "predict", "pictures/red.png")
+    assert "no 'model.int8.onnx'; these are there: model.onnx." in err
+    assert status == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
