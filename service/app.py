@@ -63,7 +63,7 @@ def create_app(
         Middleware(
             BodyLimit,
             max_bytes=settings.max_body_bytes,
-            max_pending_bytes=settings.max_pending_bytes,
+            max_pending_bytes=settings.pending_bytes_per_worker,
             max_seconds=settings.body_timeout_ms / 1000,
         )
     )

@@ -120,10 +120,11 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 self._queue = deque(item for item in self._queue if not item.future.done())
             if len(self._queue) >= self._max_queue:
                 raise QueueFullError("Too many pictures are waiting; try again in a moment.")
-            self._queue.append(_Item(value, future))
+            item = _Item(value, future)
+            self._queue.append(item)
             self._changed.notify()
         timer = loop.call_later(deadline, _expire, future)
-        future.add_done_callback(lambda _: timer.cancel())
+        future.add_done_callback(lambda _: self._forget(item, timer))
         return future
 
     def abandon(self, reason: Exception) -> None:
@@ -142,6 +143,13 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             self._changed.notify_all()
         for worker in self._workers:
             worker.thread.join()
+
+    def _forget(self, item: _Item[In, Out], timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        if item.future.cancelled() or item.future.exception():
+            # It may be large, and nobody is to keep the queue full of what nobody waits for.
+            with self._changed, contextlib.suppress(ValueError):
+                self._queue.remove(item)
 
     def _new_worker(self, number: int) -> _Worker[In, Out]:
         thread = threading.Thread(

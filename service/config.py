@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         cli_implicit_flags=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        hide_input_in_errors=True,  # it may be a key
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     )
     max_body_bytes: PositiveInt = Field(20_000_000, description="Largest request body, in bytes.")
     max_pending_bytes: PositiveInt = Field(
-        256_000_000, description="Most bytes of bodies that wait for an answer, in each worker."
+        256_000_000, description="Most bytes of bodies that wait for an answer, in all workers."
     )
     max_pixels: int = Field(
         50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT, description="Most pixels in one picture."
@@ -169,8 +170,13 @@ class Settings(BaseSettings):
         # One process keeps a GPU busy; only Linux shares out connections among several.
         if self.wants_cuda or sys.platform != "linux":
             return 1
-        room = available_memory() - PIXEL_BYTES * self.max_pixels
+        room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
         return max(1, min(available_cpus(), int(room // WORKER_BYTES)))
+
+    @property
+    def pending_bytes_per_worker(self) -> int:
+        """A worker's share of `max_pending_bytes`, which one body as large as allowed fits in."""
+        return max(self.max_pending_bytes // self.worker_count, self.max_body_bytes)
 
     @property
     def thread_count(self) -> int:

@@ -134,6 +134,23 @@ async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
     await asyncio.to_thread(batcher.close)
 
 
+async def test_item_that_nobody_waits_for_leaves_the_queue() -> None:
+    doubler = Doubler(held=True)
+    batcher = batcher_of(doubler)
+    busy = batcher.submit(1, FOREVER)
+    await doubler.wait_until_started()
+    cancelled, late = batcher.submit(2, FOREVER), batcher.submit(3, 0.01)
+    assert batcher.depth == 2
+    cancelled.cancel()
+    with pytest.raises(DeadlineExceededError):
+        await late
+    await asyncio.sleep(0)
+    assert batcher.depth == 0
+    doubler.go()
+    assert await busy == 2
+    batcher.close()
+
+
 async def test_caller_who_leaves_does_not_harm_the_rest_of_the_batch() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
