@@ -39,6 +39,7 @@ def running(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server
         workers=1,
         head_timeout_ms=int(HEAD_TIMEOUT_S * 1000),
         body_timeout_ms=int(BODY_TIMEOUT_S * 1000),
+        max_pending_bytes=60_000_000,
         admin_keys="root",
     ) as running:
         yield running
@@ -301,6 +302,19 @@ def test_slow_senders_hold_nothing_that_others_need(running: Server) -> None:
         assert all(is_well(running) for _ in range(5))
         answers = [future.result() for future in heads + bodies]
     assert {answer.status for answer in answers if answer} == {408}
+
+
+def test_bytes_of_all_bodies_together_are_bounded(running: Server) -> None:
+    """Thirty send all of their 10 MB but the last byte; six at most are let in."""
+    unfinished = [head(content_length=10_000_001), bytes(10_000_000)]
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: exchange(running, unfinished), range(30)))
+    refused = [answer for answer in answers if answer and answer.status == 503]
+    assert len(refused) >= 24
+    assert {answer.slug for answer in refused} == {"queue-full"}
+    assert all(answer.headers["retry-after"] for answer in refused)
+    assert {answer.status for answer in answers if answer} <= {408, 503}
+    assert is_well(running)
 
 
 @pytest.mark.parametrize(
