@@ -1,5 +1,6 @@
 """What happens to a service under load when something breaks, changes or ends."""
 
+import hashlib
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+from onnx import TensorProto, helper
 
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import Load, Proxy, wait_until
@@ -251,6 +253,49 @@ def test_rolling_restart_behind_a_proxy_fails_no_request(
                 load.wait_for(20)
         assert load.failures == []
         assert load.refused == 0
+
+
+def truncate(model: Path) -> None:
+    model.write_bytes(model.read_bytes()[:100])
+
+
+def replace(model: Path, data: bytes) -> None:
+    """Puts another file there, and states its sha256 in the card."""
+    model.write_bytes(data)
+    card = json.loads(model.with_name("card.json").read_text())
+    card["files"][model.name]["sha256"] = hashlib.sha256(data).hexdigest()
+    model.with_name("card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (Path.unlink, "model.onnx cannot be read: No such file or directory"),
+        (truncate, "has not the sha256 that its card states"),
+        (lambda model: replace(model, b"no model"), "ONNX Runtime cannot run the model"),
+        (lambda model: replace(model, other_model()), "The model must take `image`"),
+    ],
+    ids=["missing", "truncated", "no ONNX", "other inputs"],
+)
+def test_model_that_cannot_be_served_is_one_line_and_status_1(
+    start_server: StartServer, models: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    damage(models / "tiny/1/model.onnx")
+    running = start_server(models=models, model="tiny", workers=2)
+    assert running.wait() == 1
+    (line,) = [line for line in running.log.read_text().splitlines() if line[0] != "{"]
+    assert line.startswith("error: ")
+    assert reason in line
+
+
+def other_model() -> bytes:
+    """A model that serves something else."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([node], "other", [x], [y])
+    opset = [helper.make_opsetid("", 17)]
+    data: bytes = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    return data
 
 
 def test_ctrl_c_ends_all_processes_at_once_and_quietly(tiny_models: Path) -> None:
