@@ -52,22 +52,22 @@ async function classify(pictures) {
 }
 
 async function answer(card, signal) {
-  let body, response, answer, start;
-  try {
-    body = await card.read();
-  } catch {
-    card.fail("That cannot be read", "Of a folder, take the pictures that are in it.");
-    return;
-  }
   const bars = given.length > 1 ? MAX_BARS_OF_MANY : MAX_BARS;
   const query = new URLSearchParams({ include_input: true });
   if (classes) query.set("top_k", Math.min(classes, bars));
+  let response, answer, start;
   try {
+    const body = await card.read();
     start = performance.now();
     response = await ask(`predict?${query}`, { method: "POST", body, signal });
     answer = await response.json();
-  } catch {
-    card.fail("No answer from the service", "Check that it is running, then try again.");
+  } catch (error) {
+    // Reading a file and asking the service fail in different ways.
+    if (error instanceof DOMException) {
+      card.fail("That cannot be read", "Of a folder, take the pictures that are in it.");
+    } else {
+      card.fail("No answer from the service", "Check that it is running, then try again.");
+    }
     return;
   }
   if (response.ok) await card.show(answer, performance.now() - start);
@@ -87,6 +87,7 @@ function replaceCards(cards) {
 function summarise(cards) {
   const count = (state) => cards.filter((card) => card.state === state).length;
   const failed = count("error") ? `, ${count("error")} failed` : "";
+  find("status").classList.toggle("unseen", cards.length === 1); // the one card says it
   find("status").textContent =
     cards.length === 1
       ? cards[0].summary
@@ -138,7 +139,7 @@ function take(files, advice) {
   if (files.length > 0) {
     classify(Array.from(files, (blob) => ({ name: blob.name, blob })));
   } else {
-    delete find("result").dataset.count;
+    find("status").classList.remove("unseen");
     find("status").textContent = advice;
   }
 }
