@@ -56,7 +56,7 @@ def create_app(
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["X-Request-ID"],
+                expose_headers=["Retry-After", "X-Request-ID"],
             )
         )
     middleware.append(

@@ -14,6 +14,7 @@ from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Asked every few seconds by machines: logged at debug level only.
 PROBES = ("/health", "/v2/health", "/metrics")
 
@@ -36,13 +37,14 @@ class RequestContext:
         start = time.perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {}).update(request_id=request_id, started_at=start)
-        status = 0
+        status = sent = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            sent += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -54,9 +56,9 @@ class RequestContext:
             response = problems.respond(problems.describe(error, request_id), scope["path"])
             await response(scope, receive, send_with_id)
         finally:
-            self._record(scope, status)
+            self._record(scope, status, sent)
 
-    def _record(self, scope: Scope, status: int) -> None:
+    def _record(self, scope: Scope, status: int, sent: int) -> None:
         state, now = scope["state"], time.perf_counter()
         seconds = now - state["started_at"]
         # Below a mount there is no route, only the mount's own path.
@@ -68,13 +70,18 @@ class RequestContext:
         if logger.isEnabledFor(level):
             fields = {
                 "method": scope["method"],
-                "path": scope["raw_path"].decode("latin-1"),
+                "path": scope["raw_path"][:200].decode("latin-1"),
                 "status": status,
                 "duration_ms": round(seconds * 1000, 2),
+                "received_bytes": state.get("received_bytes", 0),
+                "sent_bytes": sent,
+                "model_version": state.get("model_version"),
                 "request_id": state["request_id"],
+                "trace_id": _trace_id(scope),
                 "client": (scope.get("client") or ("unknown",))[0],
             }
-            logger.log(level, "request", extra={"fields": fields})
+            known = {name: value for name, value in fields.items() if value is not None}
+            logger.log(level, "request", extra={"fields": known})
 
 
 class BodyLimit:
@@ -112,6 +119,7 @@ class BodyLimit:
             await self._app(scope, body.receive, send)
         finally:
             self.pending_bytes -= body.arrived
+            scope["state"]["received_bytes"] = body.arrived
 
 
 class _Body:
@@ -156,3 +164,9 @@ class _Body:
 def _request_id(scope: Scope) -> str:
     sent = Headers(scope=scope).get("x-request-id", "")
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def _trace_id(scope: Scope) -> str | None:
+    """The trace that the caller says this request belongs to (W3C Trace Context)."""
+    parent = _TRACE_PARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))
+    return parent[1] if parent else None

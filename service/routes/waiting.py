@@ -44,6 +44,7 @@ async def classify(
         ClientDisconnect: the client has left.
     """
     runtime: Runtime = request.app.state.runtime
+    request.state.model_version = classifier.model.version
     received_at = time.perf_counter()
     elapsed = received_at - request.state.started_at
     runtime.metrics.observe_stage("receive", elapsed)

@@ -47,14 +47,30 @@ def test_odd_request_id_is_replaced(client: TestClient, sent: str) -> None:
 def test_request_is_logged_once_with_its_facts(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     with caplog.at_level(logging.INFO):
-        response = client.post("/predict?top_k=1", content=colour("red"))
+        response = client.post("/predict?top_k=1", content=colour("red"), headers=headers)
         client.get("/health/live")
     (record,) = [r for r in caplog.records if r.getMessage() == "request"]
     fields = record.__dict__["fields"]
     assert fields["duration_ms"] > 0
     assert (fields["method"], fields["path"], fields["status"]) == ("POST", "/predict", 200)
     assert fields["request_id"] == response.headers["x-request-id"]
+    assert fields["received_bytes"] == len(colour("red"))
+    assert fields["sent_bytes"] == len(response.content)
+    assert (fields["model_version"], fields["trace_id"]) == (1, trace)
+
+
+def test_long_path_and_odd_trace_do_not_reach_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        client.get("/" + "x" * 10_000, headers={"traceparent": "00-0-0-00"})
+    (record,) = [r for r in caplog.records if r.getMessage() == "request"]
+    fields = record.__dict__["fields"]
+    assert len(fields["path"]) == 200
+    assert "trace_id" not in fields
 
 
 def test_mistake_is_logged_with_its_trace(

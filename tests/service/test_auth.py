@@ -129,6 +129,21 @@ def test_docs_offer_both_ways_to_send_a_key(make_client: MakeClient) -> None:
     assert "security" not in document["paths"]["/health"]["get"]
 
 
+def test_page_of_a_named_origin_may_send_a_key(make_client: MakeClient) -> None:
+    client = make_client(api_keys="secret", cors_origins="https://a.example")
+    asks = {
+        "Origin": "https://a.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    response = client.options("/predict", headers=asks)
+    assert response.status_code == 200
+    assert "authorization" in response.headers["access-control-allow-headers"].lower()
+    response = client.post("/predict", headers={"Origin": "https://a.example"})
+    assert response.status_code == 401
+    assert response.headers["access-control-allow-origin"] == "https://a.example"
+
+
 def test_metrics_can_be_left_open(make_client: MakeClient) -> None:
     client = make_client(api_keys="secret", metrics_open=True)
     assert client.get("/metrics").status_code == 200

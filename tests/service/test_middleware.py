@@ -33,7 +33,7 @@ async def test_dribbled_body_is_408() -> None:
 
     app = limited(read_all, max_seconds=0.05)
     with pytest.raises(SlowBodyError, match=r"0\.05 s") as caught:
-        await app({"type": "http", "headers": []}, dribble, send_nothing)
+        await app({"type": "http", "headers": [], "state": {}}, dribble, send_nothing)
     assert problems.describe(caught.value, "").status == 408
 
 
@@ -47,7 +47,7 @@ async def test_bytes_are_counted_over_all_chunks() -> None:
 
     app = limited(read_all)
     with pytest.raises(BodyTooLargeError):
-        await app({"type": "http", "headers": []}, receive, send_nothing)
+        await app({"type": "http", "headers": [], "state": {}}, receive, send_nothing)
     assert next(chunks, None) is None
 
 
@@ -67,14 +67,14 @@ async def test_wait_after_the_body_has_no_limit() -> None:
         assert (await receive())["type"] == "http.disconnect"
 
     app = limited(read_and_wait, max_seconds=0.02)
-    await app({"type": "http", "headers": []}, receive, send_nothing)
+    await app({"type": "http", "headers": [], "state": {}}, receive, send_nothing)
 
 
 class Sender:
     """A client that sends its body when it is told to, in one piece."""
 
     def __init__(self, size: int, stated: int | None = None) -> None:
-        self.scope: Scope = {"type": "http", "headers": []}
+        self.scope: Scope = {"type": "http", "headers": [], "state": {}}
         if stated is not None:
             self.scope["headers"] = [(b"content-length", str(stated).encode())]
         self.go = asyncio.Event()
