@@ -18,6 +18,9 @@ ROUNDS = 50
 def measure(paths: Iterable[Path], batches: Iterable[int] = (1, 32)) -> pd.DataFrame:
     """Time ONNX files on one core, taking turns, so that a busy moment meets all of them.
 
+    What is measured is the processor time of the one thread that computes: on a free core that is
+    the time that passes, and other programs on the machine change it little.
+
     Args:
         paths: the files; each takes `image`, uint8 (batch, height, width, 3).
         batches: pictures in one call.
@@ -35,9 +38,9 @@ def measure(paths: Iterable[Path], batches: Iterable[int] = (1, 32)) -> pd.DataF
         seconds: dict[Path, list[float]] = {path: [] for path in sessions}
         for _ in range(ROUNDS):
             for path, session in sessions.items():
-                start = time.perf_counter()
+                start = time.thread_time()
                 session.run(None, feeds[path])
-                seconds[path].append(time.perf_counter() - start)
+                seconds[path].append(time.thread_time() - start)
         for path, values in seconds.items():
             each = np.asarray(values) / batch * 1e6
             rows.append(

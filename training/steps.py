@@ -264,5 +264,5 @@ def _latency(found: Artifact, card: dict[str, Any]) -> dict[str, Any]:
         files[row["path"].name][str(row["batch"])] = {
             key: round(row[key], 1) for key in ("median", "min", "max")
         }
-    return {"hardware": machine.hardware(), "unit": "microseconds a picture, one core",
+    return {"hardware": machine.hardware(), "unit": "microseconds of one core a picture",
             "files": files}  # fmt: skip
