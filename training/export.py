@@ -53,7 +53,17 @@ def load_float32(run: Run) -> keras.Model:
     )
     model.set_weights(trained.get_weights())
     fold_normalization(model)
+    centre_logits(model)
     return model
+
+
+def centre_logits(model: keras.Model) -> None:
+    """Make the logits of every picture sum to zero, which changes no probability.
+
+    Training settles only their differences. Their common level would drown what the energy says.
+    """
+    layer = model.get_layer("logits")
+    layer.set_weights([w - w.mean(axis=-1, keepdims=True) for w in layer.get_weights()])
 
 
 def fold_normalization(model: keras.Model) -> None:

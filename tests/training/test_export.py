@@ -87,3 +87,14 @@ def test_verify_fails_on_another_graph(trained: Run, sample: DataSet, tmp_path: 
     assert verify.verify(trained, found.model, sample.validation.images, temperature) <= 1e-4
     with pytest.raises(TrainingError, match="differs from its Keras network"):
         verify.verify(trained, changed, sample.validation.images, temperature)
+
+
+def test_centred_logits_sum_to_zero_and_keep_their_differences(trained: Run) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    model = keras.saving.load_model(trained.checkpoint, compile=False)
+    before = export.logits(model, images)
+    export.centre_logits(model)
+    after = export.logits(model, images)
+    np.testing.assert_allclose(after.sum(axis=1), 0, atol=1e-4)
+    centred = before - before.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(after, centred, atol=2e-2)  # trained in bfloat16
