@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
 from service import logs
-from service.config import Settings
+from service.config import Settings, explain
 from service.listening import listen
 from service.supervisor import Supervisor
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = CliApp.run(Settings, cli_args=sys.argv[1:] if argv is None else argv)
     except (ValidationError, SettingsError) as error:
-        return _fail(_explain(error), status=2)
+        return _fail(explain(error), status=2)
     logs.configure(settings.log_level, settings.log_format)
     try:
         listeners = listen(settings.host, settings.port, settings.worker_count)
@@ -50,12 +50,6 @@ def _explain_listen(error: OSError, host: str, port: int) -> str:
         )
     # The standard library adds the address a second time, in brackets.
     return f"cannot listen on {host}, port {port}: {str(error.strerror).partition(' (')[0]}"
-
-
-def _explain(error: ValidationError | SettingsError) -> str:
-    if isinstance(error, SettingsError):
-        return str(error)
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def _fail(reason: str, status: int = 1) -> int:

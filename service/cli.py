@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from tqdm import tqdm
 
 from service import catalogue, files, output
 from service.catalogue import Entry
 from service.classifier import Classifier
-from service.config import Settings
+from service.config import Settings, explain
 from service.errors import ServiceError
 from service.machine import available_cpus
 
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.call(args)
         sys.stdout.flush()
-    except ValidationError as error:
-        return _fail("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors()), status=2)
+    except (ValidationError, SettingsError) as error:
+        return _fail(explain(error), status=2)
     except (ServiceError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,8 +6,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from service.machine import available_cpus, available_memory, nvidia_driver_visible
 
@@ -184,6 +191,14 @@ class Settings(BaseSettings):
         if self.threads != "auto":
             return self.threads
         return math.ceil(available_cpus() / self.worker_count)
+
+
+def explain(error: ValidationError | SettingsError) -> str:
+    """Says in one line what is wrong with the settings."""
+    if isinstance(error, SettingsError):
+        return str(error)
+    # What is wrong with several settings together has no name.
+    return "; ".join(": ".join([*map(str, e["loc"][:1]), e["msg"]]) for e in error.errors())
 
 
 def read_keys(path: Path) -> list[str]:

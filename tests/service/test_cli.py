@@ -153,6 +153,16 @@ def test_what_is_wrong_takes_one_line(
     assert (found, out) == (status, "")
 
 
+def test_settings_that_contradict_each_other_take_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR10_RATE_LIMIT", "5/minute")
+    status, _, err = run(capsys, "predict", "pictures")
+    (line,) = err.splitlines()
+    assert line.startswith("error: Value error, rate_limit counts by key")
+    assert status == 2
+
+
 def test_ctrl_c_ends_in_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
