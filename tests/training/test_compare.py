@@ -122,10 +122,10 @@ def test_validation_is_used_where_nothing_is_tested(copy: Copy, tmp_path: Path) 
 
 
 def test_file_that_its_card_does_not_know_is_refused(copy: Copy, tmp_path: Path) -> None:
-    variant = copy("one").model.with_name("model.int8.onnx")
-    variant.write_bytes(b"something else")
+    stranger = copy("one").model.with_name("another.onnx")
+    stranger.write_bytes(b"something else")
     with pytest.raises(TrainingError, match="not among the files of"):
-        compare.find(str(variant), tmp_path)
+        compare.find(str(stranger), tmp_path)
 
 
 def test_missing_version_is_named(tmp_path: Path) -> None:
