@@ -34,7 +34,15 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", 70000), ("provider", "tpu"), ("threads", 0), ("model_version", 0), ("max_batch", 0)],
+    [
+        ("port", 70000),
+        ("provider", "tpu"),
+        ("threads", 0),
+        ("model_version", 0),
+        ("max_batch", 0),
+        ("variant", "../model.onnx"),
+        ("variant", "int8"),
+    ],
 )
 def test_value_out_of_range_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
