@@ -38,11 +38,23 @@ def test_baseline_beats_the_article() -> None:
     assert card["metrics"]["model.onnx"]["test"]["accuracy"] >= 0.78
 
 
+def test_default_is_better_calibrated_small_and_tells_other_things() -> None:
+    card = json.loads((MODELS / "cifar10" / "2" / "card.json").read_text())
+    assert card["training"]["preset"] == "default"
+    float32, int8 = (card["metrics"][f"model{kind}.onnx"]["test"] for kind in ("", ".int8"))
+    assert float32["accuracy"] >= 0.90
+    assert float32["accuracy"] - int8["accuracy"] <= card["accuracy_loss_limit"]
+    assert float32["expected_calibration_error"] <= 0.015
+    assert card["cost"]["flops"] <= 0.30e9
+    assert card["unfamiliar"]["auroc"]["test"] >= 0.90
+
+
 @pytest.mark.full_data
 def test_every_figure_of_every_card_is_measured_again() -> None:
     folder = os.environ.get("CIFAR10_DATA")
     if not folder:
         pytest.skip("CIFAR10_DATA is not set: no folder with the whole of CIFAR-10")
     lines = steps.verify_models(MODELS, Path(folder))
-    versions = list(MODELS.glob("*/[1-9]*"))
-    assert len(lines) == 2 * len(versions) > 0
+    cards = [json.loads(path.read_text()) for path in MODELS.glob("*/[1-9]*/card.json")]
+    assert len(lines) == sum(len(splits) for card in cards for splits in card["metrics"].values())
+    assert len(cards) == 2
