@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import socket
 import struct
+import sys
 
 # Connections that may wait to be accepted, for each socket.
 BACKLOG = 2048
@@ -43,9 +44,11 @@ def take_no_more(listener: socket.socket) -> None:
 
     Without this, what comes between the last `accept` and `close` would be lost.
     """
+    if sys.platform != "linux":
+        return  # little is lost
     code = ctypes.create_string_buffer(_NO_NEW_CONNECTIONS)
     program = struct.pack("HP", len(_NO_NEW_CONNECTIONS) // 8, ctypes.addressof(code))
-    with contextlib.suppress(OSError):  # not Linux: that little is lost
+    with contextlib.suppress(OSError):  # a sandbox that has no filters
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 

@@ -66,7 +66,10 @@ def test_server_and_model_are_live_and_ready(client: InferenceServerClient, vers
 
 
 def test_metadata_describe_the_server_and_the_model(client: InferenceServerClient) -> None:
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_server_metadata()["extensions"] == [
+        "binary_tensor_data",
+        "model_repository",
+    ]
     metadata = client.get_model_metadata("tiny")
     assert metadata == client.get_model_metadata("tiny", "1")
     assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 8, 8, 3]}]
