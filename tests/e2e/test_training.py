@@ -1,5 +1,6 @@
 """The whole way, through the command lines: data, training, kills, publication, an answer."""
 
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import httpx2
+import numpy as np
+from PIL import Image, ImageDraw
 
 from tests.e2e.conftest import StartServer
 
@@ -16,16 +19,20 @@ TIMEOUT_S = 240
 
 
 class Training:
-    """`python -m training run` on the sample, with folders of its own."""
+    """`python -m training run`, by default on the sample, with folders of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path = SAMPLE / "cifar10") -> None:
+        self.data = data
         self.models, self.runs = folder / "models", folder / "runs"
         self.history = self.runs / "cifar10" / "baseline-seed0" / "history.csv"
         self.environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "training", "run", "--data", str(SAMPLE / "cifar10"),
-                   "--models", str(self.models), "--runs", str(self.runs), *options]  # fmt: skip
+        command = [
+            *(sys.executable, "-m", "training", "run", "--preset", "baseline"),
+            *("--data", str(self.data), "--models", str(self.models), "--runs", str(self.runs)),
+            *options,
+        ]
         return subprocess.Popen(
             command, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -82,3 +89,50 @@ def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
         answer = httpx2.post(f"{server.url}/predict", content=picture)
         assert answer.status_code == 200
         assert len(answer.json()["predictions"]) == 5
+
+
+def shape(name: str, rng: np.random.Generator) -> Image.Image:
+    """A red disc, a blue square or a green cross of some size, on a picture of some size."""
+    size = tuple(rng.integers(40, 120, 2).tolist())
+    image = Image.new("RGB", size, tuple(rng.integers(180, 256, 3).tolist()))
+    side = int(min(size) * rng.uniform(0.4, 0.8))
+    x, y = (int(rng.integers(0, room - side)) for room in size)
+    pen = ImageDraw.Draw(image)
+    if name == "disc":
+        pen.ellipse((x, y, x + side, y + side), fill="darkred")
+    elif name == "square":
+        pen.rectangle((x, y, x + side, y + side), fill="navy")
+    else:
+        pen.line((x, y, x + side, y + side), fill="green", width=side // 5)
+        pen.line((x, y + side, x + side, y), fill="green", width=side // 5)
+    return image
+
+
+def test_own_pictures_are_trained_and_served_at_another_size(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 10)):
+        for name in ("disc", "square", "cross"):
+            folder = tmp_path / "shapes" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                shape(name, rng).save(folder / f"{number}.png")
+    training = Training(tmp_path, tmp_path / "shapes")
+    process = training.start("--image-size", "48")
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+
+    with start_server(models=training.models, model="shapes").wait_until_ready() as server:
+        signature = httpx2.get(f"{server.url}/v2/models/shapes").json()
+        assert signature["inputs"][0]["shape"] == [-1, 48, 48, 3]
+        right = 0
+        for number in range(30):
+            name = ("disc", "square", "cross")[number % 3]
+            file = io.BytesIO()
+            shape(name, rng).save(file, "PNG")
+            answer = httpx2.post(f"{server.url}/predict", content=file.getvalue()).json()
+            assert answer["model"] == "shapes"
+            assert len(answer["predictions"]) == 3
+            right += answer["predictions"][0]["label"] == name
+        assert right >= 24

@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: DataSet) -> Run:
         patch.setattr(variants, "ACCURACY_LOSS_LIMIT", 1.0)
         steps.export_run(run, sample, run.folder / "models", "small")
     steps.verify_run(run, sample)
-    steps.evaluate_run(run, sample, FOLDERS)
+    steps.evaluate_run(run, sample, FOLDERS, run.folder / "models")
     return run
 
 

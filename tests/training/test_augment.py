@@ -43,7 +43,7 @@ def test_change_keeps_shape_and_differs(change: Change) -> None:
 
 
 def test_zoom_keeps_the_content() -> None:
-    ramp = np.broadcast_to(np.arange(0, 256, 8, np.uint8)[None, :, None], (50, 32, 32, 3))
+    ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8)[None, :, None], (50, 32, 32, 3))
     for image in augment.zoom(ramp, np.random.default_rng(0)):
         assert np.ptp(image.astype(int), axis=0).max() <= 1  # columns are still of one colour
         assert np.abs(np.diff(image[0, :, 0].astype(int))).max() <= 16  # and run on without a cut

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from tests.training.conftest import FOLDERS
 from training import artifact, evaluate, steps
 from training.data import DataSet
+from training.errors import TrainingError
 from training.evaluate import Predictions
 from training.run import Run
 
@@ -54,23 +57,31 @@ def test_batch_size_changes_no_answer(trained: Run, sample: DataSet) -> None:
     np.testing.assert_allclose(one.probabilities, many.probabilities, atol=1e-6)
 
 
+def test_temperature_can_be_taken_back() -> None:
+    logits = np.array([[4.0, 1.0, -2.0], [0.0, 0.5, 0.25]], np.float32)
+    tempered = softmax(logits / 1.7, axis=1)
+    np.testing.assert_allclose(
+        evaluate.before_temperature(tempered, 1.7), softmax(logits, axis=1), rtol=1e-5
+    )
+    certain = evaluate.before_temperature(np.array([[1.0, 0.0]], np.float32), 1.7)
+    np.testing.assert_allclose(certain, [[1, 0]])
+
+
 def test_evaluation_is_written_for_machines(trained: Run) -> None:
     found = json.loads((trained.folder / "evaluation.json").read_text())
     assert np.sum(found["test"]["confusion_matrix"]) == 40
     assert set(found["test"]["per_class"]["cat"]) == {"precision", "recall", "f1", "pictures"}
-    card = artifact.of_run(trained.folder).read_card()["metrics"]["model.onnx"]
-    assert card["test"]["accuracy"] == found["test"]["accuracy"]
-    assert "confusion_matrix" not in card["test"]
-
-
-def test_report_needs_nothing_but_itself(trained: Run) -> None:
-    page = (trained.folder / "report.html").read_text()
-    for heading in ("Sample", "Class balance", "Network", "Learning curves", "Confusion",
-                    "Reliability", "confident mistakes"):  # fmt: skip
-        assert heading in page
-    assert page.count('src="data:image/png;base64,') == page.count("<img") == 6
-    assert "http" not in page
-    assert "<script" not in page
+    card = artifact.of_run(trained.folder).read_card()
+    metrics = card["metrics"]["model.onnx"]["test"]
+    assert metrics["accuracy"] == found["test"]["accuracy"]
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    for split, pictures in (("validation", 12), ("test", 40)):
+        assert card["robustness"][split]["blur"]["pictures"] == pictures
+        assert card["robustness"][split]["jpeg_40"]["unchanged"] == found[split]["accuracy"]
+        assert 0 <= card["unfamiliar"]["auroc"][split] <= 1
+    assert len(card["unfamiliar"]["per_kind"]) == 7
+    assert set(card["reliability"]) == set(card["files"])
+    assert card["reliability"]["model.onnx"]["test"] == found["test"]["reliability"]
 
 
 def test_summary_says_when_there_are_no_test_labels() -> None:
@@ -90,3 +101,18 @@ def test_spread_over_seeds() -> None:
 def test_model_is_named_after_its_data(sample: DataSet) -> None:
     assert steps.model_name(sample, FOLDERS) == "cifar10"
     assert steps.model_name(sample, None) == "cifar10"
+
+
+@pytest.mark.parametrize("part", [("robustness", "test", "blur"), ("unfamiliar", "auroc")])
+def test_wrong_figure_of_a_card_is_found(
+    trained: Run, tmp_path: Path, part: tuple[str, ...]
+) -> None:
+    published = artifact.Artifact(artifact.publish(artifact.of_run(trained.folder), tmp_path))
+    card = figures = published.read_card()
+    for key in part:
+        figures = figures[key]
+    key = "accuracy" if "accuracy" in figures else "test"
+    figures[key] += 0.01
+    published.write_card(card)
+    with pytest.raises(TrainingError, match=rf"card\.json: {' '.join(part)} {key} is .*, the card"):
+        steps.verify_models(tmp_path, FOLDERS)

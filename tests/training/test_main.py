@@ -13,7 +13,17 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "fit", "export", "verify", "evaluate", "publish", "ablate", "verify-models"],
+    [
+        "run",
+        "fit",
+        "export",
+        "verify",
+        "evaluate",
+        "publish",
+        "ablate",
+        "verify-models",
+        "resize-rules",
+    ],
 )
 def test_help_of_every_command_names_its_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
@@ -36,7 +46,7 @@ def test_missing_data_is_one_line(
     assert capsys.readouterr().err == f"error: {nowhere}: no such folder\n"
 
 
-@pytest.mark.parametrize("command", ["export", "verify", "evaluate", "publish"])
+@pytest.mark.parametrize("command", ["export", "verify", "evaluate", "resize-rules", "publish"])
 def test_folder_without_a_run_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
