@@ -6,12 +6,15 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.config import PRESETS
+from training.config import PRESETS, Preset
 from training.errors import TrainingError
 
+# Three stages of pooling leave something of the first; beyond the second other networks are better.
+SMALLEST_IMAGE, LARGEST_IMAGE = 16, 128
 DATA_HELP = (
     "folder with train.csv and test.csv (Kaggle), cifar-10-batches-py, or "
     "train/<class>/ and test/<class>/ picture folders; without it Keras downloads CIFAR-10"
@@ -35,10 +38,15 @@ def _start_tensorflow() -> None:
     print(f"TensorFlow {tf.__version__} on {where}")
 
 
+def _preset(args: argparse.Namespace) -> Preset:
+    preset = PRESETS[args.preset]
+    return replace(preset, image_size=args.image_size or preset.image_size)
+
+
 def _fit(args: argparse.Namespace) -> None:
     from training import data
 
-    preset = PRESETS[args.preset]
+    preset = _preset(args)
     dataset = data.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
     from training import fit
@@ -100,7 +108,7 @@ def _publish(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> None:
     from training import data
 
-    preset = PRESETS[args.preset]
+    preset = _preset(args)
     dataset = data.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
     from training import steps
@@ -114,14 +122,15 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _ablate(args: argparse.Namespace) -> None:
-    from training import config, data
+    from training import data
 
-    dataset = data.load(args.data, config.BASELINE.image_size, config.BASELINE.resize)
+    preset = PRESETS[args.preset]
+    dataset = data.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
     from training import ablate, steps
 
-    folder = args.runs / steps.model_name(dataset, args.data) / "ablation"
-    print(ablate.ablate(dataset, folder, seed=args.seed).round(4).to_string())
+    folder = args.runs / steps.model_name(dataset, args.data) / f"ablation-{args.preset}"
+    print(ablate.ablate(args.preset, dataset, folder, seed=args.seed).round(4).to_string())
 
 
 def _verify_models(args: argparse.Namespace) -> None:
@@ -161,6 +170,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _image_size(text: str) -> int:
+    if not text.isdecimal() or not SMALLEST_IMAGE <= int(text) <= LARGEST_IMAGE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a side from {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels"
+        )
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -177,9 +194,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(*_OPTIONS[option][0], **_OPTIONS[option][1])
 
     add("run", _run, "fit, export, verify, evaluate and publish in a row",
-        "preset", "data", "seed", "seeds", "resume", "name", "models", "runs")  # fmt: skip
+        "preset", "image_size", "data", "seed", "seeds", "resume", "name", "models",
+        "runs")  # fmt: skip
     add("fit", _fit, "train a preset",
-        "run", "preset", "data", "seed", "resume", "devices")  # fmt: skip
+        "run", "preset", "image_size", "data", "seed", "resume", "devices")  # fmt: skip
     add("export", _export, "write the ONNX file and its card", "run", "data", "name", "models")
     add("verify", _verify, "check that Keras and ONNX Runtime agree", "run", "data")
     add("evaluate", _evaluate, "measure the ONNX file and write report.html",
@@ -188,8 +206,8 @@ def _parser() -> argparse.ArgumentParser:
         "measure which way of resizing suits the network, on enlarged validation pictures",
         "run", "data")  # fmt: skip
     add("publish", _publish, "put the artifact into the model repository", "run", "models")
-    add("ablate", _ablate, "train the baseline with one thing removed or changed at a time",
-        "data", "seed", "runs")  # fmt: skip
+    add("ablate", _ablate, "train a preset with one thing removed or changed at a time",
+        "preset", "data", "seed", "runs")  # fmt: skip
     add("verify-models", _verify_models, "recompute the figures of every published card",
         "data", "models")  # fmt: skip
     add("compare", _compare, "put exported models side by side, and test which is better",
@@ -202,8 +220,11 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "run": (("run",), {"type": Path, "help": "the run folder", "metavar": "RUN"}),
     "what": (("what",), {"nargs": "+", "metavar": "MODEL",
                          "help": "a version of cifar10, a folder (of a run too), or an ONNX file"}),
-    "preset": (("--preset",), {"choices": sorted(PRESETS), "default": "baseline",
+    "preset": (("--preset",), {"choices": sorted(PRESETS), "default": "default",
                                "help": "what to train (default: %(default)s)"}),
+    "image_size": (("--image-size",), {"type": _image_size, "metavar": "PIXELS",
+                                       "help": "side of the network's input "
+                                               "(default: the preset's, 32)"}),
     "data": (("--data",), {"type": Path, "metavar": "FOLDER", "help": DATA_HELP}),
     "seed": (("--seed",), {"type": int, "default": 0, "help": "of everything random (default: 0)"}),
     "seeds": (("--seeds",), {"type": _positive, "default": 1, "metavar": "N",

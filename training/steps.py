@@ -7,6 +7,7 @@ a card that has been through all of them.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import artifact as artifacts
-from training import data as datasets
 from training import (
+    cost,
     evaluate,
     export,
     fit,
@@ -28,8 +29,9 @@ from training import (
     variants,
     verify,
 )
+from training import data as datasets
 from training.artifact import Artifact
-from training.config import Preset, ResizeRule, preset_from_json
+from training.config import PRESETS, Preset, ResizeRule, preset_from_json
 from training.data import DataSet, Split
 from training.errors import TrainingError
 from training.evaluate import Predictions
@@ -83,6 +85,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             "resize": preset["resize"],
             "energy_threshold": exported.energy_threshold,
             "temperature": exported.temperature,
+            "cost": {"flops": cost.flops(found.model), "parameters": cost.parameters(found.model)},
             "accuracy_loss_limit": variants.ACCURACY_LOSS_LIMIT,
             "files": {
                 found.model.name: artifacts.describe(
@@ -166,7 +169,7 @@ def evaluate_run(
     card["data"]["test"] = len(test) if test else 0
     found.write_card(card)
     (run.folder / "evaluation.json").write_text(json.dumps(evaluations, indent=1) + "\n")
-    ablation = run.folder.parent / "ablation" / "ablation.csv"
+    ablation = run.folder.parent / f"ablation-{preset.name}" / "ablation.csv"
     report.write(
         report.Report(
             card=card, evaluations=evaluations, data=data, shown=splits[shown],
@@ -233,7 +236,7 @@ def run_all(
     seeds: Sequence[int],
     resume: bool = False,
 ) -> Path:
-    """Train, export, verify and evaluate each seed; publish the first.
+    """Train, export, verify and evaluate each seed, its teacher before it; publish the first.
 
     The first seed ships whatever the others give: they tell the spread and are no choice.
 
@@ -243,6 +246,11 @@ def run_all(
     done = [Run(runs / f"{preset.name}-seed{seed}") for seed in seeds]
     results = []
     for seed, run in zip(seeds, done, strict=True):
+        if preset.teacher:
+            taught_by = replace(PRESETS[preset.teacher], image_size=preset.image_size)
+            beside = run.folder.with_name(f"{taught_by.name}-seed{seed}")
+            print(f"{taught_by.name}, seed {seed}, in {beside}")
+            fit.fit(taught_by, data, beside, seed=seed, resume=True)
         print(f"{preset.name}, seed {seed}, in {run.folder}")
         fit.fit(preset, data, run.folder, seed=seed, resume=resume)
         export_run(run, data, models, name)
@@ -285,8 +293,13 @@ def spread(
     return table
 
 
-def verify_models(models: Path, folder: Path | None) -> list[str]:
+def verify_models(models: Path, folder: Path | None, *, thorough: bool = True) -> list[str]:
     """Recompute the figures of every card that was made from the data in a folder.
+
+    Args:
+        models: the model repository.
+        folder: the data.
+        thorough: recompute those on changed pictures and on pictures of other things, too.
 
     Returns:
         One line for each file and split.
@@ -295,10 +308,12 @@ def verify_models(models: Path, folder: Path | None) -> list[str]:
         TrainingError: a file is not the card's, or a figure is not what the card says.
     """
     cards = sorted(models.glob("*/[1-9]*/card.json"))
-    return [line for path in cards for line in _verify_card(Artifact(path.parent), folder)]
+    return [
+        line for path in cards for line in _verify_card(Artifact(path.parent), folder, thorough)
+    ]
 
 
-def _verify_card(found: Artifact, folder: Path | None) -> Iterator[str]:
+def _verify_card(found: Artifact, folder: Path | None, thorough: bool) -> Iterator[str]:
     card = found.read_card()
     size, resize = card["input"]["height"], ResizeRule(**card["resize"])
     data = datasets.load(folder, size, resize)
@@ -319,7 +334,9 @@ def _verify_card(found: Artifact, folder: Path | None) -> Iterator[str]:
             _compare(f"{found.folder / file}: {name}", stated, measured)
             accuracy = f"{name} accuracy {stated['accuracy']:.2%}"
             yield f"{found.folder / file}: {accuracy}, as its card says"
-    if "robustness" in card:  # version 1 of cifar10 was measured before there were these
+    if (
+        thorough and "robustness" in card
+    ):  # version 1 of cifar10 was measured before there were these
         changed = {name: robustness.means(robustness.measure(found.model, splits[name]))
                    for name in measured_on}  # fmt: skip
         _compare(f"{found.card}: robustness", card["robustness"], changed)
