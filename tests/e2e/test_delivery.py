@@ -83,6 +83,17 @@ def test_dockerfile_passes_hadolint() -> None:
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.parametrize("target", ["cpu", "gpu", "train"])
+def test_image_runs_without_root(target: str) -> None:
+    """Its stage, or the one that it builds on, names another user last."""
+    stages = re.split(r"^FROM ", Path("docker/Dockerfile").read_text(), flags=re.MULTILINE)
+    user, stage = None, target
+    while not user and (found := [s for s in stages if re.match(rf"\S+ AS {stage}\n", s)]):
+        users = re.findall(r"^USER (\S+)", found[0], re.MULTILINE)
+        user, stage = (users or [None])[-1], found[0].split()[0]
+    assert user == "10001"
+
+
 def test_compose_file_follows_the_compose_specification() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     result = run(tool("check-jsonschema"), *schema, "docker-compose.yml")
