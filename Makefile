@@ -2,7 +2,7 @@
 # .venv serves, .venv-dev trains and tests: the two builds of ONNX Runtime cannot share one.
 
 PYTHON ?= python3
-PRESET ?= baseline
+PRESET ?= default
 DATA ?=
 ARGS ?=
 UPGRADE ?=
@@ -20,7 +20,7 @@ SHIPPED := cpu gpu train
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture bench bench-quick gpu-check lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ help: ## List the targets
 serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is one
 	@exec .venv/bin/python -m service
 
-train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=baseline, ARGS=--resume
+train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=default, ARGS=--resume
 	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: $(DEV_ENV) ## Run every test
@@ -47,6 +47,12 @@ lint: $(DEV_ENV) ## Check style and types
 
 verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
 	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
+
+bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 15 minutes: ARGS="--model <file>"
+	@$(DEV)/python -m tests.benchmark $(ARGS)
+
+bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
+	@$(DEV)/python -m tests.benchmark --quick $(ARGS)
 
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
