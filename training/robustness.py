@@ -103,9 +103,14 @@ def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     names = table["change"].where(
         table["change"] != "jpeg", "jpeg_" + table["strength"].astype(str)
     )
-    grouped = table.groupby(names, sort=False)[["pictures", "unchanged", "accuracy"]].mean()
+    grouped = table.groupby(names, sort=False)
     return {
-        str(change): {**row, "pictures": int(row["pictures"])} for change, row in grouped.iterrows()
+        str(change): {
+            "pictures": int(rows["pictures"].iloc[0]),
+            "unchanged": float(rows["unchanged"].iloc[0]),
+            "accuracy": round(float(rows["accuracy"].mean()), 6),
+        }
+        for change, rows in grouped
     }
 
 
