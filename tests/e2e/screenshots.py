@@ -49,11 +49,11 @@ def photograph_page(browser: Browser) -> None:
 
 
 def photograph_report(browser: Browser, report: Path) -> None:
-    """Photographs a report from its confusion matrix to its list of mistakes."""
+    """Photographs a report from its reliability diagrams to the pictures of other things."""
     page = browser.new_page(viewport={"width": 900, "height": 600})
     page.goto(report.resolve().as_uri())
     start, end = (
-        page.get_by_role("heading", name=name).bounding_box() for name in ("Confusion", "mistakes")
+        page.get_by_role("heading", name=name).bounding_box() for name in ("Reliability", "other")
     )
     assert start is not None
     assert end is not None
