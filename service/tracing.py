@@ -80,11 +80,13 @@ class Tracing:
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
         items: Sequence[Prepared],
     ) -> Sequence[Out]:
+        # The pictures of one request share its span; contexts themselves have no hash.
+        distinct = {request.span_id: request for request in requests}.values()
         batch = self._tracer.start_span(
             "batch",
             _below(requests[0]),
             attributes={"batch.size": len(items)},
-            links=[Link(request) for request in dict.fromkeys(requests)],
+            links=[Link(request) for request in distinct],
         )
         start = time.time_ns()
         try:
