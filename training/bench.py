@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,11 +33,11 @@ class Bench:
         preset: whose step it is.
         pictures: in a step, made ones included.
         precision: that this machine trains in.
-        steps: that the loop was measured over.
-        parts: one row for each part of a step of real training, columns `ms` and `share`; the
-            parts after the first add up to it.
+        loop: `step` and, as a part of it, `waiting` for its data: a row for each step of real
+            training after the warm-up.
         making: making one batch, on its own.
-        xla: a whole step with its data at hand, without and with XLA; `why` it could not.
+        parts: of a step with its data at hand; `forward`, `backward`, `optimizer` and `the rest`.
+        compiled: a step with its data at hand `without XLA` and `with XLA`; or why not with it.
         layers: forward and backward of each layer, a column for each precision, the `gain` of
             mixed_bfloat16, and the precision that is `used`.
     """
@@ -45,10 +45,10 @@ class Bench:
     preset: str
     pictures: int
     precision: str
-    steps: int
-    parts: pd.DataFrame
+    loop: pd.DataFrame
     making: float
-    xla: pd.DataFrame
+    parts: dict[str, float]
+    compiled: dict[str, float | str]
     layers: pd.DataFrame
 
 
@@ -69,35 +69,25 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
 
     first = batches(0)
     turns = itertools.cycle(range(len(first)))
-    making = _milliseconds(lambda: first[next(turns)])
+    making = _milliseconds({"making": lambda: first[next(turns)]})["making"]
     loop = _loop(model, batches, seconds)
     x, y = (tf.constant(array) for array in first[0])
-    parts = {"whole step": loop["step"].mean(), "waiting for data": loop["waiting"].mean()}
-    parts |= _parts(model, x, y)
-    parts["the rest"] = parts["whole step"] - sum(list(parts.values())[1:])
-    table = pd.DataFrame({"ms": parts})
     return Bench(
         preset=preset.name,
         pictures=len(x),
         precision=machine.dtype_policy(),
-        steps=len(loop),
-        parts=table.assign(share=table["ms"] / parts["whole step"]),
+        loop=loop,
         making=making,
-        xla=_xla(model, x, y),
+        parts=_parts(model, x, y),
+        compiled=_compiled(model, x, y),
         layers=_layers(model, len(x)),
     )
 
 
 def text(result: Bench) -> str:
     """The tables as people read them."""
-    whole, pictures = result.parts["ms"].iloc[0], result.pictures
-    parts = pd.DataFrame(
-        {
-            "ms": result.parts["ms"].map("{:,.1f}".format),
-            "share": result.parts["share"].map("{:.1%}".format),
-        }
-    )
-    speed = (1000 * pictures / result.xla["ms"]).map("{:,.0f} pictures/s".format)
+    step, waiting = result.loop["step"].mean(), result.loop["waiting"].mean()
+    total = sum(result.parts.values())
     layers = result.layers.assign(
         **{name: result.layers[name].map("{:,.2f}".format) for name in PRECISIONS},
         gain=result.layers["gain"].map("{:.2f}x".format),
@@ -105,17 +95,21 @@ def text(result: Bench) -> str:
     versions = machine.libraries()
     gains = result.layers.index[result.layers["gain"] >= GAIN]
     lines = [
-        f"{result.preset}: {pictures} pictures a step, in {result.precision}",
+        f"{result.preset}: {result.pictures} pictures a step, in {result.precision}",
         "; ".join([machine.hardware(), *_gpus()]),
         ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "numpy")),
         "",
-        f"real training: {1000 * pictures / whole:,.0f} pictures/s, mean of {result.steps} steps",
-        parts.to_string(),
-        "",
-        f"a batch made on its own: {result.making:,.1f} ms, {result.making / whole:.1%} of a step",
+        f"real training, mean of {len(result.loop)} steps",
+        f"  {step:,.1f} ms a step, {1000 * result.pictures / step:,.0f} pictures/s",
+        f"  {waiting:,.1f} ms of it waiting for data, {waiting / step:.1%}",
+        f"  {result.making:,.1f} ms to make a batch on its own, while the step before it runs",
         "",
         "a step with its data at hand",
-        speed.where(result.xla["why"] == "", "cannot: " + result.xla["why"]).to_string(),
+        *(f"  {ms:,.1f} ms {name}, {ms / total:.1%}" for name, ms in result.parts.items()),
+        *(
+            f"  {name}: {value if isinstance(value, str) else f'{value:,.1f} ms'}"
+            for name, value in result.compiled.items()
+        ),
         "",
         "forward and backward of each layer, ms",
         layers.to_string(),
@@ -169,44 +163,46 @@ def _loop(
 
 
 def _parts(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
-    """Forward, backward and optimizer with a batch at hand, in milliseconds."""
     variables = model.trainable_variables
+    compiled = partial(tf.function, jit_compile=model.jit_compile)
 
     def loss() -> tf.Tensor:
         return model.compute_loss(x, y, model(x, training=True), training=True)
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def forward() -> tf.Tensor:
-        return loss()
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def both() -> list[tf.Tensor]:
+    def gradients() -> Any:  # noqa: ANN401
         with tf.GradientTape() as tape:
             value = loss()
-        return tape.gradient(value, variables)  # type: ignore[no-any-return]
+        return tape.gradient(value, variables)
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def update(gradients: list[tf.Tensor]) -> None:
-        model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    def update(values: list[tf.Tensor]) -> None:
+        model.optimizer.apply_gradients(zip(values, variables, strict=True))
 
-    gradients = both()
-    there = _milliseconds(forward)
+    both = compiled(gradients)
+    times = _milliseconds(
+        {
+            "forward": compiled(loss),
+            "both": both,
+            "optimizer": partial(compiled(update), both()),
+            "step": partial(compiled(model.train_step), (x, y)),
+        }
+    )
     return {
-        "forward": there,
-        "backward": _milliseconds(both) - there,
-        "optimizer": _milliseconds(lambda: update(gradients)),
+        "forward": times["forward"],
+        "backward": times["both"] - times["forward"],
+        "optimizer": times["optimizer"],
+        "the rest": times["step"] - times["both"] - times["optimizer"],
     }
 
 
-def _xla(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> pd.DataFrame:
-    rows = {}
-    for name, compiled in (("without XLA", False), ("with XLA", True)):
-        step = tf.function(model.train_step, jit_compile=compiled)
-        try:
-            rows[name] = {"ms": _milliseconds(partial(step, (x, y))), "why": ""}
-        except tf.errors.OpError as error:  # an operator that it cannot compile
-            rows[name] = {"ms": float("nan"), "why": str(error.message).splitlines()[0]}
-    return pd.DataFrame.from_dict(rows, orient="index")
+def _compiled(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float | str]:
+    steps = {
+        name: partial(tf.function(model.train_step, jit_compile=compiled), (x, y))
+        for name, compiled in (("without XLA", False), ("with XLA", True))
+    }
+    try:
+        return {**_milliseconds(steps)}
+    except tf.errors.OpError as error:
+        return {"with XLA": f"cannot compile this network: {error.message.splitlines()[0]}"}
 
 
 def _layers(model: keras.Model, batch: int) -> pd.DataFrame:
@@ -214,7 +210,8 @@ def _layers(model: keras.Model, batch: int) -> pd.DataFrame:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer) or layer.input.dtype == "uint8":
             continue
-        times = {precision: _layer(layer, precision, batch) for precision in PRECISIONS}
+        calls = {precision: _layer(layer, precision, batch) for precision in PRECISIONS}
+        times = _milliseconds(calls, LAYER_SECONDS)
         rows.append({"layer": layer.name, "input": _shape(layer.input),
                      "output": _shape(layer.output), **times,
                      "gain": times["float32"] / times["mixed_bfloat16"],
@@ -222,8 +219,8 @@ def _layers(model: keras.Model, batch: int) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("layer")
 
 
-def _layer(layer: keras.layers.Layer, precision: str, batch: int) -> float:
-    """Forward and backward of a copy of one layer on noise, in milliseconds."""
+def _layer(layer: keras.layers.Layer, precision: str, batch: int) -> Callable[[], object]:
+    """Forward and backward of a copy of one layer on noise."""
     copy = type(layer).from_config(layer.get_config() | {"dtype": precision})
     x = tf.cast(tf.random.normal((batch, *layer.input.shape[1:])), copy.compute_dtype)
     above = tf.cast(tf.random.normal((batch, *layer.output.shape[1:])), copy.compute_dtype)
@@ -236,20 +233,28 @@ def _layer(layer: keras.layers.Layer, precision: str, batch: int) -> float:
             y = copy(x, training=True)
         return tape.gradient(y, [x, *copy.trainable_variables], above)  # type: ignore[no-any-return]
 
-    return _milliseconds(lambda: both(x, above), LAYER_SECONDS)
+    return partial(both.get_concrete_function(x, above), x, above)
 
 
 def _shape(tensor: keras.KerasTensor) -> str:
     return " x ".join(str(size) for size in tensor.shape[1:])
 
 
-def _milliseconds(call: Callable[[], object], seconds: float = PART_SECONDS) -> float:
-    """Median time of a call after a first one; at least three calls."""
-    call()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
-        start = time.perf_counter()
+def _milliseconds(
+    calls: Mapping[str, Callable[[], object]], seconds: float = PART_SECONDS
+) -> dict[str, float]:
+    """Median time of each call, after a first one.
+
+    They take turns, so that a busy moment meets all of them, until all together took so many
+    seconds for each, and at least three times.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
         call()
-        tf.test.experimental.sync_devices()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+    while sum(map(sum, times.values())) < seconds * len(calls) or min(map(len, times.values())) < 3:
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            tf.test.experimental.sync_devices()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1000 * statistics.median(values) for name, values in times.items()}

@@ -25,12 +25,11 @@ def result(preset: Preset, sample: DataSet) -> Bench:
     return bench.bench(preset, sample, seconds=0.1)
 
 
-def test_parts_add_up_to_the_whole_step(result: Bench) -> None:
-    assert list(result.parts.index) == [
-        "whole step", "waiting for data", "forward", "backward", "optimizer", "the rest",
-    ]  # fmt: skip
-    assert result.parts["ms"].iloc[1:].sum() == pytest.approx(result.parts["ms"].iloc[0])
-    assert result.steps >= 1
+def test_each_part_takes_time(result: Bench) -> None:
+    assert list(result.parts) == ["forward", "backward", "optimizer", "the rest"]
+    assert min(result.parts["forward"], result.parts["optimizer"], result.making) > 0
+    assert len(result.loop) >= bench.LEAST_STEPS
+    assert (result.loop["waiting"] < result.loop["step"]).all()
 
 
 def test_waiting_for_slow_data_is_seen(
@@ -49,7 +48,6 @@ def test_waiting_for_slow_data_is_seen(
         seconds=0.1,
     )
     assert steps["waiting"].max() > 250
-    assert (steps["waiting"] < steps["step"]).all()
 
 
 def test_every_layer_is_measured_in_both_precisions(result: Bench) -> None:
@@ -64,11 +62,19 @@ def test_text_names_machine_and_versions(preset: Preset, result: Bench) -> None:
     assert lines[0] == f"{preset.name}: 32 pictures a step, in {machine.dtype_policy()}"
     assert lines[1].startswith(machine.hardware())
     assert f"tensorflow {tf.__version__}" in lines[2]
-    assert any(line.startswith("with XLA") for line in lines)
+    assert any(line.startswith("  with XLA: ") for line in lines)
 
 
 def test_what_xla_cannot_compile_is_no_error() -> None:
     words = SimpleNamespace(train_step=lambda data: tf.strings.as_string(data[0]))
-    table = bench._xla(words, tf.constant(1.0), tf.constant(1.0))
-    assert table["ms"]["without XLA"] > 0
-    assert table["why"]["with XLA"]
+    number = tf.constant(1.0)
+    assert str(bench._compiled(words, number, number)["with XLA"]).startswith("cannot compile")
+
+
+def test_calls_take_turns() -> None:
+    order: list[str] = []
+    times = bench._milliseconds(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0
+    )
+    assert order == ["a", "b"] * 4
+    assert set(times) == {"a", "b"}
