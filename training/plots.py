@@ -132,27 +132,36 @@ def robustness(table: pd.DataFrame) -> Figure:
 def energies(
     familiar: npt.NDArray[np.float32], others: dict[str, npt.NDArray[np.float32]], threshold: float
 ) -> Figure:
-    """How the energies of a split lie against those of each kind of other things."""
+    """Where the energies of a split lie, and those of each kind of other things."""
     rows = -(-len(others) // 2)
     every = np.concatenate([familiar, *others.values()])
     low, high = (float(np.percentile(every, share)) for share in (0.2, 99.8))
-    bins = np.linspace(low, high, 41).tolist()
+    edges = np.linspace(low, high, 41)
     figure, axes = plt.subplots(
         rows, 2, figsize=(7.5, 1.15 * rows + 0.6), sharex=True, sharey=True, squeeze=False
     )
     for axis in axes.flat[len(others) :]:
         axis.set_axis_off()
     for axis, (kind, values) in zip(axes.flat, others.items(), strict=False):
-        axis.hist(familiar, bins, density=True, color="0.8", label="familiar")
-        axis.hist(values, bins, density=True, histtype="step", color="C1", label="other things")
+        axis.stairs(_profile(familiar, edges), edges, fill=True, color="0.8", label="familiar")
+        axis.stairs(_profile(values, edges), edges, color="C1", label="other things")
         axis.axvline(threshold, color="C0", linestyle="--", linewidth=1, label="threshold")
         axis.set_title(kind.replace("_", " "))
         axis.set_yticks([])
-    for axis in axes[-1]:
+    for axis in axes.flat[: len(others)][-2:]:  # the lowest of each column
         axis.set_xlabel("energy")
+        axis.tick_params(labelbottom=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, frameon=False)
     return figure
+
+
+def _profile(
+    values: npt.NDArray[np.float32], edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """A histogram as high as 1, however narrow it is."""
+    counts, _ = np.histogram(values, edges)
+    return np.asarray(counts / max(1, counts.max()))
 
 
 def gallery(split: Split, chosen: Indices, titles: list[str]) -> Figure:
