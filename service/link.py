@@ -1,8 +1,33 @@
 """What the supervisor and its workers say to each other, each pair over a pipe of its own."""
 
+import socket
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+from service.config import Settings
+
 Administration = Literal["load", "unload"]
+
+
+class Start(NamedTuple):
+    """What a worker is given when it starts.
+
+    Attributes:
+        settings: the settings.
+        listeners: the listening sockets of all workers.
+        folder: a folder of all workers, for temporary files.
+        started_at: when the service was started, on the monotonic clock.
+        replaces: whether it comes in place of another worker.
+        version: what the other workers serve, if they do: it is to begin with that.
+    """
+
+    settings: Settings
+    listeners: Sequence[socket.socket]
+    folder: Path
+    started_at: float
+    replaces: bool
+    version: int | None
 
 
 class Served(NamedTuple):

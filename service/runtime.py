@@ -72,6 +72,7 @@ class Runtime:
         ailment: why this process cannot compute any more; only another one can.
         warning: what else is not as it should be, for those who run the service.
         started_at: when the service was started, on the monotonic clock.
+        first_version: version to start with, if not the one that the settings name.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Runtime:
         self.ailment: str | None = None
         self.warning: str | None = None
         self.started_at = time.monotonic()
+        self.first_version: int | None = None
         self._load = load
         self._loads = 0
         self._tracing = tracing
@@ -100,7 +102,7 @@ class Runtime:
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
         try:
-            await self.prepare()
+            await self.prepare(self.first_version)
         except Exception as error:
             if not isinstance(error, StartupError):
                 logger.exception("mistake")
@@ -115,8 +117,11 @@ class Runtime:
         if self._batcher is not None and not self.ailment:
             await asyncio.to_thread(self._batcher.close)
 
-    async def prepare(self) -> Served:
+    async def prepare(self, version: int | None = None) -> Served:
         """Loads the model that the settings name off the event loop, beside the one that serves.
+
+        Args:
+            version: version to load, if not the one that the settings name.
 
         Returns:
             What `commit` will serve, unless it is prepared anew or dropped before that.
@@ -126,7 +131,10 @@ class Runtime:
         """
         self.drop()
         load = self._loads
-        classifier = await asyncio.to_thread(self._load, self.settings, self.metrics)
+        settings = self.settings
+        if version is not None:
+            settings = settings.model_copy(update={"model_version": version})
+        classifier = await asyncio.to_thread(self._load, settings, self.metrics)
         if load == self._loads:
             self._prepared = classifier
         return _served(classifier)

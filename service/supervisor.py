@@ -32,6 +32,7 @@ from service.link import (
     Ready,
     Reply,
     Served,
+    Start,
     Stop,
     ToSupervisor,
     ToWorker,
@@ -59,7 +60,7 @@ _REASONS = {
 }
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-RunWorker = Callable[[Settings, Sequence[socket.socket], Connection, Path, float, bool], None]
+RunWorker = Callable[[Start, Connection], None]
 
 logger = logging.getLogger(__name__)
 
@@ -244,15 +245,16 @@ class Supervisor:
     def _start(self, slot: _Slot) -> None:
         context = get_context("spawn")
         link, its_link = context.Pipe()
-        settings = self._settings
-        if self._changes.served:  # what the others serve, whatever is the newest by now
-            version = int(self._changes.served.version)
-            settings = settings.model_copy(update={"model_version": version})
-        replaces = slot.deaths > 0
-        process = context.Process(
-            target=self._run_worker,
-            args=(settings, self._listeners, its_link, self._folder, self._started_at, replaces),
+        served = self._changes.served
+        start = Start(
+            self._settings,
+            self._listeners,
+            self._folder,
+            self._started_at,
+            replaces=slot.deaths > 0,
+            version=int(served.version) if served else None,
         )
+        process = context.Process(target=self._run_worker, args=(start, its_link))
         # Workers obey their link alone: Ctrl-C in a terminal goes to all processes in it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -425,17 +427,10 @@ def _forget_gauges(pid: int | None) -> None:
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _run_worker(
-    settings: Settings,
-    listeners: Sequence[socket.socket],
-    link: Connection,
-    folder: Path,
-    started_at: float,
-    replaces: bool,
-) -> None:
+def _run_worker(start: Start, link: Connection) -> None:
     """Begins the life of a worker, in a process of its own, which imports what we do not."""
     # As it was when this process began: `multiprocessing` takes some of it back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     from service.worker import run
 
-    run(settings, listeners, link, folder, started_at, replaces)
+    run(start, link)

@@ -10,13 +10,11 @@ import socket
 import warnings
 from collections.abc import Coroutine, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import uvicorn
 
 from service import logs
 from service.app import create_app
-from service.config import Settings
 from service.errors import LoadFailedError, StartupError
 from service.link import (
     Administration,
@@ -31,6 +29,7 @@ from service.link import (
     Prepare,
     Ready,
     Reply,
+    Start,
     Stop,
     ToSupervisor,
     ToWorker,
@@ -51,32 +50,23 @@ _TICKS_A_BEAT = 10  # of uvicorn's ticks, which are tenths of a second
 logger = logging.getLogger(__name__)
 
 
-def run(
-    settings: Settings,
-    listeners: Sequence[socket.socket],
-    link: Connection,
-    folder: Path,
-    started_at: float,
-    replaces: bool,
-) -> None:
+def run(start: Start, link: Connection) -> None:
     """Serves until the supervisor says stop, or is gone.
 
     Args:
-        settings: the settings.
-        listeners: the listening sockets of all workers.
-        link: the supervisor's end is the other one.
-        folder: a folder of all workers.
-        started_at: when the service was started, on the monotonic clock.
-        replaces: whether this worker comes in place of another.
+        start: what the worker is given.
+        link: the supervisor has its other end.
     """
+    settings, folder = start.settings, start.folder
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
     large = Turn(folder / "large", settings.deadline_ms / 1000)
     app = create_app(settings, functools.partial(load_classifier, large=large), folder)
     runtime: Runtime = app.state.runtime
-    runtime.started_at = started_at
-    if replaces:
+    runtime.started_at = start.started_at
+    runtime.first_version = start.version
+    if start.replaces:
         runtime.metrics.count_restart()
     config = uvicorn.Config(
         app,
@@ -86,7 +76,7 @@ def run(
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    worker = Worker(config, runtime, listeners, link)
+    worker = Worker(config, runtime, start.listeners, link)
     app.state.administer = worker.administer
     worker.run()
     if runtime.ailment:

@@ -153,6 +153,9 @@ def test_worker_started_later_serves_what_the_others_serve(
         wait_until(lambda: log_of(running, "worker ended") != [])
         wait_until(lambda: all_workers(running))
         assert versions(running) == {"1"}
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log_of(running, "loaded") != [])
+        assert versions(running) == {"2"}
 
 
 def test_worker_that_would_serve_other_files_is_kept_out(server: StartReady, models: Path) -> None:

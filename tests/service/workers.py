@@ -14,12 +14,12 @@ def crashes(*_: object) -> None:
     os._exit(3)
 
 
-def refuses(_settings: object, _listeners: object, link: Connection, *_: object) -> None:
+def refuses(_start: object, link: Connection) -> None:
     """Says that the model cannot be loaded."""
     link.send(Failed("It is damaged."))
 
 
-def is_deaf(_settings: object, _listeners: object, link: Connection, *_: object) -> None:
+def is_deaf(_start: object, link: Connection) -> None:
     """Serves, and never ends."""
     link.send(Beat(None))
     link.send(Ready(SERVED))
