@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from tests.benchmark import environments, report
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         run = benchmark(QUICK if arguments.quick else FULL, arguments.model)
-    except (FileNotFoundError, InstallError, RuntimeError, StartError) as error:
+    except (OSError, InstallError, RuntimeError, StartError, SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     folder = ROOT / "runs" / "benchmark" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -79,11 +80,13 @@ def benchmark(plan: Plan, wanted: Path | None) -> report.Run:
         wanted: the ONNX file that all serve; None stands for the service's choice.
 
     Raises:
-        FileNotFoundError: wrk or the model is missing.
+        FileNotFoundError: wrk or the card of the model is missing.
         InstallError: the environment of the service cannot be built.
         StartError: the service cannot be started.
         RuntimeError: the service or a ceiling cannot be measured.
     """
+    if wanted:  # said at once, not after all the installing
+        _card(wanted)
     # All servers and wrk inherit this.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     python = environments.ensure("service", SERVICE_REQUIREMENTS)

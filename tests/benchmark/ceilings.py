@@ -27,6 +27,7 @@ from tests.benchmark.pictures import CIFAR10
 BATCHES = (1, 8, 32)
 BATCHES_OF_ONNX_RUNTIME = (1, 8, 32, 128)
 WARM_UP_S = 0.5
+BARRIER_TIMEOUT_S = 60
 
 
 class Compute:
@@ -86,7 +87,7 @@ def main() -> None:
     lone_ms = median(run_for(seconds, partial(lone.classify, 1))) * 1000
 
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(processes + 1)
+    barrier = context.Barrier(processes + 1, timeout=BARRIER_TIMEOUT_S)
     results: Queue[float] = context.Queue()
     for _ in range(processes):
         arguments = (model, seconds, barrier, results)

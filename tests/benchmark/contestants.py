@@ -72,7 +72,15 @@ PEERS = (
         "Ray Serve",
         "ray_serve",
         "ray",
-        environment={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+        environment={
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "disabled",
+            # Its documented settings for throughput.
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            # By default its replicas would come after wrk.
+            "RAY_worker_niceness": "0",
+        },
     ),
     Peer("MLServer", "mlserver", "mlserver", _V2, v2_json),
     Peer(

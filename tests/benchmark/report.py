@@ -19,7 +19,7 @@ _FORMAT = {
     "least": "{:,.0f}",
     "most": "{:,.0f}",
     "of ideal": "{:.2f}",
-    "p50 ms": "{:.1f}",
+    "p50 ms": "{:.2f}",
     "p99 ms": "{:.1f}",
     "failed": "{:.0f}",
     "CPU ms": "{:.2f}",

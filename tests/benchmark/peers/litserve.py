@@ -30,7 +30,7 @@ class Api(lit.LitAPI):
 
 if __name__ == "__main__":
     api = Api(max_batch_size=MAX_BATCH, batch_timeout=0.005)
-    server = lit.LitServer(api, accelerator="cpu", workers_per_device=2, fast_queue=True)
+    server = lit.LitServer(api, accelerator="cpu", workers_per_device=2)
     server.run(
         host="127.0.0.1",
         port=PORT,

@@ -46,7 +46,7 @@ async def main() -> None:
         name="cifar10",
         implementation="tests.benchmark.peers.mlserver.Classifier",
         max_batch_size=MAX_BATCH,
-        max_batch_time=0.005,
+        max_batch_time=0.001,
     )
     await MLServer(settings).start([model])
 

@@ -1,4 +1,4 @@
-"""Ray Serve: two replicas, each with batches of what is waiting; tuned for throughput."""
+"""Ray Serve: two replicas behind HAProxy, each with batches of what is waiting."""
 
 import signal
 from typing import Any
@@ -29,7 +29,7 @@ class Classifier:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1")
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(Classifier.bind(), route_prefix="/predict")  # type: ignore[attr-defined]
     signal.sigwait({signal.SIGTERM})
