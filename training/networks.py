@@ -147,7 +147,11 @@ def _whitened(
                 x = layers.MaxPooling2D(dtype=policy)(x)
             x = normalise(x)
             if pool and for_inference:
-                x = layers.MaxPooling2D(dtype=policy)(x)
+                # In two steps, which give the same maximum: where convolution, pooling and SiLU
+                # follow each other, OpenVINO (2026.4, float32) takes SiLU before the pooling,
+                # as if it were monotone.
+                x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
+                x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
             x = activate(x)
     x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
     x = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)

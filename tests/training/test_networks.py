@@ -93,6 +93,17 @@ def test_order_for_inference_gives_the_same_answers(whitened: keras.Model) -> No
     np.testing.assert_allclose(np.asarray(other(IMAGES)), np.asarray(whitened(IMAGES)), rtol=1e-4)
 
 
+def test_no_activation_can_be_moved_through_a_pooling() -> None:
+    # OpenVINO does so, and SiLU is not monotone; `make test-clients` compares its answers.
+    model = networks.build(WHITENED, 3, mean=MEAN, variance=VARIANCE, for_inference=True)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    # The batch normalisation becomes part of the convolution.
+    chain = [kind for kind in kinds if kind != "BatchNormalization"]
+    triples = list(zip(chain, chain[1:], chain[2:], strict=False))
+    assert ("Conv2D", "MaxPooling2D", "MaxPooling2D") in triples
+    assert ("Conv2D", "MaxPooling2D", "Activation") not in triples
+
+
 @pytest.mark.parametrize("size", [16, 32, 48])
 def test_whitened_network_takes_other_sizes(size: int) -> None:
     model = networks.build(replace(WHITENED, image_size=size), 3, mean=MEAN, variance=VARIANCE)
