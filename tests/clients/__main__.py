@@ -1,6 +1,7 @@
-"""Runs other people's clients, as they come, against a real server: `make test-clients`.
+"""Runs other people's software, as it comes, against the service: `make test-clients`.
 
-Each has an environment of its own, as its requirement file says.
+Clients talk to a real server; OpenVINO reads the files that it serves. Each has an environment of
+its own, as its requirement file says.
 """
 
 import os
@@ -46,6 +47,7 @@ def run(requirements: Path, url: str) -> str | None:
         text=True,
         timeout=TIMEOUT_S,
     )
+    print(done.stdout, end="", flush=True)
     return done.stderr if done.returncode else None
 
 
