@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.middleware import PROBES, BodyLimit, RequestContext
 from service.routes import card, health, inference_protocol, page, predict, repository
 from service.runtime import Load, Runtime, load_classifier
+from service.shedding import Shedding
 
 
 def create_app(
@@ -59,6 +60,7 @@ def create_app(
                 expose_headers=["Retry-After", "X-Request-ID"],
             )
         )
+    middleware.append(Middleware(Shedding, runtime=runtime))
     middleware.append(
         Middleware(
             BodyLimit,

@@ -39,6 +39,9 @@ class MicroBatcher(Generic[In, Prepared, Out]):
 
     An idle worker takes an item at once; batches form only while all workers are busy. An item
     whose caller has left or whose deadline has passed is dropped before it is prepared.
+
+    Attributes:
+        seconds_per_item: time from one result to the next, as the last batch had it.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._queue: deque[_Item[In, Out]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self.seconds_per_item = 0.0
         self._workers = [self._new_worker(i) for i in range(threads)]
         for worker in self._workers:
             worker.thread.start()
@@ -194,6 +198,8 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         worker.since = time.perf_counter()
         if ready:
             answers.extend(zip(ready, self._compute(prepared), strict=True))
+        spent = time.perf_counter() - now
+        self.seconds_per_item = spent / len(wanted) / len(self._workers)
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it the callers
             wanted[0].future.get_loop().call_soon_threadsafe(_settle_all, answers)
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from service import errors
 from service.errors import ServiceError
+from service.runtime import Runtime
 from service.schemas import InferenceError, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -88,7 +89,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
     if problem.status == http.HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="cifar10-serve"'
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = RETRY_AFTER_S
+        headers.setdefault("Retry-After", RETRY_AFTER_S)
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
     if f"{path}/".startswith("/v2/"):
@@ -108,8 +109,11 @@ def install(app: FastAPI) -> None:
 async def _on_service_error(request: Request, error: Exception) -> Response:
     if type(error) not in _TABLE:
         raise error
-    request.app.state.runtime.metrics.count_rejection(reason(error))
+    runtime: Runtime = request.app.state.runtime
+    runtime.metrics.count_rejection(reason(error))
     headers = {}
+    if isinstance(error, errors.QueueFullError):
+        headers["Retry-After"] = str(runtime.retry_after_s())
     if isinstance(error, errors.RateLimitedError):
         headers["Retry-After"] = str(error.retry_after_s)
     return respond(describe(error, request.state.request_id), request.url.path, headers)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from service.appointments import Appointments
 from service.batching import MicroBatcher
 from service.classifier import Classification, Classifier, Decoded, Upload
 from service.config import Settings
@@ -98,6 +99,7 @@ class Runtime:
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
+        self._appointments = Appointments()
 
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
@@ -174,6 +176,15 @@ class Runtime:
     def queue_depth(self) -> int:
         """Number of pictures that wait."""
         return self._batcher.depth if self._batcher else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more pictures may wait."""
+        return self.queue_depth >= self.settings.max_queue
+
+    def retry_after_s(self) -> int:
+        """Seconds after which one more client for whom there is no room may come again."""
+        return self._appointments.make(self._batcher.seconds_per_item if self._batcher else 0)
 
     @property
     def served(self) -> Served | None:
