@@ -1,10 +1,16 @@
 """What this machine, or the container on it, offers."""
 
+import contextlib
 import ctypes
 import math
 import os
 import sys
 from pathlib import Path
+
+# Of glibc: allocations from this size on are given back to the machine when they are freed.
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 1_000_000
+_OPEN_FILES = 65_536
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -30,6 +36,23 @@ def nvidia_driver_visible() -> bool:
     except OSError:
         return False
     return True
+
+
+def give_memory_back() -> None:
+    """Gives back what a large picture took, where glibc would keep it for the next one."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def allow_open_files() -> None:
+    """Lets this process and its children have thousands of connections, as far as they may."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a sandbox
+        import resource
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= now < _OPEN_FILES:
+            wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _cpu_quota(cgroup: Path) -> float:

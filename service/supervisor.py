@@ -40,6 +40,7 @@ from service.link import (
     Warn,
 )
 from service.listening import take_no_more
+from service.machine import allow_open_files
 
 # How long requests in flight may go on when the service ends.
 GRACE_S = 20
@@ -140,6 +141,7 @@ class Supervisor:
             except OSError as error:
                 self.failure = f"cannot use a folder for temporary files: {error.strerror}"
                 return 1
+            allow_open_files()
             # Started later, it would let signals through to the first worker.
             resource_tracker.ensure_running()
             signals = stack.enter_context(_signals())
@@ -398,7 +400,10 @@ def _temporary_folder(workers: int) -> Iterator[Path]:
         metrics = Path(folder) / "metrics"
         metrics.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from service.link import (
     Warn,
 )
 from service.listening import accept_all
+from service.machine import give_memory_back
 from service.protocol import BoundedProtocol
 from service.runtime import Runtime, load_classifier
 from service.supervisor import GRACE_S
@@ -44,6 +45,8 @@ from service.turns import Turn
 
 # How long a new connection may take to begin with a request, once the service ends.
 _LINGER_S = 1
+# Longer than proxies keep a connection (mostly 60 s): else one could close it on their request.
+_KEEP_ALIVE_S = 75
 _TICK_S = 0.05
 _TICKS_A_BEAT = 10  # of uvicorn's ticks, which are tenths of a second
 
@@ -58,6 +61,7 @@ def run(start: Start, link: Connection) -> None:
         link: the supervisor has its other end.
     """
     settings, folder = start.settings, start.folder
+    give_memory_back()
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
@@ -75,6 +79,7 @@ def run(start: Start, link: Connection) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     worker = Worker(config, runtime, start.listeners, link)
     app.state.administer = worker.administer

@@ -1,6 +1,8 @@
 """What the machine offers, within the limits of a container."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,26 @@ def test_limit_of_the_container_bounds_the_memory(
 ) -> None:
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert available_memory(write(tmp_path, files)) == (expected or physical)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+def test_as_many_files_may_be_open_as_allowed() -> None:
+    script = (
+        "import resource; from service.machine import allow_open_files;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100)); allow_open_files();"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "(100, 100)\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="is for glibc")
+def test_memory_of_large_pictures_is_given_back() -> None:
+    """Without it, what a freed block of 30 MB took is kept while a small one lies above it."""
+    script = (
+        "import psutil; from service.machine import give_memory_back; give_memory_back();"
+        "memory = psutil.Process().memory_info;"
+        "bytearray(31_000_000); before = memory().rss;"  # raises the threshold of malloc
+        "large = bytearray(30_000_000); small = [bytes(1000) for _ in range(1000)]; del large;"
+        "print(memory().rss - before < 10_000_000)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "True\n"
