@@ -37,7 +37,7 @@ test: $(DEV_ENV) ## Run every test
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 	$(DEV)/python -m pytest tests/service
 
-test-clients: $(DEV_ENV) ## Run OpenVINO and clients of Triton, KServe and OpenAPI, each in its own environment
+test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, and show our models to OpenVINO and Triton
 	$(DEV)/python -m tests.clients
 
 lint: $(DEV_ENV) ## Check style and types

@@ -1,7 +1,7 @@
 """Runs other people's software, as it comes, against the service: `make test-clients`.
 
-Clients talk to a real server; OpenVINO reads the files that it serves. Each has an environment of
-its own, as its requirement file says.
+Clients talk to a real server; OpenVINO and Triton's core read the models that it serves. Each has
+an environment of its own, as its requirement file says.
 """
 
 import os
