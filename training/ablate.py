@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Preset]] = {
         "default": _default(),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
         "ReLU in place of SiLU": _default(network=WhitenedNetwork(activation="relu")),
+        "full size throughout": _default(growth=()),
         "no label smoothing": _default(label_smoothing=0.0),
         "random flips": _default(flip="random"),
         "no zoom, tint or degradation": _default(zoom=0.0, tint=0.0, degrade=0.0),

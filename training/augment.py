@@ -10,9 +10,10 @@ from training.config import Augmentation
 
 ZOOM = (0.6, 1.25)  # side of the content, as a multiple of the picture's
 SQUEEZE = (0.8, 1.25)  # width against height
-TINT = 0.3  # greatest relative change of brightness, contrast and saturation
+TINT = 0.3  # greatest relative change of brightness and saturation
+CONTRAST = (0.3, 2.0)  # of which a picture keeps so much
 BLUR = (0.3, 1.0)  # standard deviation in pixels
-NOISE = (2.0, 12.0)  # standard deviation in grey levels
+NOISE = (2.0, 20.0)  # standard deviation in grey levels
 QUALITY = (30, 95)  # of JPEG
 
 Pictures = npt.NDArray[np.uint8]
@@ -60,6 +61,16 @@ def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
     return np.where(hidden[..., None], np.uint8(128), images)
 
 
+def shrink(images: Pictures, size: int) -> Pictures:
+    """Bring pictures (batch, height, width, 3) to a smaller height and width."""
+    if images.shape[1:3] == (size, size):
+        return images
+    small = (
+        Image.fromarray(image).resize((size,) * 2, Image.Resampling.BILINEAR) for image in images
+    )
+    return np.stack([np.asarray(image) for image in small])
+
+
 def zoom(images: Pictures, rng: np.random.Generator) -> Pictures:
     """Shrink, enlarge or squeeze each picture; room that this makes shows reflections."""
     return np.stack([_zoomed(image, rng) for image in images])
@@ -85,8 +96,9 @@ def _window(have: int, want: int, rng: np.random.Generator) -> npt.NDArray[np.in
 
 def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
     """Change brightness, contrast and saturation of each picture."""
-    factors = rng.uniform(1 - TINT, 1 + TINT, (3, len(images), 1, 1, 1)).astype(np.float32)
-    brightness, contrast, saturation = factors
+    each = (len(images), 1, 1, 1)
+    brightness, saturation = rng.uniform(1 - TINT, 1 + TINT, (2, *each)).astype(np.float32)
+    contrast = np.exp(rng.uniform(*np.log(CONTRAST), each)).astype(np.float32)
     pixels = images * brightness
     grey = pixels.mean(axis=-1, keepdims=True)
     pixels = grey + (pixels - grey) * saturation

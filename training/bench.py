@@ -4,7 +4,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,7 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
         data: the splits.
         seconds: of real training.
     """
+    preset = replace(preset, growth=())  # the full size, whatever a run begins with
     model = fit._fresh(preset, data, 0)
     # Its answers are no matter here, so an untrained teacher will do.
     teacher = fit._fresh(PRESETS[preset.teacher], data, 0) if preset.teacher else None

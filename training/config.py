@@ -91,6 +91,9 @@ class Preset:
         augmentation: of the training pictures.
         image_size: height and width of the network's input in pixels.
         resize: how other sizes are brought to `image_size`.
+        growth: train on smaller pictures first, which takes less time: the shares of `image_size`
+            in the first parts of the run, all equally long; the last part has the full size.
+            For a network whose weights fit every size: `WhitenedNetwork`.
         optimizer: `adam` with a cosine schedule, or `muon` with a linear one, to zero.
         learning_rate: peak of the schedule, after a linear warm-up.
         warmup_epochs: length of the warm-up.
@@ -106,6 +109,7 @@ class Preset:
     augmentation: Augmentation = Augmentation()
     image_size: int = 32
     resize: ResizeRule = ResizeRule()
+    growth: tuple[float, ...] = ()
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 2e-3
     warmup_epochs: float = 1.0
@@ -114,11 +118,16 @@ class Preset:
     batch_size: int = 128
     teacher: str | None = None
 
+    def size(self, epoch: int) -> int:
+        """Height and width of the training pictures in an epoch, counted from 0, in pixels."""
+        shares = (*self.growth, 1.0)
+        return round(self.image_size * shares[epoch * len(shares) // self.epochs])
+
     def to_json(self) -> dict[str, Any]:
         """The preset as plain JSON types, for run folders and cards."""
         network = asdict(self.network) | {"widths": list(self.network.widths)}
         kind = type(self.network).__name__
-        return asdict(self) | {"network": {"kind": kind, **network}}
+        return asdict(self) | {"network": {"kind": kind, **network}, "growth": list(self.growth)}
 
 
 # The network of the article that the project grew from: Sequential stages of convolution and
@@ -130,13 +139,14 @@ DEFAULT = Preset(
     name="default",
     network=WhitenedNetwork(),
     augmentation=Augmentation(
-        flip="alternating", shift=2, zoom=0.25, tint=0.1, degrade=0.2, cutout=8, outliers=1 / 16
+        flip="alternating", shift=2, zoom=0.35, tint=0.2, degrade=0.2, cutout=12, outliers=1 / 32
     ),
+    growth=(0.75, 0.875),
     optimizer="muon",
     learning_rate=0.04,
     warmup_epochs=0.5,
     label_smoothing=0.2,
-    epochs=28,
+    epochs=48,
     batch_size=256,
 )
 
@@ -164,5 +174,7 @@ def preset_from_json(values: dict[str, Any]) -> Preset:
             "network": kind(**network | {"widths": tuple(network["widths"])}),
             "augmentation": Augmentation(**values["augmentation"]),
             "resize": ResizeRule(**values["resize"]),
+            # Cards of before there was growth do not name it.
+            "growth": tuple(values.get("growth", ())),
         }
     )

@@ -87,6 +87,8 @@ def fit(
     ) as bar:  # fmt: skip
         for epoch in range(done, preset.epochs):
             _seed_dropout(model, seed, epoch)
+            if epoch and preset.size(epoch) != preset.size(epoch - 1):
+                model.train_function = None  # compiled for the new size, as after a resumption
             batches = Batches(preset, data.train, len(data.classes), seed, epoch, teacher)
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}")
             row = _train_epoch(model, batches, data.validation, epoch, progress)
@@ -141,7 +143,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         images = augment.mirror(self._split.images[chosen], self._mirrored[chosen])
         images = augment.change(images, how, rng)
         made = outliers.make(self._split.images, round(how.outliers * len(chosen)), rng)
-        images = np.concatenate([images, made])
+        images = augment.shrink(np.concatenate([images, made]), self._preset.size(self._key[1]))
         return images, self._targets(images, self._split.labels[chosen])
 
     def _targets(

@@ -36,10 +36,11 @@ def build(
             takes the same weights and gives the same answers.
 
     Returns:
-        A model from uint8 (batch, size, size, 3) to float32 (batch, classes).
+        A model from uint8 (batch, size, size, 3) to float32 (batch, classes); before inference,
+        of any size where the preset's pictures grow.
     """
-    shape = (preset.image_size, preset.image_size, 3)
-    image = keras.Input(shape, dtype="uint8", name="image")
+    side = None if preset.growth and not for_inference else preset.image_size
+    image = keras.Input((side, side, 3), dtype="uint8", name="image")
     normalization = layers.Normalization(mean=mean, variance=variance, dtype="float32")
     if isinstance(preset.network, ArticleNetwork):
         return _article(preset.network, image, normalization, classes, momentum, policy)
@@ -153,6 +154,9 @@ def _whitened(
                 x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
                 x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
             x = activate(x)
-    x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
+    if for_inference:  # a pooling like the others, so that int8 and fp16 files have it too
+        x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3])(x))
+    else:
+        x = layers.GlobalMaxPooling2D(dtype=policy)(x)
     x = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
     return keras.Model(image, layers.Rescaling(LOGIT_SCALE, dtype="float32")(x))

@@ -72,6 +72,21 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
     )
 
 
+def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
+    tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = WhitenedNetwork(widths=(4, 8))
+    preset = replace(DEFAULT, network=network, growth=(0.5, 0.75), epochs=3, batch_size=32)
+    sizes = [fit.Batches(preset, sample.train, 10, 0, epoch)[0][0].shape[1:3] for epoch in range(3)]
+    assert sizes == [(16, 16), (24, 24), (32, 32)]
+    whole = fit.fit(preset, sample, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted_save(3, lambda *_: None))  # in the second epoch
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path / "cut")
+    assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
+
+
 def test_checkpoint_is_usable_before_the_first_epoch_ends(
     tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
