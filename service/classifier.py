@@ -19,11 +19,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service import images, repository
+from service import images, repository, resizing
 from service.engine import Engine, open_engine, preferred_precision
 from service.errors import ModelRefusedError, ServiceError
-from service.images import ImageFacts, ResizeRule
+from service.images import ImageFacts
 from service.repository import StoredFile
+from service.resizing import ResizeRule
 
 Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, float], None]
@@ -205,8 +206,10 @@ class Classifier:
         if not isinstance(upload, bytes):
             return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
         start = time.perf_counter()
-        image, facts = images.decode(upload, self._max_pixels, self._large)
-        pixels = images.fit(image, self.engine.width, self.engine.height, self.model.resize)
+        width, height = self.engine.width, self.engine.height
+        smallest = images.OVERSAMPLING * max(width, height)
+        image, facts, box = images.decode(upload, self._max_pixels, self._large, smallest)
+        pixels = resizing.fit(image, width, height, self.model.resize, box)
         self._observe("decode", time.perf_counter() - start)
         return Decoded(pixels, facts)
 

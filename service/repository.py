@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from service.errors import ModelNotFoundError, ModelRefusedError
-from service.images import ResizeRule
+from service.resizing import ResizeRule
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"

@@ -19,8 +19,8 @@ from service.app import create_app
 from service.classifier import Classification, Classifier, ModelInfo
 from service.config import Settings
 from service.engine import CPU
-from service.images import ResizeRule
 from service.metrics import Metrics
+from service.resizing import ResizeRule
 from service.runtime import Runtime
 from tests.service.models import LABELS, write_model
 

@@ -18,7 +18,8 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from service.images import ResizeRule, decode, fit
+from service.images import OVERSAMPLING, decode
+from service.resizing import ResizeRule, fit
 from tests.service.conftest import encode
 
 LIMIT = 1_000_000
@@ -256,7 +257,7 @@ def test_damaged_bytes_give_a_picture_or_a_known_error(format_: str, data: st.Da
         place = data.draw(st.integers(0, len(damaged) - 1))
         damaged[place] = data.draw(st.integers(0, 255))
     try:
-        image, facts = decode(bytes(damaged), LIMIT)
+        image, facts, _ = decode(bytes(damaged), LIMIT)
     except ServiceError:
         return
     assert image.mode == "RGB"
@@ -300,3 +301,29 @@ def test_filter_of_the_rule_is_used() -> None:
 
 def rule(mode: str, filter_: str = "bilinear") -> ResizeRule:
     return ResizeRule.model_validate({"mode": mode, "filter": filter_})
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_smaller_decoding_gives_the_same_small_picture(orientation: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # An eighth of neither side is a whole number: the last column and row stand for less.
+    data = encode(picture(513, 521), "JPEG", quality=95, exif=exif)
+    whole, small = decode(data, LIMIT), decode(data, LIMIT, smallest=OVERSAMPLING * 32)
+    assert small.facts == whole.facts
+    assert max(small.image.size) == 66
+    fitted, expected = (
+        fit(image, 32, 32, rule(mode), box).astype(np.int16) for image, _, box in (small, whole)
+    )
+    assert np.abs(fitted - expected).max() <= 2
+
+
+def test_no_side_is_decoded_smaller_than_allowed() -> None:
+    data = encode(picture(1000, 130), "JPEG")
+    assert decode(data, LIMIT, smallest=64).image.size == (500, 65)
+    assert decode(data, LIMIT, smallest=66).image.size == (1000, 130)
+
+
+def test_other_formats_are_decoded_in_their_own_size() -> None:
+    assert decode(encode(picture(400, 400)), LIMIT, smallest=64).image.size == (400, 400)

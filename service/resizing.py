@@ -1,0 +1,73 @@
+"""Pictures to the model's size, as in training."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.Image import Resampling
+from pydantic import BaseModel
+
+# Left, top, right and bottom of a part of an image; it may cut through pixels.
+Box = tuple[float, float, float, float]
+
+
+class ResizeRule(BaseModel):
+    """How a picture is brought to the model's size; the artifact states it."""
+
+    mode: Literal["stretch", "crop", "pad"]
+    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+
+
+def fit(
+    image: Image.Image, width: int, height: int, rule: ResizeRule, box: Box | None = None
+) -> NDArray[np.uint8]:
+    """Brings an RGB picture to the model's size.
+
+    Args:
+        image: the picture.
+        width: the model's width in pixels.
+        height: the model's height in pixels.
+        rule: how.
+        box: the part of `image` to take: left, top, right, bottom; None: all of it.
+
+    Returns:
+        uint8 array (height, width, 3). A picture of that size already is left untouched.
+    """
+    if image.size != (width, height):
+        resample = Resampling[rule.filter.upper()]
+        box = box or (0, 0, *image.size)
+        if rule.mode == "crop":
+            # Cropped first: with resize(box=...) the filter would look far beyond the box.
+            image, box = _centre_square(image, box)
+        if rule.mode == "pad":
+            image = _pad(image, width, height, resample, box)
+        else:
+            image = image.resize((width, height), resample, box)
+    return np.asarray(image)
+
+
+def _centre_square(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+    """Crops to the square in the middle of a box; returns where it lies in what is left."""
+    left, top, right, bottom = box
+    whole = image.size == (right - left, bottom - top)
+    side = min(right - left, bottom - top)
+    left, top = (left + right - side) / 2, (top + bottom - side) / 2
+    if whole:
+        left, top = left // 1, top // 1  # as in training
+    outer = math.floor(left), math.floor(top), math.ceil(left + side), math.ceil(top + side)
+    left, top = left - outer[0], top - outer[1]
+    return image.crop(outer), (left, top, left + side, top + side)
+
+
+def _pad(
+    image: Image.Image, width: int, height: int, resample: Resampling, box: Box
+) -> Image.Image:
+    left, top, right, bottom = box
+    scale = min(width / (right - left), height / (bottom - top))
+    inner = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    canvas = Image.new("RGB", (width, height))
+    small = image.resize(inner, resample, box)
+    canvas.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return canvas
