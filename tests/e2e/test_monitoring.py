@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import Server
+from tests.e2e.prometheus import Prometheus, installed, watching
 from tests.service.conftest import colour
 from tests.service.models import write_model
 
@@ -30,9 +31,7 @@ QUERIES = [
 ]
 WAIT_S = 60
 
-needs_prometheus = pytest.mark.skipif(
-    not shutil.which("prometheus"), reason="Prometheus is not installed"
-)
+needs_prometheus = pytest.mark.skipif(not installed, reason="Prometheus is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -103,57 +102,11 @@ def test_promtool_finds_nothing_wrong(arguments: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-class Prometheus:
-    """A real Prometheus with our configuration, that asks a server every half second."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
-        self._log = log
-
-    @property
-    def url(self) -> str:
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            if found := re.search(r'"?Listening on"? address=(\S+)', self._log.read_text()):
-                return f"http://{found[1]}/api/v1"
-            assert self.process.poll() is None, self._log.read_text()
-            time.sleep(0.05)
-        raise TimeoutError(self._log.read_text())
-
-    def get(self, path: str, **parameters: str) -> Any:  # noqa: ANN401
-        answer = httpx2.get(f"{self.url}/{path}", params=parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def values(self, query: str) -> list[float]:
-        """What a query of the dashboard gives now, for each line."""
-        data = self.get("query", query=query.replace("$__rate_interval", "5s"))
-        return [float(result["value"][1]) for result in data["result"]]
-
-
 @pytest.fixture(scope="module")
 def prometheus(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
-    shutil.copy(FOLDER / "alerts.yml", folder)
-    config = (FOLDER / "prometheus.yml").read_text()
-    config = config.replace("15s", "500ms").replace(
-        "cifar10-serve:8000", served.url.removeprefix("http://")
-    )
-    (folder / "prometheus.yml").write_text(config)
-    log = folder / "log"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                "--web.listen-address=127.0.0.1:0",
-            ],
-            stderr=stderr,
-        )
-    yield Prometheus(process, log)
-    process.terminate()
-    process.wait(WAIT_S)
+    with watching(served.url, folder, interval="500ms") as running:
+        yield running
 
 
 @needs_prometheus
@@ -167,7 +120,7 @@ def test_every_line_of_the_dashboard_shows_something(
         assert time.monotonic() < deadline, (title, query, values)
         use(served)
         time.sleep(0.2)
-        values = prometheus.values(query)
+        values = prometheus.values(query.replace("$__rate_interval", "5s"))
 
 
 @needs_prometheus

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
-from PIL import Image, ImageDraw
 
+from tests.e2e import shapes
 from tests.e2e.conftest import StartServer
 
 SAMPLE = Path(__file__).parents[1] / "data"
@@ -91,33 +91,10 @@ def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
         assert len(answer.json()["predictions"]) == 5
 
 
-def shape(name: str, rng: np.random.Generator) -> Image.Image:
-    """A red disc, a blue square or a green cross of some size, on a picture of some size."""
-    size = tuple(rng.integers(40, 120, 2).tolist())
-    image = Image.new("RGB", size, tuple(rng.integers(180, 256, 3).tolist()))
-    side = int(min(size) * rng.uniform(0.4, 0.8))
-    x, y = (int(rng.integers(0, room - side)) for room in size)
-    pen = ImageDraw.Draw(image)
-    if name == "disc":
-        pen.ellipse((x, y, x + side, y + side), fill="darkred")
-    elif name == "square":
-        pen.rectangle((x, y, x + side, y + side), fill="navy")
-    else:
-        pen.line((x, y, x + side, y + side), fill="green", width=side // 5)
-        pen.line((x, y + side, x + side, y), fill="green", width=side // 5)
-    return image
-
-
 def test_own_pictures_are_trained_and_served_at_another_size(
     tmp_path: Path, start_server: StartServer
 ) -> None:
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 40), ("test", 10)):
-        for name in ("disc", "square", "cross"):
-            folder = tmp_path / "shapes" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                shape(name, rng).save(folder / f"{number}.png")
+    shapes.write(tmp_path / "shapes")
     training = Training(tmp_path, tmp_path / "shapes")
     process = training.start("--image-size", "48")
     output, _ = process.communicate(timeout=TIMEOUT_S)
@@ -127,10 +104,10 @@ def test_own_pictures_are_trained_and_served_at_another_size(
         signature = httpx2.get(f"{server.url}/v2/models/shapes").json()
         assert signature["inputs"][0]["shape"] == [-1, 48, 48, 3]
         right = 0
-        for number in range(30):
-            name = ("disc", "square", "cross")[number % 3]
+        rng = np.random.default_rng(1)
+        for name in shapes.NAMES * 10:
             file = io.BytesIO()
-            shape(name, rng).save(file, "PNG")
+            shapes.draw(name, rng).save(file, "PNG")
             answer = httpx2.post(f"{server.url}/predict", content=file.getvalue()).json()
             assert answer["model"] == "shapes"
             assert len(answer["predictions"]) == 3
