@@ -116,7 +116,7 @@ def _run(args: argparse.Namespace) -> None:
     name = args.name or steps.model_name(dataset, args.data)
     published = steps.run_all(
         preset, dataset, args.data, models=args.models, runs=args.runs / name, name=name,
-        seeds=range(args.seed, args.seed + args.seeds), resume=args.resume,
+        seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
     )  # fmt: skip
     print(f"published {published}; the service loads it at its next start")
 
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(*_OPTIONS[option][0], **_OPTIONS[option][1])
 
     add("run", _run, "fit, export, verify, evaluate and publish in a row",
-        "preset", "image_size", "data", "seed", "seeds", "resume", "name", "models",
+        "preset", "image_size", "data", "seed", "seeds", "resume", "devices", "name", "models",
         "runs")  # fmt: skip
     add("fit", _fit, "train a preset",
         "run", "preset", "image_size", "data", "seed", "resume", "devices")  # fmt: skip

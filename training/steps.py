@@ -235,6 +235,7 @@ def run_all(
     name: str,
     seeds: Sequence[int],
     resume: bool = False,
+    devices: int = 1,
 ) -> Path:
     """Train, export, verify and evaluate each seed, its teacher before it; publish the first.
 
@@ -250,9 +251,9 @@ def run_all(
             taught_by = replace(PRESETS[preset.teacher], image_size=preset.image_size)
             beside = run.folder.with_name(f"{taught_by.name}-seed{seed}")
             print(f"{taught_by.name}, seed {seed}, in {beside}")
-            fit.fit(taught_by, data, beside, seed=seed, resume=True)
+            fit.fit(taught_by, data, beside, seed=seed, resume=True, devices=devices)
         print(f"{preset.name}, seed {seed}, in {run.folder}")
-        fit.fit(preset, data, run.folder, seed=seed, resume=resume)
+        fit.fit(preset, data, run.folder, seed=seed, resume=resume, devices=devices)
         export_run(run, data, models, name)
         print(f"  Keras and ONNX Runtime differ by {verify_run(run, data):.1e} at most")
         results.append(evaluate_run(run, data, folder, models))

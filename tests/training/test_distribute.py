@@ -17,7 +17,7 @@ from training.errors import TrainingError
 from training.run import Run
 
 PRESET = replace(DEFAULT, network=WhitenedNetwork(widths=(8, 16)), epochs=2, batch_size=32)
-PICTURES = 2 * (32 + 2)  # of a step, twice, with its outliers
+PICTURES = 2 * (32 + round(32 * PRESET.augmentation.outliers))  # of a step, twice
 
 
 @dataclass
