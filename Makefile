@@ -6,6 +6,7 @@ PRESET ?= default
 DATA ?=
 ARGS ?=
 UPGRADE ?=
+REQUESTS ?= 1000000
 
 # The build of ONNX Runtime to serve with: the GPU one where the service will see an NVIDIA driver.
 BACKEND := $(shell $(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null \
@@ -20,7 +21,7 @@ SHIPPED := cpu gpu train
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture bench bench-quick gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,12 @@ bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
+
+overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and see whether it keeps its word
+	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
+
+soak: $(DEV_ENV) ## Send a million good and bad pictures: memory, open files, threads: REQUESTS=1000000
+	@$(DEV)/python -m tests.benchmark.soak --requests $(REQUESTS)
 
 audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bills of materials to sbom/
 	@mkdir -p sbom

@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable
 
-# So many of those who were refused return for each answer that is given: each return costs a part
-# of an answer if there is no room again, and many would take from the answers themselves.
-RETURNS_PER_ANSWER = 0.25
+# So many of those who were refused return for each answer that is given. To refuse them again costs
+# less than a tenth of an answer each.
+RETURNS_PER_ANSWER = 0.5
 MAX_WAIT_S = 60
 
 

@@ -3,9 +3,10 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.benchmark.pictures import SMALL
 from tests.benchmark.servers import Server
@@ -67,6 +68,25 @@ class Load:
     batch_size: float | None
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What clients got who honour `Retry-After`.
+
+    Attributes:
+        seconds: how long they asked.
+        statuses: number of answers of each status.
+        broken: connections that failed, and requests that took longer than `TIMEOUT_S`.
+    """
+
+    seconds: float
+    statuses: Mapping[int, int]
+    broken: int
+
+    def per_s(self, status: int) -> float:
+        """Answers of this status a second."""
+        return self.statuses.get(status, 0) / self.seconds
+
+
 class Wrk:
     """The load generator."""
 
@@ -96,6 +116,8 @@ class Wrk:
         cpu_s, batches = server.cpu_s(), server.batches()
         seen = self._send(server, case, seconds)
         requests = seen["requests"]
+        if not requests:
+            raise RuntimeError(f"{server.name} answered no request in {seconds:g} s")
         inferences, pictures = (b - a for a, b in zip(batches, server.batches(), strict=True))
         return Load(
             requests_per_s=requests / seen["seconds"],
@@ -107,21 +129,35 @@ class Wrk:
             batch_size=pictures / inferences if inferences else None,
         )
 
-    def _send(self, server: Server, case: Case, seconds: float) -> dict[str, float]:
+    def answers(self, server: Server, case: Case, seconds: float, *, late: bool = False) -> Answers:
+        """Sends requests for so many seconds, with clients who honour `Retry-After`.
+
+        Args:
+            server: who is asked.
+            case: what is sent.
+            seconds: for how long, in whole numbers.
+            late: whether the clients come one after another in the first second.
+
+        Raises:
+            RuntimeError: wrk failed.
+        """
+        seen = self._send(server, case, seconds, "patient", str(case.connections if late else 0))
+        statuses = {int(status): count for status, count in seen["statuses"].items()}
+        return Answers(seen["seconds"], statuses, seen["broken"])
+
+    def _send(self, server: Server, case: Case, seconds: float, *how: str) -> dict[str, Any]:
         path = case.path if server.form is None else server.path
         command = [
             *(self._wrk, "--threads", "1", "--connections", str(case.connections)),
             *("--duration", f"{seconds:g}s", "--timeout", f"{TIMEOUT_S}s"),
             *("--script", str(SCRIPT), server.url + path),
-            *("--", str(self._bodies(case, server.form or case.form))),
+            *("--", str(self._bodies(case, server.form or case.form)), *how),
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
         reports = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if not reports:
             raise RuntimeError(f"wrk failed: {(done.stderr or done.stdout).strip()}")
-        seen: dict[str, float] = json.loads(reports[0])
-        if not seen["requests"]:
-            raise RuntimeError(f"{server.name} answered no request in {seconds:g} s")
+        seen: dict[str, Any] = json.loads(reports[0])
         return seen
 
     def _bodies(self, case: Case, form: Form) -> Path:

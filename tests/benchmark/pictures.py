@@ -1,6 +1,7 @@
 """The pictures that are sent: CIFAR-10's own, and larger ones made of them."""
 
 import io
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,31 @@ def make_pictures() -> dict[str, list[bytes]]:
     for name, width, height, count in LARGER:
         pictures[name] = list(_enlarge(files[:: len(files) // count][:count], width, height))
     return pictures
+
+
+def make_mixed_pictures() -> list[bytes]:
+    """160 pictures in all formats, half of them damaged or no pictures; always the same."""
+    chance = random.Random(0)
+    good = []
+    for number, path in enumerate(sorted(CIFAR10.glob("*/*.jpg"))):
+        out = io.BytesIO()
+        format_ = ("PNG", "WEBP", "GIF", "BMP")[number % 4]
+        Image.open(path).resize((100, 75)).save(out, format_)
+        good += [path.read_bytes(), out.getvalue()]
+    return [picture for one in good for picture in (one, _damage(one, chance))]
+
+
+def _damage(picture: bytes, chance: random.Random) -> bytes:
+    damaged = bytearray(picture)
+    match chance.randrange(4):
+        case 0:
+            del damaged[chance.randrange(len(damaged)) :]
+        case 1:
+            damaged[:4] = b"none"
+        case _:
+            for _ in range(8):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+    return bytes(damaged)
 
 
 def _enlarge(files: list[Path], width: int, height: int) -> Iterator[bytes]:

@@ -142,6 +142,14 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 1e6
 
+    def open_files(self) -> int:
+        """Number of files and connections that its processes have open."""
+        return sum(process.num_fds() for process in self._processes())
+
+    def threads(self) -> int:
+        """Number of threads of its processes."""
+        return sum(process.num_threads() for process in self._processes())
+
     def largest_process_mb(self) -> float:
         """The most memory that any one of its processes has had so far."""
         peaks = [0]

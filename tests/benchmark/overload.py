@@ -1,0 +1,191 @@
+"""`make overload`: five times the load that saturates the service, and whether it keeps its word.
+
+    python -m tests.benchmark.overload [--rounds 3] [--seconds 8]
+
+The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
+client sees is measured beside it. All shares two cores, and the service has its default settings.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+
+from service.config import Settings
+from tests.benchmark.contestants import Stage, service
+from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
+from tests.benchmark.pictures import make_pictures
+from tests.benchmark.servers import Probe, Server, StartError
+from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
+from tests.benchmark.wire import form
+from training import machine
+
+CORES = 2
+PROBES = ("/health/live", "/health/ready")
+TIMES = 5
+# From this part of the peak on the service counts as saturated.
+SATURATED = 0.95
+# Of the time that lone requests took before, at the 99th percentile: what is normal.
+NORMAL = 1.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        rounds: how often each overload is made.
+        seconds: how long each lasts.
+        peak_s: how long the peak is measured, before and after each, and on each step to it.
+        rest_s: how long lone pictures are watched, before and after each.
+        ladder: connections of the steps to the peak.
+    """
+
+    rounds: int = 3
+    seconds: int = 8
+    peak_s: int = 3
+    rest_s: int = 4
+    ladder: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One overload, and the peak before and after it.
+
+    Attributes:
+        load: what the clients got.
+        peaks: answers a second without overload.
+        picture: what one more client got who sent pictures.
+        probes: what orchestrators got, by path.
+        recovery_s: seconds after the end until a lone picture took no longer than before.
+    """
+
+    load: Answers
+    peaks: tuple[float, float]
+    picture: Sequence[Answer]
+    probes: Mapping[str, Sequence[Answer]]
+    recovery_s: float
+
+    @property
+    def kept(self) -> float:
+        """The part of the peak that was kept."""
+        return self.load.per_s(200) / mean(self.peaks)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmark.overload")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="how often")
+    parser.add_argument("--seconds", type=int, default=Plan.seconds, help="of each overload")
+    arguments = parser.parse_args(argv)
+    plan = Plan(arguments.rounds, arguments.seconds)
+    # All servers and wrk inherit this.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    try:
+        with tempfile.TemporaryDirectory(prefix="overload-") as scratch:
+            for line in measure(Path(scratch), plan):
+                print(line, flush=True)
+    except (OSError, RuntimeError, StartError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(scratch: Path, plan: Plan) -> Iterator[str]:
+    """Measures, and gives the lines of the report as they come.
+
+    Raises:
+        FileNotFoundError: wrk is missing.
+        RuntimeError: wrk failed.
+        StartError: the service cannot be started.
+    """
+    pictures = make_pictures()
+    wrk = Wrk(scratch, pictures)
+    probe = Probe(pictures[MEDIUM.pictures][0])
+    yield f"{machine.hardware()}; wrk, the clients beside it and the service share {CORES} cores"
+    with service(Stage(scratch, Path(sys.executable), probe, None)) as server:
+        _peak(wrk, server, plan.ladder[-1], plan)  # warms up
+        peaks = {n: _peak(wrk, server, n, plan) for n in plan.ladder}
+        yield "500x375 pictures, multipart, requests/s by connections: " + ", ".join(
+            f"{n}: {peak:.0f}" for n, peak in peaks.items()
+        )
+        saturating = min(n for n, peak in peaks.items() if peak >= SATURATED * max(peaks.values()))
+        settings = Settings(provider="cpu")
+        waiting = settings.worker_count * settings.max_queue
+        for what, n in ("the CPUs", saturating), ("the queues", waiting):
+            yield f"\n{what} are full with {n} connections; now {TIMES * n}:"
+            clients = replace(MEDIUM, connections=TIMES * n)
+            yield from report(
+                [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
+            )
+
+
+def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
+    case = replace(MEDIUM, connections=connections)
+    return wrk.answers(server, case, plan.peak_s).per_s(200)
+
+
+def _overload(wrk: Wrk, server: Server, clients: Case, saturating: int, plan: Plan) -> Round:
+    """Lets so many clients send pictures, and looks at what others see meanwhile."""
+    body = form([server.probe.picture])
+    peak_before = _peak(wrk, server, saturating, plan)
+    with Visitor(server, "/predict", body, every_s=0.02) as before:
+        time.sleep(plan.rest_s)
+    with Visitor(server, "/predict", body, every_s=0.02) as picture:
+        with ExitStack() as stack:
+            probes = {path: stack.enter_context(Visitor(server, path)).answers for path in PROBES}
+            load = wrk.answers(server, clients, plan.seconds, late=True)
+        ended_at = time.perf_counter()
+        time.sleep(plan.rest_s)
+    return Round(
+        load=load,
+        peaks=(peak_before, _peak(wrk, server, saturating, plan)),
+        picture=picture.answers,
+        probes=probes,
+        recovery_s=recovery_s(picture.answers, ended_at, NORMAL * percentile(before.answers, 99)),
+    )
+
+
+def report(rounds: Sequence[Round]) -> Iterator[str]:
+    """The figures of one kind of overload, each with its target, and what else was seen."""
+    statuses: Counter[int] = Counter()
+    for round_ in rounds:
+        statuses.update(round_.load.statuses)
+    pictures = [answer for round_ in rounds for answer in round_.picture]
+    refused = [answer for answer in pictures if answer.status == 503]
+    yield f"  answers by status: {dict(sorted(statuses.items()))}"
+    kept = [round_.kept for round_ in rounds]
+    yield _line("answered, of the peak", median(kept), median(kept) >= 0.9, "at least 0.90")
+    yield f"    least {min(kept):.2f}, greatest {max(kept):.2f} of {len(rounds)} rounds"
+    if refused:
+        ms = median(answer.ms for answer in refused)
+        yield _line("refusal, median ms", ms, ms < 50, "under 50")
+        waits = [answer.retry_after or 0 for answer in refused]
+        yield f"    Retry-After from {min(waits)} to {max(waits)} s"
+    else:
+        yield "  refusals: none"
+    for path in PROBES:
+        probes = [answer for round_ in rounds for answer in round_.probes[path]]
+        ms = percentile(probes, 99)
+        good = ms < 100 and {answer.status for answer in probes} == {200}
+        yield _line(f"{path}, p99 ms", ms, good, "under 100, and always 200")
+    slowest = max(round_.recovery_s for round_ in rounds)
+    yield _line("back to normal after s", slowest, slowest <= 2, "within 2, each time")
+    broken = sum(round_.load.broken for round_ in rounds)
+    good = not broken and set(statuses) <= {200, 503}
+    yield _line("broken connections", broken, good, "none, and no other status")
+
+
+def _line(name: str, value: float, reached: bool, target: str) -> str:
+    return f"  {name:<24} {value:8.2f}   {'met' if reached else 'MISSED'} ({target})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
