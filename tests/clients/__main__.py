@@ -4,34 +4,25 @@ Clients talk to a real server; OpenVINO and Triton's core read the models that i
 an environment of its own, as its requirement file says.
 """
 
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from tests.benchmark.environments import InstallError, ensure
-from tests.e2e.conftest import Server
+from tests.e2e.serving import shipped
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-SETTINGS = {"CIFAR10_PORT": "0", "CIFAR10_PROVIDER": "cpu", "CIFAR10_LOG_FORMAT": "json"}
 TIMEOUT_S = 120
 
 
 def main() -> int:
     """Runs every client; returns 1 if one failed."""
     status = 0
-    with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | SETTINGS, stderr=log
-        )
-        with Server(process, Path(log.name)) as server:
-            url = server.wait_until_ready().url
-            for requirements in sorted(HERE.glob("*.txt")):
-                fault = run(requirements, url)
-                print(f"{requirements.stem}: {fault or 'ok'}", flush=True)
-                status = 1 if fault else status
+    with shipped() as url:
+        for requirements in sorted(HERE.glob("*.txt")):
+            fault = run(requirements, url)
+            print(f"{requirements.stem}: {fault or 'ok'}", flush=True)
+            status = 1 if fault else status
     return status
 
 

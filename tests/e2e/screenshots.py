@@ -8,13 +8,9 @@ under a little load, and, when a run's `report.html` is named, a part of that.
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,11 +18,9 @@ import httpx2
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e import chromium, prometheus
-from tests.e2e.conftest import Server
+from tests.e2e.serving import ROOT, shipped
 
-ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / ".github" / "images"
-SETTINGS = {"CIFAR10_PORT": "0", "CIFAR10_PROVIDER": "cpu", "CIFAR10_LOG_FORMAT": "json"}
 DASHBOARD = ROOT / "docker" / "monitoring" / "grafana" / "dashboards" / "cifar10-serve.json"
 PANEL = "Latency by stage, 99 of 100"
 LOAD_S = 60
@@ -45,20 +39,9 @@ def main() -> None:
             photograph_report(browser, Path(report))
 
 
-@contextmanager
-def serve() -> Iterator[str]:
-    """Serves the repository's model; gives the address."""
-    with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | SETTINGS, stderr=log
-        )
-        with Server(process, Path(log.name)) as server:
-            yield server.wait_until_ready().url
-
-
 def photograph_page(browser: Browser) -> None:
     """Photographs the page of the repository's model, large enough for sharp screens."""
-    with serve() as url:
+    with shipped() as url:
         page = browser.new_page(viewport={"width": 1000, "height": 400}, device_scale_factor=1.5)
         page.goto(url)
         cat = ROOT / "tests" / "data" / "cat.jpg"
@@ -79,7 +62,7 @@ def photograph_metrics(browser: Browser) -> None:
         "g0.step_input": "1",
     }
     with (
-        serve() as url,
+        shipped() as url,
         tempfile.TemporaryDirectory() as folder,
         prometheus.watching(url, Path(folder), interval="1s") as watcher,
     ):

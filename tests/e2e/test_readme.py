@@ -3,9 +3,9 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.e2e import readme
+from tests.e2e.serving import ROOT, shipped
 
 
 def test_three_lines_classify_without_a_server() -> None:
@@ -16,3 +16,19 @@ def test_three_lines_classify_without_a_server() -> None:
         [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("[Prediction(label='cat', class_id=3, probability=0.")
+
+
+def test_answers_are_those_that_it_shows() -> None:
+    text = readme.README.read_text()
+    wrong = text.replace('"label":"cat"', '"label":"dog"').replace("# 3 [", "# 5 [")
+    assert wrong.count("dog") > 2
+    with shipped() as url:
+        fresh = readme.refresh(wrong, url)
+    assert settled(fresh) == settled(text), "python -m tests.e2e.readme writes them again"
+
+
+def settled(text: str) -> str:
+    """The text without what may differ between processors: fractions and all but the best class."""
+    text = re.sub(r'("predictions":\[\{[^}]*\})[^]]*\]', r"\1]", text)
+    text = re.sub(r"^(\S+\.jpg +\w+ ).*%$", r"\1", text, flags=re.M)
+    return re.sub(r"\d+\.\d+", "#", text)
