@@ -1,6 +1,7 @@
 """How often a key may ask."""
 
 import fcntl
+import logging
 import math
 import os
 import struct
@@ -12,6 +13,8 @@ from service.errors import RateLimitedError
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _TIME = struct.Struct("d")
+
+logger = logging.getLogger(__name__)
 
 
 class RateLimit:
@@ -37,9 +40,10 @@ class RateLimit:
         self._share = self._window / int(count)
         self._folder = folder
         self._clock = clock
+        self._lenient = False
 
     def take(self, key: bytes) -> None:
-        """Counts one request of a key.
+        """Counts one request of a key; where there is no room to count in, lets it pass.
 
         Args:
             key: the digest of the key.
@@ -47,7 +51,17 @@ class RateLimit:
         Raises:
             RateLimitedError: it has asked too often.
         """
-        path = self._folder / f"rate-{key.hex()}"
+        try:
+            self._count(self._folder / f"rate-{key.hex()}")
+        except OSError as error:  # a full disk, or too many open files
+            if not self._lenient:
+                fields = {"why": error.strerror}
+                logger.error("rates cannot be limited", extra={"fields": fields})
+            self._lenient = True
+        else:
+            self._lenient = False
+
+    def _count(self, path: Path) -> None:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # which ends with the file, or with this process

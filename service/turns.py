@@ -9,6 +9,7 @@ from pathlib import Path
 from service.errors import QueueFullError
 
 _RETRY_S = 0.02
+_TOO_MANY = "Too many large pictures are waiting; try again in a moment."
 
 
 class Turn:
@@ -32,14 +33,17 @@ class Turn:
         """Waits for the turn.
 
         Raises:
-            QueueFullError: it does not come in time.
+            QueueFullError: it does not come in time, or no more files can be open.
         """
         deadline = time.monotonic() + self._patience_s
-        file = self._path.open("w")
+        try:
+            file = self._path.open("w")
+        except OSError as error:
+            raise QueueFullError(_TOO_MANY) from error
         while not _lock(file):
             if time.monotonic() > deadline:
                 file.close()
-                raise QueueFullError("Too many large pictures are waiting; try again in a moment.")
+                raise QueueFullError(_TOO_MANY)
             time.sleep(_RETRY_S)
         self._held.file = file
 

@@ -38,6 +38,7 @@ from service.link import (
 )
 from service.listening import accept_all
 from service.machine import give_memory_back
+from service.metrics import reserve_files
 from service.protocol import BoundedProtocol
 from service.runtime import Runtime, load_classifier
 from service.supervisor import GRACE_S
@@ -65,6 +66,11 @@ def run(start: Start, link: Connection) -> None:
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format)
+    try:
+        reserve_files()
+    except OSError as error:
+        link.send(Beat(f"There is no room for its temporary files: {error.strerror}."))
+        return
     large = Turn(folder / "large", settings.deadline_ms / 1000)
     app = create_app(settings, functools.partial(load_classifier, large=large), folder)
     runtime: Runtime = app.state.runtime

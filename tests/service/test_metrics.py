@@ -11,15 +11,16 @@ import pytest
 from prometheus_client.multiprocess import mark_process_dead
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Metrics
+from service.metrics import FILE_BYTES, Metrics
 
 # A worker that served two pictures, and then stays alive until its input is closed.
 WORKER = """
 import sys
-from service.metrics import Metrics
+from service.metrics import Metrics, reserve_files
 
 version, status, queue_depth = sys.argv[1:]
 model = dict(model="tiny", variant="model.onnx", sha256="0", provider="a", requested_provider="a")
+reserve_files()
 metrics = Metrics()
 metrics.show_model({**model, "version": "1"})
 metrics.show_model({**model, "version": version})
@@ -139,3 +140,15 @@ def test_model_is_shown_while_any_worker_serves_it(start_worker: Callable[..., W
         if name.startswith("classifier_model_info ")
     }
     assert shown == {"1": 0, "2": 1, "3": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="cannot reserve room")
+def test_room_for_all_metrics_is_reserved(
+    start_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    start_worker()
+    files = list(tmp_path.iterdir())
+    assert files
+    for file in files:
+        assert file.stat().st_size == FILE_BYTES
+        assert file.stat().st_blocks * 512 >= FILE_BYTES

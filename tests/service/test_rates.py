@@ -1,6 +1,8 @@
 """How often a key may ask."""
 
+import errno
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,17 @@ def test_processes_count_together(tmp_path: Path) -> None:
     assert sum(results.get(timeout=60) for _ in workers) == 100
     for worker in workers:
         worker.join()
+
+
+def test_full_disk_lets_requests_pass_and_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    limit = RateLimit("1/hour", tmp_path, Clock())
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", fail)
+        assert taken(limit, 10) == 10
+    assert caplog.messages == ["rates cannot be limited"]
+    assert taken(limit, 10) == 1

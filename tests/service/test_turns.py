@@ -61,3 +61,8 @@ def test_error_inside_passes_the_turn_on(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"), turn:
             raise ValueError("inside")
+
+
+def test_file_that_cannot_be_opened_is_no_turn(tmp_path: Path) -> None:
+    with pytest.raises(QueueFullError), Turn(tmp_path / "gone" / "turn", 10):
+        pass

@@ -1,0 +1,137 @@
+"""A disk that is full at the start, that fills up, and that has room again."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from tests.e2e.conftest import Server
+from tests.e2e.load import wait_until
+from tests.e2e.test_faults import all_workers, health, workers_of
+from tests.service.conftest import colour
+
+RED = colour("red")
+# Gives the service a small disk of its own for temporary files.
+ON_SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c")
+MOUNT = 'mount -t tmpfs -o size={size} none "$TMPDIR" && exec "$@"'
+
+Start = Callable[..., Server]
+
+
+def can_mount(folder: Path) -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    command = (*ON_SMALL_DISK, MOUNT.format(size="1m"), "sh", "true")
+    environment = os.environ | {"TMPDIR": str(folder)}
+    return subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_models: Path) -> Iterator[Start]:
+    """Starts a server with two workers whose temporary files are on a disk of that size."""
+    disk, log = tmp_path / "disk", tmp_path / "log"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("cannot mount a disk")
+    servers: list[Server] = []
+
+    def start(size: str, **settings: object) -> Server:
+        settings |= {"models": tiny_models, "model": "tiny", "workers": 2, "port": 0}
+        settings |= {"provider": "cpu", "drain_s": 0, "log_format": "json"}
+        environment = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
+        command = (*ON_SMALL_DISK, MOUNT.format(size=size), "sh", sys.executable, "-m", "service")
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                command, env=os.environ | environment | {"TMPDIR": str(disk)}, stderr=stderr
+            )
+        servers.append(Server(process, log))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.wait()
+
+
+def test_full_disk_is_said_at_the_start(start: Start) -> None:
+    server = start("100k")
+    assert server.wait() == 1
+    last = server.log.read_text().splitlines()[-1]
+    assert last.startswith("error: cannot use a folder for temporary files: No space left on ")
+
+
+def test_disk_that_fills_up_costs_no_answer_and_is_said_until_there_is_room(
+    start: Start, tmp_path: Path
+) -> None:
+    keys = {"api_keys": "one,another", "rate_limit": "1000/second", "metrics_open": 1}
+    with start("8m", **keys).wait_until_ready() as server:
+        wait_until(lambda: all_workers(server))
+        rest = Path(f"/proc/{server.process.pid}/root{tmp_path}/disk/rest")
+        fill(rest)
+        answers = [ask(server, key) for key in ("one", "another") * 10]
+        assert answers == [200] * 20
+        workers_of(server)[0].kill()
+        wait_until(lambda: "There is no room for its temporary files" in warning(server))
+        assert ask(server, "one") == 200
+        rest.unlink()
+        wait_until(lambda: not warning(server))
+        assert all_workers(server)
+        assert ask(server, "one") == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+def fill(file: Path) -> None:
+    """Makes a file that takes all the room there is."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as rest:
+        while True:
+            rest.write(bytes(4096))
+
+
+def ask(server: Server, key: str) -> int:
+    headers = {"X-API-Key": key}
+    return httpx2.post(
+        f"{server.url}/predict", content=RED, headers=headers, timeout=30
+    ).status_code
+
+
+def warning(server: Server) -> str:
+    return str(health(server).get("warning", ""))
+
+
+def test_log_that_cannot_be_written_costs_no_answer(tiny_models: Path) -> None:
+    settings = {"MODELS": tiny_models, "MODEL": "tiny", "PROVIDER": "cpu", "WORKERS": 1, "PORT": 0}
+    environment = {f"CIFAR10_{name}": str(value) for name, value in settings.items()}
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service"], env=os.environ | environment, stderr=full
+        )
+    try:
+        url = f"http://127.0.0.1:{port_of(process)}"
+        wait_until(lambda: httpx2.get(f"{url}/health/ready", timeout=30).status_code == 200)
+        answers = [httpx2.post(f"{url}/predict", content=RED, timeout=30) for _ in range(10)]
+        assert {answer.status_code for answer in answers} == {200}
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+
+
+def port_of(process: "subprocess.Popen[bytes]") -> int:
+    """The port that it listens on, which the log would say."""
+    ports: list[int] = []
+
+    def listens() -> bool:
+        connections = psutil.Process(process.pid).net_connections("tcp4")
+        ports.extend(c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN)
+        return bool(ports)
+
+    wait_until(listens)
+    return ports[0]
