@@ -277,8 +277,9 @@ def replace(model: Path, data: bytes) -> None:
         (truncate, "has not the sha256 that its card states"),
         (lambda model: replace(model, b"no model"), "ONNX Runtime cannot run the model"),
         (lambda model: replace(model, other_model()), "The model must take `image`"),
+        (lambda model: name_more_labels(model), "computes 3 classes and names 4"),
     ],
-    ids=["missing", "truncated", "no ONNX", "other inputs"],
+    ids=["missing", "truncated", "no ONNX", "other inputs", "more labels"],
 )
 def test_model_that_cannot_be_served_is_one_line_and_status_1(
     start_server: StartServer, models: Path, damage: Callable[[Path], None], reason: str
@@ -289,6 +290,33 @@ def test_model_that_cannot_be_served_is_one_line_and_status_1(
     (line,) = [line for line in running.log.read_text().splitlines() if line[0] != "{"]
     assert line.startswith("error: ")
     assert reason in line
+
+
+def name_more_labels(model: Path) -> None:
+    """Names four classes in the file and in its card, where three are computed."""
+    shutil.rmtree(model.parent)
+    write_model(model.parents[2], labels=[*LABELS, "white"])
+
+
+def test_models_that_may_not_be_read_are_said(models: Path) -> None:
+    command = [sys.executable, "-m", "service", "--port", "0", "--provider", "cpu"]
+    if os.geteuid() == 0:  # root may read everything, unless it gives that up
+        if not shutil.which("setpriv"):
+            pytest.skip("needs setpriv")
+        less = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}", *command]
+    models.joinpath("tiny").chmod(0)
+    ended = subprocess.run(
+        [*command, "--models", str(models), "--model", "tiny"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    models.joinpath("tiny").chmod(0o700)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert last.endswith("tiny cannot be read: Permission denied.")
 
 
 def other_model() -> bytes:
