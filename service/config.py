@@ -197,8 +197,14 @@ def explain(error: ValidationError | SettingsError) -> str:
     """Says in one line what is wrong with the settings."""
     if isinstance(error, SettingsError):
         return str(error)
-    # What is wrong with several settings together has no name.
-    return "; ".join(": ".join([*map(str, e["loc"][:1]), e["msg"]]) for e in error.errors())
+    faults: dict[str, list[str]] = {}
+    for fault in error.errors():
+        # What is wrong with several settings together has no name.
+        name = "".join(f"{place}: " for place in fault["loc"][:1])
+        faults.setdefault(name, []).append(fault["msg"])
+    # A setting that may be one of two things has a fault for each.
+    either = (name + ", or ".join(messages) for name, messages in faults.items())
+    return "; ".join(either).replace("or Input should be ", "or ")
 
 
 def read_keys(path: Path) -> list[str]:

@@ -162,6 +162,7 @@ _CAT = {
 }
 
 PREDICT: Operation = {
+    "summary": "Classify one picture",
     "responses": {
         **_answer(picture=_SERVED | _CAT),
         **_problems(*_FORM, *_PICTURE, *_BODY, *_QUEUE, _TOP_K, *_DOORS),
@@ -183,6 +184,7 @@ PREDICT: Operation = {
     },
 }
 PREDICT_BATCH: Operation = {
+    "summary": "Classify several pictures",
     "responses": {
         **_answer(
             pictures=_SERVED
@@ -222,6 +224,7 @@ _DEGRADED = {
 }
 _LOST = "The compute thread compute-0 has been stuck for 31 s."
 HEALTH: Operation = {
+    "summary": "State of the service",
     "responses": {
         **_answer(ok=_STATE, degraded=_STATE | _DEGRADED),
         503: {
@@ -236,7 +239,7 @@ HEALTH: Operation = {
                 )
             },
         },
-    }
+    },
 }
 _CARD = {
     "name": "cifar10",
@@ -245,6 +248,7 @@ _CARD = {
     "metrics": {"model.onnx": {"test": {"pictures": 10000, "accuracy": 0.8535}}},
 }
 CARD: Operation = {
+    "summary": "Card of the model that answers",
     "responses": {
         200: {
             "content": {
@@ -252,9 +256,10 @@ CARD: Operation = {
             }
         },
         **_problems(NotServedError("The card of 'cifar10', version 1, is gone."), _NOT_READY, _KEY),
-    }
+    },
 }
 LIVE: Operation = {
+    "summary": "Whether the process can compute",
     "responses": {
         **_answer(live={"status": "ok"}),
         503: {
@@ -264,9 +269,10 @@ LIVE: Operation = {
                 "application/json": _examples(failed={"status": "failed", "reason": _LOST})
             },
         },
-    }
+    },
 }
 METRICS: Operation = {
+    "summary": "Metrics for Prometheus",
     "responses": {
         200: {
             "content": {
@@ -277,7 +283,7 @@ METRICS: Operation = {
             }
         },
         **_problems(_KEY),
-    }
+    },
 }
 
 _IMAGE = {"name": "image", "datatype": "UINT8"}
@@ -286,6 +292,7 @@ _ENERGY = {"name": "energy", "datatype": "FP32"}
 _NOT_SERVED = NotServedError("There is no model 'mnist' here; this service has 'cifar10'.")
 
 SERVER_METADATA: Operation = {
+    "summary": "Name, version and extensions",
     "responses": {
         **_answer(
             server={
@@ -295,15 +302,18 @@ SERVER_METADATA: Operation = {
             }
         ),
         **_inference_errors(*_DOORS),
-    }
+    },
 }
 SERVER_LIVE: Operation = {
-    "responses": {**_answer(live={"live": True}), **_inference_errors(NotReadyError(_LOST))}
+    "summary": "Whether the process can compute",
+    "responses": {**_answer(live={"live": True}), **_inference_errors(NotReadyError(_LOST))},
 }
 SERVER_READY: Operation = {
-    "responses": {**_answer(ready={"ready": True}), **_inference_errors(_NOT_READY)}
+    "summary": "Whether it can answer",
+    "responses": {**_answer(ready={"ready": True}), **_inference_errors(_NOT_READY)},
 }
 MODEL_METADATA: Operation = {
+    "summary": "Inputs and outputs of the model",
     "responses": {
         **_answer(
             model={
@@ -315,13 +325,14 @@ MODEL_METADATA: Operation = {
             }
         ),
         **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
-    }
+    },
 }
 MODEL_READY: Operation = {
+    "summary": "Whether the model can answer",
     "responses": {
         **_answer(ready={"name": "cifar10", "ready": True}),
         **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
-    }
+    },
 }
 _INFERENCE_REQUEST = {
     "type": "object",
@@ -374,6 +385,7 @@ _OUTPUTS = {
     ],
 }
 INFER: Operation = {
+    "summary": "Classify tensors of pictures",
     "responses": {
         200: {
             "content": {
@@ -441,6 +453,7 @@ def _body(**properties: object) -> dict[str, Any]:
 
 
 REPOSITORY_INDEX: Operation = {
+    "summary": "List the models and versions",
     "responses": {
         **_answer(
             versions=[
@@ -459,6 +472,7 @@ REPOSITORY_INDEX: Operation = {
     "openapi_extra": _body(ready={"type": "boolean", "description": "Only what is served."}),
 }
 REPOSITORY_LOAD: Operation = {
+    "summary": "Load the model as it is in the repository",
     "responses": {
         **_DONE,
         **_inference_errors(_PARAMETERS, _KEY, _NO_ADMINISTRATION, _NEVER_SERVED, _REFUSED),
@@ -466,6 +480,7 @@ REPOSITORY_LOAD: Operation = {
     "openapi_extra": _body(),
 }
 REPOSITORY_UNLOAD: Operation = {
+    "summary": "Stop serving a model",
     "responses": {
         **_DONE,
         **_inference_errors(

@@ -114,3 +114,13 @@ def test_odd_rate_is_refused(rate: str) -> None:
 def test_rate_limit_needs_keys_to_count_by() -> None:
     with pytest.raises(ValidationError, match="api_keys"):
         Settings(rate_limit="100/minute")
+
+
+def test_setting_that_may_be_two_things_is_explained_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"model_version": "newest", "port": "http"})
+    assert config.explain(caught.value) == (
+        "port: Input should be a valid integer, unable to parse string as an integer; "
+        "model_version: Input should be a valid integer, unable to parse string as an integer, "
+        "or 'latest'"
+    )

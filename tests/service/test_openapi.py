@@ -140,3 +140,9 @@ def test_example_of_a_problem_is_what_the_service_says(
     (example,) = [e.value for e in examples(document) if (e.path, e.name) == ("/predict", reason)]
     problem = client.post("/predict", **request_).json()
     assert problem | {"request_id": example["request_id"]} == example
+
+
+def test_operations_say_what_they_do(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        # FastAPI would make a title of the name of a function.
+        assert not operation["summary"].istitle(), (path, method)
