@@ -13,6 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from service import openapi, problems, tracing
 from service.auth import Doors, count_request, require_key
 from service.config import Settings
+from service.fast_path import FastPath
 from service.metrics import Metrics
 from service.middleware import PROBES, BodyLimit, RequestContext
 from service.routes import card, health, inference_protocol, page, predict, repository
@@ -69,6 +70,9 @@ def create_app(
             max_seconds=settings.body_timeout_ms / 1000,
         )
     )
+    doors = Doors(settings, folder)
+    if traces is None:  # else it is FastAPI that makes the spans
+        middleware.append(Middleware(FastPath, doors=doors, locked=settings.has_keys))
 
     app = FastAPI(
         title="cifar10-serve",
@@ -83,7 +87,7 @@ def create_app(
     )
     app.state.runtime = runtime
     app.state.administer = runtime.administer
-    app.state.doors = Doors(settings, folder)
+    app.state.doors = doors
     problems.install(app)
     locked = [Depends(require_key)] if settings.has_keys else []
     counted = [Depends(count_request)] if settings.rate_limit else locked

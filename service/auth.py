@@ -132,11 +132,20 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+_bearer = HTTPBearer(auto_error=False)
+_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
 async def _sent_key(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
-    header: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    header: Annotated[str | None, Depends(_header)],
 ) -> str | None:
     return bearer.credentials if bearer else header
+
+
+async def read_key(request: Request) -> str | None:
+    """The key that a request was sent with, as the guards below see it."""
+    return await _sent_key(await _bearer(request), await _header(request))
 
 
 SentKey = Annotated[str | None, Depends(_sent_key)]

@@ -79,6 +79,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._queue: deque[_Item[In, Out]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._waking = False
         self.seconds_per_item = 0.0
         self._workers = [self._new_worker(i) for i in range(threads)]
         for worker in self._workers:
@@ -128,7 +129,10 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 raise QueueFullError("Too many pictures are waiting; try again in a moment.")
             item = _Item(value, future)
             self._queue.append(item)
-            self._changed.notify()
+        if not self._waking:
+            # Once for all that the event loop has at hand now: they can go together.
+            self._waking = True
+            loop.call_soon(self._wake)
         timer = loop.call_later(deadline, _expire, future)
         future.add_done_callback(lambda _: self._forget(item, timer))
         return future
@@ -149,6 +153,11 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             self._changed.notify_all()
         for worker in self._workers:
             worker.thread.join()
+
+    def _wake(self) -> None:
+        self._waking = False
+        with self._changed:
+            self._changed.notify_all()
 
     def _forget(self, item: _Item[In, Out], timer: asyncio.TimerHandle) -> None:
         timer.cancel()

@@ -68,7 +68,13 @@ class Classification:
     def top(self, k: int) -> list[Prediction]:
         """The k most probable classes, best first."""
         best = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [Prediction(self.labels[i], int(i), float(self.probabilities[i])) for i in best]
+        ranked = zip(best.tolist(), self.probabilities[best].tolist(), strict=True)
+        return [Prediction(self.labels[i], i, probability) for i, probability in ranked]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.labels[int(self.probabilities.argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +227,15 @@ class Classifier:
         return [
             Classification(
                 labels=self.model.labels,
-                probabilities=probabilities[i],
-                energy=float(energies[i]),
-                unfamiliar=bool(energies[i] < self.model.energy_threshold),
+                probabilities=row,
+                energy=energy,
+                unfamiliar=energy < self.model.energy_threshold,
                 image=facts,
                 pixels=pixels,
             )
-            for i, (pixels, facts) in enumerate(pictures)
+            for (pixels, facts), row, energy in zip(
+                pictures, probabilities, energies.tolist(), strict=True
+            )
         ]
 
     def prove(self) -> int:

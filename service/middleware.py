@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
+import random
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.metrics import Metrics
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Asked every few seconds by machines: logged at debug level only.
 PROBES = ("/health", "/v2/health", "/metrics")
 
@@ -36,6 +35,7 @@ class RequestContext:
             return
         start = time.perf_counter()
         request_id = _request_id(scope)
+        header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started_at=start)
         status = sent = 0
 
@@ -43,8 +43,9 @@ class RequestContext:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            sent += len(message.get("body", b""))
+                message["headers"] = [*message.get("headers", ()), header]
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -107,19 +108,36 @@ class BodyLimit:
         self.max_pending_bytes = max_pending_bytes
         self.max_seconds = max_seconds
         self.pending_bytes = 0
+        # The first to come is the first that is late.
+        self.under_way: dict[_Body, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
-        body = _Body(self, receive, int(length) if length.isdecimal() else 0)
+        length = _header(scope, b"content-length")
+        body = _Body(self, receive, int(length) if length.isdigit() else 0)
+        if self._timer is None:
+            self._timer = body.loop.call_at(body.deadline, self._stop_late)
+        self.under_way[body] = None
         try:
             await self._app(scope, body.receive, send)
         finally:
+            self.under_way.pop(body, None)
             self.pending_bytes -= body.arrived
             scope["state"]["received_bytes"] = body.arrived
+
+    def _stop_late(self) -> None:
+        """Stops what is late; one timer for all bodies, for few of them are."""
+        self._timer = None
+        for body in list(self.under_way):
+            if body.deadline > body.loop.time():
+                self._timer = body.loop.call_at(body.deadline, self._stop_late)
+                return
+            del self.under_way[body]
+            body.stop()
 
 
 class _Body:
@@ -127,28 +145,51 @@ class _Body:
 
     def __init__(self, limit: BodyLimit, receive: Receive, stated: int) -> None:
         self.arrived = 0
+        self.loop = asyncio.get_running_loop()
+        self.deadline = self.loop.time() + limit.max_seconds
         self._limit = limit
         self._receive = receive
         self._stated = stated
-        self._deadline: float | None = asyncio.get_running_loop().time() + limit.max_seconds
+        self._complete = False
+        self._late = False
+        self._reader: asyncio.Task[object] | None = None
 
     async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()  # which waits for the client to leave
         self._check(self._stated)
+        self._reader = asyncio.current_task()
         try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise SlowBodyError(
-                f"The request took longer than {self._limit.max_seconds:g} s to arrive; "
-                "send less at a time."
-            ) from error
+            if self._late:
+                raise self._slow()
+            message = await self._receive()
+        except asyncio.CancelledError:
+            # `uncancel` tells whether someone else has cancelled the task, too.
+            if self._late and self._reader is not None and not self._reader.uncancel():
+                raise self._slow() from None
+            raise
+        finally:
+            self._reader = None
         if not message.get("more_body"):
-            self._deadline = None  # what follows is the wait for the client to leave
+            self._complete = True
+            self._limit.under_way.pop(self, None)
         size = len(message.get("body", b""))
         self.arrived += size
         self._limit.pending_bytes += size
         self._check(self.arrived)
         return message
+
+    def stop(self) -> None:
+        """Wakes the reader, or fails it when it reads on."""
+        self._late = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _slow(self) -> SlowBodyError:
+        return SlowBodyError(
+            f"The request took longer than {self._limit.max_seconds:g} s to arrive; "
+            "send less at a time."
+        )
 
     def _check(self, size: int) -> None:
         """Refuses a body of which so many bytes are stated, or have arrived."""
@@ -162,11 +203,17 @@ class _Body:
 
 
 def _request_id(scope: Scope) -> str:
-    sent = Headers(scope=scope).get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    sent = _header(scope, b"x-request-id")
+    # No secret: `uuid4` would ask the kernel for better numbers.
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 
 def _trace_id(scope: Scope) -> str | None:
     """The trace that the caller says this request belongs to (W3C Trace Context)."""
-    parent = _TRACE_PARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))
-    return parent[1] if parent else None
+    parent = _TRACE_PARENT.fullmatch(_header(scope, b"traceparent"))
+    return parent[1].decode() if parent else None
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    """The first header of that name, in lower case; empty if there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")

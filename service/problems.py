@@ -100,13 +100,14 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
 
 def install(app: FastAPI) -> None:
     """Makes the app answer every expected error with a problem document."""
-    app.exception_handler(ServiceError)(_on_service_error)
+    app.exception_handler(ServiceError)(on_service_error)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_parameter)
-    app.exception_handler(ClientDisconnect)(_on_disconnect)
+    app.exception_handler(ClientDisconnect)(on_disconnect)
 
 
-async def _on_service_error(request: Request, error: Exception) -> Response:
+async def on_service_error(request: Request, error: Exception) -> Response:
+    """Answers an expected error with its document; any other goes on."""
     if type(error) not in _TABLE:
         raise error
     runtime: Runtime = request.app.state.runtime
@@ -140,8 +141,9 @@ async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     text = f"{first['loc'][-1]}: {first['msg']}."
-    return await _on_service_error(request, errors.InvalidParameterError(text))
+    return await on_service_error(request, errors.InvalidParameterError(text))
 
 
-async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """The end of a request whose client has left."""
     return Response(status_code=499)  # nobody reads it; the log and the metrics do

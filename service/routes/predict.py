@@ -1,26 +1,25 @@
-"""POST /predict and /predict/batch."""
+"""POST /predict and /predict/batch.
+
+The answers are written as plain objects, at once to JSON: to make and to validate the models in
+`schemas.py`, which document them, would take longer than to read the request. A test holds the two
+together.
+"""
 
 import base64
 import io
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from PIL import Image
+from pydantic_core import to_json
 
 from service import openapi, problems
-from service.classifier import Classification
+from service.classifier import Classification, ModelInfo
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
-from service.routes.forms import is_form, read_files
+from service.routes.forms import is_form, read_body, read_files
 from service.routes.waiting import Timeout, classify
 from service.runtime import Runtime
-from service.schemas import (
-    BatchResponse,
-    Failure,
-    ImageFacts,
-    Prediction,
-    PredictResponse,
-    Result,
-)
+from service.schemas import BatchResponse, PredictResponse
 
 DEFAULT_TOP_K = 5
 
@@ -32,13 +31,13 @@ TopK = Annotated[
 IncludeInput = Annotated[bool, Query(description="Return the picture as the model saw it, too.")]
 
 
-@router.post("/predict", response_model_exclude_none=True, **openapi.PREDICT)
+@router.post("/predict", response_model=PredictResponse, **openapi.PREDICT)
 async def predict(
     request: Request,
     top_k: TopK = None,
     include_input: IncludeInput = False,
     timeout_ms: Timeout = None,
-) -> PredictResponse:
+) -> Response:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
     runtime: Runtime = request.app.state.runtime
     classifier = runtime.classifier
@@ -48,24 +47,20 @@ async def predict(
         fields = runtime.settings.max_form_fields
         upload = (await read_files(request, "file", max_files=1, max_fields=fields))[0]
     else:
-        upload = await request.body()
+        upload = await read_body(request)
     answer = (await classify(request, classifier, [upload], timeout_ms))[0]
     if isinstance(answer, Exception):
         raise answer
-    return PredictResponse(
-        model=model.name,
-        version=str(model.version),
-        predictions=_predictions(answer, k),
-        unfamiliar=answer.unfamiliar,
-        image=_facts(answer),
-        input=_data_url(answer) if include_input else None,
-    )
+    document = _served(model) | _result(answer, k)
+    if include_input:
+        document["input"] = _data_url(answer)
+    return _respond(document)
 
 
-@router.post("/predict/batch", **openapi.PREDICT_BATCH)
+@router.post("/predict/batch", response_model=BatchResponse, **openapi.PREDICT_BATCH)
 async def predict_batch(
     request: Request, top_k: TopK = None, timeout_ms: Timeout = None
-) -> BatchResponse:
+) -> Response:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
     runtime: Runtime = request.app.state.runtime
     classifier = runtime.classifier
@@ -79,22 +74,17 @@ async def predict_batch(
     uploads = await read_files(
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
-    results: list[Result | Failure] = []
+    results: list[dict[str, Any]] = []
     for answer in await classify(request, classifier, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
             runtime.metrics.count_rejection(problems.reason(answer))
-            results.append(Failure(error=problems.describe(answer, request.state.request_id)))
+            problem = problems.describe(answer, request.state.request_id)
+            results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):
             raise answer
         else:
-            results.append(
-                Result(
-                    predictions=_predictions(answer, k),
-                    unfamiliar=answer.unfamiliar,
-                    image=_facts(answer),
-                )
-            )
-    return BatchResponse(model=model.name, version=str(model.version), results=results)
+            results.append(_result(answer, k))
+    return _respond({**_served(model), "results": results})
 
 
 def _check_top_k(top_k: int | None, classes: int) -> int:
@@ -105,16 +95,24 @@ def _check_top_k(top_k: int | None, classes: int) -> int:
     return top_k
 
 
-def _predictions(answer: Classification, k: int) -> list[Prediction]:
-    return [
-        Prediction(label=label, class_id=class_id, probability=round(probability, 6))
-        for label, class_id, probability in answer.top(k)
-    ]
+def _served(model: ModelInfo) -> dict[str, Any]:
+    return {"model": model.name, "version": str(model.version)}
 
 
-def _facts(answer: Classification) -> ImageFacts:
+def _result(answer: Classification, k: int) -> dict[str, Any]:
     facts = answer.image
-    return ImageFacts(width=facts.width, height=facts.height, format=facts.format)
+    return {
+        "predictions": [
+            {"label": label, "class_id": class_id, "probability": round(probability, 6)}
+            for label, class_id, probability in answer.top(k)
+        ],
+        "unfamiliar": answer.unfamiliar,
+        "image": {"width": facts.width, "height": facts.height, "format": facts.format},
+    }
+
+
+def _respond(document: dict[str, Any]) -> Response:
+    return Response(to_json(document), media_type="application/json")
 
 
 def _data_url(answer: Classification) -> str:

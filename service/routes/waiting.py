@@ -13,10 +13,15 @@ from service.classifier import Classification, Classifier, Upload
 from service.errors import DeadlineExceededError
 from service.runtime import Runtime
 
+# To watch a client costs as much as to read its request, and few leave before this.
+WATCH_AFTER_S = 0.25
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+
 Timeout = Annotated[
     int | None,
     Header(
-        alias="X-Request-Timeout-Ms",
+        alias=TIMEOUT_HEADER,
         ge=1,
         description="Give up when so many milliseconds have passed since the request began to "
         "arrive; the service has a limit of its own.",
@@ -44,35 +49,69 @@ async def classify(
         ClientDisconnect: the client has left.
     """
     runtime: Runtime = request.app.state.runtime
-    request.state.model_version = classifier.model.version
-    received_at = time.perf_counter()
-    elapsed = received_at - request.state.started_at
+    state = request.scope["state"]
+    state["model_version"] = classifier.model.version
+    elapsed = time.perf_counter() - state["started_at"]
     runtime.metrics.observe_stage("receive", elapsed)
     patience = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
     if patience <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
     futures = runtime.submit(classifier, uploads, patience)
-    watcher = asyncio.create_task(_cancel_on_disconnect(request, futures))
+    watcher = _Watcher(request, futures)
     try:
-        answers = await asyncio.gather(*futures, return_exceptions=True)
+        answers = await _gather(futures)
+    except asyncio.CancelledError:
+        if watcher.client_has_left:
+            raise ClientDisconnect from None
+        raise
     finally:
-        watcher.cancel()
-    request.state.answered_at = time.perf_counter()
-    kept: list[Classification | Exception] = []
+        watcher.stop()
+    state["answered_at"] = time.perf_counter()
     for answer in answers:
-        if isinstance(answer, asyncio.CancelledError):
-            raise ClientDisconnect
-        assert isinstance(answer, Classification | Exception)
         if isinstance(answer, Classification):
-            runtime.metrics.count_answer(answer.top(1)[0].label, answer.unfamiliar)
-        kept.append(answer)
+            runtime.metrics.count_answer(answer.label, answer.unfamiliar)
+    return answers
+
+
+async def _gather(
+    futures: "Sequence[asyncio.Future[Classification]]",
+) -> list[Classification | Exception]:
+    """Waits for all; if one is cancelled, so is this."""
+    if len(futures) == 1:  # for which `gather` would cost more than all the rest
+        try:
+            return [await futures[0]]
+        except Exception as error:
+            return [error]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    kept = [answer for answer in answers if isinstance(answer, Classification | Exception)]
+    if len(kept) < len(answers):
+        raise asyncio.CancelledError
     return kept
 
 
-async def _cancel_on_disconnect(
-    request: Request, futures: "Sequence[asyncio.Future[Classification]]"
-) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    for future in futures:
-        future.cancel()
+class _Watcher:
+    """Cancels the work for a client that has left, once the work has taken a while."""
+
+    def __init__(
+        self, request: Request, futures: "Sequence[asyncio.Future[Classification]]"
+    ) -> None:
+        self.client_has_left = False
+        self._request = request
+        self._futures = futures
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.client_has_left = True
+        for future in self._futures:
+            future.cancel()
