@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,10 @@ from uvicorn.protocols.http.httptools_impl import (
 from service import problems
 from service.config import Settings
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
+
+# The parser would drop the body of a request that offers another protocol, as some clients do with
+# HTTP/2. A server may ignore the offer.
+_UPGRADE = re.compile(rb"\r\nUpgrade:", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._max_seconds = settings.head_timeout_ms / 1000
         self._timer: asyncio.TimerHandle | None = None
         self._received = 0  # bytes since the last request was complete
+        self._framing = 0  # bytes since the last piece of the body
         self._in_body = False
         self._refused = False
         self._running: RequestResponseCycle | None = None
@@ -60,11 +66,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._received += len(data)
-        super().data_received(data)
-        if not self._in_body and self._received > self._max_bytes:
+        self._framing += len(data)
+        super().data_received(data if self._in_body else _without_upgrade(data))
+        if (self._framing if self._in_body else self._received) > self._max_bytes:
             self._refuse(self._malformed())
         elif self._timer is None and not self._owes_answer():
             self._start_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes in a header, and drops one that comes after the body."""
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Takes in a piece of the body."""
+        self._framing = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Hands a request on to the app."""
@@ -75,6 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise self._malformed()  # which ends in send_400_response
         self._stop_timer()
         self._in_body = True
+        self._framing = 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -159,3 +177,12 @@ class BoundedProtocol(HttpToolsProtocol):
                     "send it in one piece."
                 )
             )
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Hides an offer of another protocol in the head of a request."""
+    end = data.find(b"\r\n\r\n")
+    end = len(data) if end < 0 else end
+    if not _UPGRADE.search(data, 0, end):
+        return data
+    return _UPGRADE.sub(b"\r\nX-Upgrade:", data[:end]) + data[end:]

@@ -186,6 +186,35 @@ def test_endless_body_is_cut_off_after_its_refusal(running: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    "end",
+    [b"0\r\n" + b"X: y\r\n" * 100_000, b"0\r\nX: " + b"y" * 1_000_000, b"1;" + b"x" * 1_000_000],
+)
+def test_endless_trailer_or_extension_is_cut_off(running: Server, end: bytes) -> None:
+    before = memory_mb(running)
+    answer = exchange(running, [head(**CHUNKED), chunk(CAT), end])
+    assert answer
+    assert answer.slug == "malformed-request"
+    assert memory_mb(running) - before < 50
+
+
+def test_a_few_trailers_do_no_harm(running: Server) -> None:
+    answer = exchange(running, [head(**CHUNKED), chunk(CAT) + b"0\r\nX-Request-ID: a\r\n\r\n"])
+    assert answer
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] != "a"
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_offer_of_another_protocol_is_ignored(running: Server, protocol: str) -> None:
+    """Java's client makes one with its first request, and `curl --http2` too."""
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "UPGRADE": protocol}
+    assert post(running, CAT, **headers).status == 200
+    answer = exchange(running, [head("GET", "/health/live", **headers)])
+    assert answer
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
     "body", [b"zz\r\n", b"-1\r\nx\r\n", b"1\r\nxx\r\n", b"ffffffffffffffffff\r\nx\r\n"]
 )
 def test_broken_chunks_are_400(running: Server, body: bytes) -> None:
