@@ -23,6 +23,7 @@ Timeout = Annotated[
     Header(
         alias=TIMEOUT_HEADER,
         ge=1,
+        le=86_400_000,
         description="Give up when so many milliseconds have passed since the request began to "
         "arrive; the service has a limit of its own.",
     ),
