@@ -3,10 +3,11 @@
 Facts that stay apart from the message are logged with `extra={"fields": {...}}`.
 """
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from pydantic_core import to_json
 
 
 def configure(level: str, format_: str) -> None:
@@ -20,6 +21,10 @@ def configure(level: str, format_: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What no line shows need not be found out for each: threads, processes, callers.
+    logging.logThreads = logging.logProcesses = False
+    logging.logMultiprocessing = False
+    logging._srcfile = None
     # Its warnings are of what clients do wrong, which `protocol` logs.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
@@ -36,7 +41,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return to_json(line).decode()
 
 
 class _TextFormatter(logging.Formatter):

@@ -30,6 +30,8 @@ def server_of_two(
     for number in range(PICTURES):  # each by a connection of its own, which picks a worker
         picture = colour("red" if number % 3 else "black")
         assert httpx2.post(f"{running.url}/predict", content=picture).status_code == 200
+    # Each worker writes what it has counted every second.
+    wait_for(running, "http_requests_total{route=/predict}{status=200}", PICTURES)
     return running
 
 
