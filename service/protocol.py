@@ -59,6 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            if on_leave := self._running.scope["state"].get("on_leave"):
+                on_leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -100,6 +100,7 @@ class _Watcher:
         self._request = request
         self._futures = futures
         self._task: asyncio.Task[None] | None = None
+        request.scope["state"]["on_leave"] = self._leave  # for `protocol`, which knows at once
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
 
     def stop(self) -> None:
@@ -113,6 +114,9 @@ class _Watcher:
     async def _watch(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self.client_has_left = True
         for future in self._futures:
             future.cancel()
