@@ -31,7 +31,7 @@ class Server:
         """Its address, without a slash at the end; waits until it listens."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            if found := re.search(r'"url": "([^"]+)"', self.log.read_text()):
+            if found := re.search(r'"url": ?"([^"]+)"', self.log.read_text()):
                 return found[1]
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
