@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import itertools
 import logging
 import os
@@ -89,6 +90,9 @@ def run(start: Start, link: Connection) -> None:
     )
     worker = Worker(config, runtime, start.listeners, link)
     app.state.administer = worker.administer
+    # What was imported stays: to look through it for garbage would hold up the event loop.
+    gc.collect()
+    gc.freeze()
     worker.run()
     if runtime.ailment:
         os._exit(1)  # a thread that is stuck would be in the way of an orderly end
