@@ -27,6 +27,18 @@ def test_answers_are_those_that_it_shows() -> None:
     assert settled(fresh) == settled(text), "python -m tests.e2e.readme writes them again"
 
 
+def test_what_shows_a_promise_is_there() -> None:
+    text = readme.README.read_text()
+    (section,) = re.findall(r"^## What it promises\n(.*?)^## ", text, re.M | re.S)
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| .* ?\|$", section, re.M)[2:]
+    assert len(rows) > 10
+    makefile = (ROOT / "Makefile").read_text()
+    for _, shown_by in rows:
+        for name in re.findall("`(.+?)`", shown_by):
+            target = name.removeprefix("make ")
+            assert (ROOT / name).is_file() or f"\n{target}: " in makefile, name
+
+
 def settled(text: str) -> str:
     """The text without what may differ between processors: fractions and all but the best class."""
     text = re.sub(r'("predictions":\[\{[^}]*\})[^]]*\]', r"\1]", text)
