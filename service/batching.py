@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
@@ -134,7 +135,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             self._waking = True
             loop.call_soon(self._wake)
         timer = loop.call_later(deadline, _expire, future)
-        future.add_done_callback(lambda _: self._forget(item, timer))
+        future.add_done_callback(partial(self._forget, item, timer))
         return future
 
     def abandon(self, reason: Exception) -> None:
@@ -159,7 +160,9 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         with self._changed:
             self._changed.notify_all()
 
-    def _forget(self, item: _Item[In, Out], timer: asyncio.TimerHandle) -> None:
+    def _forget(
+        self, item: _Item[In, Out], timer: asyncio.TimerHandle, _: "asyncio.Future[Out]"
+    ) -> None:
         timer.cancel()
         if item.future.cancelled() or item.future.exception():
             # It may be large, and nobody is to keep the queue full of what nobody waits for.

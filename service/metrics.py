@@ -198,6 +198,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus; takes milliseconds with many workers."""
+        self.write()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         shared = CollectorRegistry()

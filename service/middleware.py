@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
+from service.headers import header
 from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -35,7 +36,7 @@ class RequestContext:
             return
         start = time.perf_counter()
         request_id = _request_id(scope)
-        header = (b"x-request-id", request_id.encode())
+        id_header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {}).update(request_id=request_id, started_at=start)
         status = sent = 0
 
@@ -43,7 +44,7 @@ class RequestContext:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
+                message["headers"] = [*message.get("headers", ()), id_header]
             else:
                 sent += len(message.get("body", b""))
             await send(message)
@@ -117,7 +118,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = _header(scope, b"content-length")
+        length = header(scope, b"content-length")
         body = _Body(self, receive, int(length) if length.isdigit() else 0)
         if self._timer is None:
             self._timer = body.loop.call_at(body.deadline, self._stop_late)
@@ -203,17 +204,12 @@ class _Body:
 
 
 def _request_id(scope: Scope) -> str:
-    sent = _header(scope, b"x-request-id")
+    sent = header(scope, b"x-request-id")
     # No secret: `uuid4` would ask the kernel for better numbers.
     return sent.decode() if _REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 
 def _trace_id(scope: Scope) -> str | None:
     """The trace that the caller says this request belongs to (W3C Trace Context)."""
-    parent = _TRACE_PARENT.fullmatch(_header(scope, b"traceparent"))
+    parent = _TRACE_PARENT.fullmatch(header(scope, b"traceparent"))
     return parent[1].decode() if parent else None
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    """The first header of that name, in lower case; empty if there is none."""
-    return next((value for name, value in scope["headers"] if name == wanted), b"")

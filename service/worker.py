@@ -49,6 +49,8 @@ from service.turns import Turn
 _LINGER_S = 1
 # Longer than proxies keep a connection (mostly 60 s): else one could close it on their request.
 _KEEP_ALIVE_S = 75
+# Lines of the log that wait for the next of uvicorn's ticks.
+_LINES = 1000
 _TICK_S = 0.05
 _TICKS_A_BEAT = 10  # of uvicorn's ticks, which are tenths of a second
 
@@ -66,7 +68,7 @@ def run(start: Start, link: Connection) -> None:
     give_memory_back()
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, may_wait=_LINES)
     try:
         reserve_files()
     except OSError as error:
@@ -95,6 +97,7 @@ def run(start: Start, link: Connection) -> None:
     gc.freeze()
     worker.run()
     if runtime.ailment:
+        logs.flush()
         os._exit(1)  # a thread that is stuck would be in the way of an orderly end
 
 
@@ -142,6 +145,7 @@ class Worker(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Tells the supervisor how the worker is; returns whether it is to end."""
+        logs.flush()
         runtime = self._runtime
         if counter % _TICKS_A_BEAT == 0:
             self._send(Beat(runtime.ailment))
@@ -150,6 +154,7 @@ class Worker(uvicorn.Server):
             self._send(Failed(str(runtime.failure)))
         elif not self._introduced and runtime.served:
             self._introduced = True
+            gc.freeze()  # all that was imported stays: no need to look through it ever again
             self._send(Ready(runtime.served))
         return await super().on_tick(counter)
 

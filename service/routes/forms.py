@@ -9,6 +9,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.requests import ClientDisconnect
 
 from service.errors import MalformedFormError, MissingFieldError, TooManyFilesError
+from service.headers import header
 
 FORM = "multipart/form-data"
 
@@ -31,7 +32,7 @@ class Part(NamedTuple):
 
 def is_form(request: Request) -> bool:
     """Whether the body is a multipart form."""
-    return request.headers.get("content-type", "").lower().startswith(FORM)
+    return header(request.scope, b"content-type").lower().startswith(FORM.encode())
 
 
 async def read_body(request: Request) -> bytes:
@@ -70,7 +71,7 @@ async def read_files(
         MalformedFormError: the body is not the form that its content type promises, or it has too
             many other fields.
     """
-    content_type = request.headers["content-type"]
+    content_type = header(request.scope, b"content-type").decode("latin-1")
     body = await read_body(request)
     parts = split_plain(content_type, body, max_files + max_fields)
     if parts is None:

@@ -44,6 +44,20 @@ def test_trace_stays_on_one_json_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert "ZeroDivisionError" in json.loads(line)["exception"]
 
 
+def test_lines_that_may_wait_come_together(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json", may_wait=3)
+    logger = logging.getLogger("x")
+    logger.info("first")
+    assert capsys.readouterr().err == ""
+    logs.flush()
+    assert json.loads(capsys.readouterr().err)["message"] == "first"
+    logger.info("second")
+    logger.warning("third")
+    logger.info("fourth")
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["second", "third"]
+
+
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "text")
     logging.getLogger("x").info("request", extra={"fields": {"status": 200}})
