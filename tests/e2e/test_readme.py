@@ -1,8 +1,12 @@
 """What the README promises, word for word."""
 
+import io
 import re
 import subprocess
 import sys
+
+import httpx2
+from PIL import Image
 
 from tests.e2e import readme
 from tests.e2e.serving import ROOT, shipped
@@ -37,6 +41,26 @@ def test_what_shows_a_promise_is_there() -> None:
         for name in re.findall("`(.+?)`", shown_by):
             target = name.removeprefix("make ")
             assert (ROOT / name).is_file() or f"\n{target}: " in makefile, name
+
+
+def test_troubleshooting_quotes_what_the_service_says() -> None:
+    large = io.BytesIO()
+    Image.new("1", (10_000, 5_001)).save(large, "PNG")
+    with shipped() as url:
+        refused = [
+            httpx2.post(f"{url}/predict", content=bytes(20_000_001)),
+            httpx2.post(f"{url}/predict", content=large.getvalue()),
+            httpx2.post(f"{url}/predict/batch", files=[("files", b"x")] * 65),
+        ]
+        port = url.rpartition(":")[2]
+        second = subprocess.run(
+            [sys.executable, "-m", "service", "--port", port],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+    said = [f"{answer.status_code} `{answer.json()['detail']}`" for answer in refused]
+    text = readme.README.read_text()
+    for message in (*said, f"`{second.stderr.strip().replace(port, '8000')}`"):
+        assert message in text
 
 
 def settled(text: str) -> str:
