@@ -134,6 +134,7 @@ class Classifier:
         variant: str = "auto",
         provider: Literal["auto", "cuda", "cpu"] = "auto",
         require_cuda: bool = False,
+        cuda_graphs: bool = False,
         threads: int = 1,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
@@ -148,6 +149,7 @@ class Classifier:
             variant: its file; `auto` takes the fastest for the provider that keeps the accuracy.
             provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
             require_cuda: fail rather than fall back to the CPU.
+            cuda_graphs: capture a CUDA graph for each size of batch.
             threads: CPU threads within one inference.
             max_pixels: most pixels in one picture.
             observe: told the seconds of each `decode` and `infer`.
@@ -167,6 +169,7 @@ class Classifier:
             lambda provider: file_for(provider).data,
             provider=provider,
             require_cuda=require_cuda,
+            cuda_graphs=cuda_graphs,
             threads=threads,
         )
         file = file_for(engine.provider)

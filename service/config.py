@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         "auto", description="Where to compute; auto takes CUDA where an NVIDIA driver is visible."
     )
     require_cuda: bool = Field(False, description="Refuse to start unless CUDA is really in use.")
+    cuda_graphs: bool = Field(
+        False, description="Capture a CUDA graph for each size of batch; not yet measured."
+    )
     workers: PositiveInt | Literal["auto"] = Field(
         "auto",
         description="Processes that serve; auto takes one for each usable CPU, as far as the "

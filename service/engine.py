@@ -20,10 +20,13 @@ from service.machine import nvidia_driver_visible
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
+from service.buckets import Buckets
+
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 # The default, EXHAUSTIVE, measures every algorithm again for each new batch size.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+_CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 _SEVERITY_FATAL = 4
 
 logger = logging.getLogger(__name__)
@@ -79,11 +82,16 @@ class OnnxEngine:
         self.provider: str = session.get_providers()[0]
         self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         self.height, self.width = _input_size(session)
+        self._buckets: Buckets | None = None
+        if self.provider == CUDA:
+            self._buckets = Buckets(session, self.height, self.width, "cuda")
         self.run(np.zeros((1, self.height, self.width, 3), np.uint8))
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
         """Computes one batch; see `Engine.run`."""
         try:
+            if self._buckets is not None:
+                return self._buckets.run(images)
             outputs = self._session.run(["probabilities", "energy"], {"image": images})
         except Exception as error:
             raise EngineFailedError(f"{self.provider} failed: {_first_line(error)}") from error
@@ -96,6 +104,7 @@ def open_engine(
     *,
     provider: Literal["auto", "cuda", "cpu"] = "auto",
     require_cuda: bool = False,
+    cuda_graphs: bool = False,
     threads: int = 1,
     make_session: SessionFactory = ort.InferenceSession,
 ) -> OnnxEngine:
@@ -105,6 +114,7 @@ def open_engine(
         read: gives the content of the ONNX file for an execution provider.
         provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
         require_cuda: fail rather than fall back to the CPU.
+        cuda_graphs: capture a CUDA graph for each size of batch.
         threads: CPU threads within one inference.
         make_session: what makes sessions; `onnxruntime.InferenceSession` outside of tests.
 
@@ -116,7 +126,7 @@ def open_engine(
     wants_cuda = require_cuda or provider == "cuda"
     if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
         try:
-            return _open_cuda(read(CUDA), threads, make_session)
+            return _open_cuda(read(CUDA), threads, make_session, graphs=cuda_graphs)
         except CudaUnavailableError as error:
             if require_cuda:
                 raise
@@ -139,14 +149,16 @@ def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) ->
     return "int8" if exact else "float32"
 
 
-def _open_cuda(model: bytes, threads: int, make_session: SessionFactory) -> OnnxEngine:
+def _open_cuda(
+    model: bytes, threads: int, make_session: SessionFactory, *, graphs: bool
+) -> OnnxEngine:
     if CUDA not in ort.get_available_providers():
         raise CudaUnavailableError(
             "CUDA cannot be used: this build of ONNX Runtime has none; install onnxruntime-gpu."
         )
     missing = _preload_cuda_libraries()
     try:
-        providers = [(CUDA, _CUDA_OPTIONS), CPU]
+        providers = [(CUDA, _CUDA_OPTIONS | (_CUDA_GRAPHS if graphs else {})), CPU]
         engine = OnnxEngine(_open_session(model, providers, threads, make_session), CUDA)
     except ModelRefusedError:
         raise

@@ -56,6 +56,7 @@ def load_classifier(
         variant=settings.variant,
         provider=settings.provider,
         require_cuda=settings.require_cuda,
+        cuda_graphs=settings.cuda_graphs,
         # The workers compute side by side, so that one inference needs no threads of its own.
         threads=1,
         max_pixels=settings.max_pixels,

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from service import engine
+from service import buckets, engine
 from service.engine import CPU, CUDA, open_engine, preferred_precision
 from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
 from service.machine import nvidia_driver_visible
@@ -23,13 +23,17 @@ class FakeSession:
         self.provider = provider
         self.run_error = run_error
         self.ran = 0
+        self.sizes: list[int] = []
         self.falls_back = True
 
     def get_inputs(self) -> list[Any]:
         return [SimpleNamespace(name="image", shape=["batch", 8, 8, 3], type="tensor(uint8)")]
 
     def get_outputs(self) -> list[Any]:
-        return [SimpleNamespace(name="probabilities"), SimpleNamespace(name="energy")]
+        return [
+            SimpleNamespace(name="probabilities", shape=["batch", 3]),
+            SimpleNamespace(name="energy", shape=["batch"]),
+        ]
 
     def get_providers(self) -> list[str]:
         return [self.provider]
@@ -40,6 +44,15 @@ class FakeSession:
     def disable_fallback(self) -> None:
         self.falls_back = False
 
+    def io_binding(self) -> "FakeBinding":
+        return FakeBinding()
+
+    def run_with_iobinding(self, binding: "FakeBinding", _options: ort.RunOptions) -> None:
+        assert set(binding.values) == {"image", "probabilities", "energy"}
+        self.sizes.append(len(binding.values["image"].array))
+        if self.run_error:
+            raise self.run_error
+
     def run(
         self, _outputs: list[str], inputs: dict[str, NDArray[np.uint8]]
     ) -> list[NDArray[np.float32]]:
@@ -48,6 +61,33 @@ class FakeSession:
             raise self.run_error
         batch = len(inputs["image"])
         return [np.zeros((batch, 3), np.float32), np.zeros(batch, np.float32)]
+
+
+class FakeBinding:
+    """Remembers what is bound."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, FakeValue] = {}
+
+    def bind_ortvalue_input(self, name: str, value: "FakeValue") -> None:
+        self.values[name] = value
+
+    bind_ortvalue_output = bind_ortvalue_input
+
+
+class FakeValue:
+    """A buffer on a GPU."""
+
+    def __init__(self, array: NDArray[Any], device: str, number: int) -> None:
+        assert (device, number) == ("cuda", 0)
+        self.array = array.copy()
+
+    def update_inplace(self, array: NDArray[Any]) -> None:
+        assert array.shape == self.array.shape
+        self.array[:] = array
+
+    def numpy(self) -> NDArray[Any]:
+        return self.array
 
 
 def read(provider: str) -> bytes:
@@ -87,6 +127,7 @@ class FakeRuntime:
 @pytest.fixture(autouse=True)
 def _cuda_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(ort, "OrtValue", SimpleNamespace(ortvalue_from_numpy=FakeValue))
 
 
 def see_driver(monkeypatch: pytest.MonkeyPatch, visible: bool) -> None:
@@ -114,6 +155,23 @@ def test_cuda_is_asked_for_first_and_with_heuristic_search() -> None:
     runtime = FakeRuntime()
     open_engine(read, provider="cuda", make_session=runtime)
     assert runtime.asked == [[(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]]
+
+
+def test_cuda_graphs_are_captured_where_they_are_asked_for() -> None:
+    runtime = FakeRuntime()
+    open_engine(read, provider="cuda", cuda_graphs=True, make_session=runtime)
+    heuristic = {"cudnn_conv_algo_search": "HEURISTIC"}
+    assert runtime.asked == [[(CUDA, heuristic | {"enable_cuda_graph": "1"}), CPU]]
+
+
+def test_batches_on_cuda_are_padded_to_sizes_that_were_warmed_up() -> None:
+    session = FakeSession(CUDA)
+    opened = open_engine(read, provider="cuda", make_session=FakeRuntime(session))
+    assert set(session.sizes) == set(buckets.SIZES)
+    probabilities, energy = opened.run(np.zeros((11, 8, 8, 3), np.uint8))
+    assert session.sizes[-1] == 16
+    assert (probabilities.shape, energy.shape) == ((11, 3), (11,))
+    assert session.ran == 0
 
 
 def test_session_is_proven_by_one_inference_and_may_not_fall_back() -> None:
