@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # How often the state is looked at: for the gauges that another worker exports, and for ailments.
 WATCH_S = 1
+PAUSE_S = 2
 
 Load = Callable[[Settings, Metrics], Classifier]
 # A picture and the classifier that its request met: a change of model does not concern it.
@@ -255,9 +256,13 @@ class Runtime:
 
     async def keep_watch(self) -> None:
         """Brings the gauges up to date and looks for ailments, all the time."""
+        looked_at = time.monotonic()
         while True:
+            now = time.monotonic()
+            # Who was paused, by the container or the machine, does not know what is stuck.
+            was_paused, looked_at = now - looked_at > WATCH_S + PAUSE_S, now
             self.sample()
-            if self._batcher is not None and not self.ailment:
+            if self._batcher is not None and not self.ailment and not was_paused:
                 self.ailment = self._batcher.ailment(self.settings.stuck_s)
             if self._batcher is not None and self.ailment:
                 # Nobody is to wait for what does not come; a client may try another worker.

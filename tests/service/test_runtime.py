@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -169,3 +170,17 @@ async def test_stuck_thread_is_said_and_nobody_waits_for_it(
         assert health.status == "failed"
         assert "compute-0 has been stuck" in str(health.reason)
         engine.go.set()
+
+
+async def test_process_that_was_paused_is_not_stuck(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.runtime.WATCH_S", 0.5)
+    monkeypatch.setattr("service.runtime.PAUSE_S", 0.5)
+    async with running(make_app(stuck_s=1)) as runtime:
+        busy = await keep_busy(runtime, engine)
+        time.sleep(2)  # nothing goes on meanwhile
+        engine.go.set()
+        await busy
+        await asyncio.sleep(0.7)
+        assert runtime.health().status == "ok"
