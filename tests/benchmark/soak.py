@@ -28,9 +28,9 @@ from training import machine
 CORES = 2
 MIXED = "good and bad"
 CASES = (Case("raw", 32, form=raw, pictures=MIXED), Case("form", 32, pictures=MIXED))
-# The first look comes after so many requests, or after this part of fewer than a million.
+# The first look comes after so many requests, or after an eighth of fewer.
 FIRST_LOOK = 50_000
-FIRST_PART = 20
+FIRST_PART = 8
 SLICE_S = 10
 # How long the end of the connections may take before one looks.
 SETTLE_S = 2
