@@ -33,7 +33,8 @@ def ensure(name: str, requirements: Path) -> Path:
     if not (stamp.exists() and stamp.read_text() == wanted):
         print(f"installing {name} ...", flush=True)
         _uv("venv", "--clear", "--python", sys.executable, folder)
-        _uv("pip", "install", "--python", python, "--requirement", requirements)
+        # As pip does: else the first start of each module would pay for its compilation.
+        _uv("pip", "install", "--compile-bytecode", "--python", python, "-r", requirements)
         stamp.write_text(wanted)
     return python
 

@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ def make_pictures() -> dict[str, list[bytes]]:
     files = sorted(CIFAR10.glob("*/*.jpg"))
     pictures = {SMALL: [path.read_bytes() for path in files]}
     for name, width, height, count in LARGER:
-        pictures[name] = list(_enlarge(files[:: len(files) // count][:count], width, height))
+        some = (Image.open(path) for path in files[:: len(files) // count][:count])
+        pictures[name] = list(enlarge(some, width, height))
     return pictures
 
 
@@ -50,10 +51,11 @@ def _damage(picture: bytes, chance: random.Random) -> bytes:
     return bytes(damaged)
 
 
-def _enlarge(files: list[Path], width: int, height: int) -> Iterator[bytes]:
+def enlarge(pictures: Iterable[Image.Image], width: int, height: int) -> Iterator[bytes]:
+    """Makes JPEGs of a camera out of small pictures."""
     random = np.random.default_rng(0)
-    for path in files:
-        image = Image.open(path).resize((width, height), Image.Resampling.BICUBIC)
+    for picture in pictures:
+        image = picture.resize((width, height), Image.Resampling.BICUBIC)
         out = io.BytesIO()
         Image.fromarray(_add_noise(np.asarray(image), random)).save(out, "JPEG", quality=90)
         yield out.getvalue()
