@@ -98,7 +98,8 @@ def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
     """Change brightness, contrast and saturation of each picture."""
     each = (len(images), 1, 1, 1)
     brightness, saturation = rng.uniform(1 - TINT, 1 + TINT, (2, *each)).astype(np.float32)
-    contrast = np.exp(rng.uniform(*np.log(CONTRAST), each)).astype(np.float32)
+    low, high = np.log(CONTRAST)
+    contrast = np.exp(rng.uniform(low, high, each)).astype(np.float32)
     pixels = images * brightness
     grey = pixels.mean(axis=-1, keepdims=True)
     pixels = grey + (pixels - grey) * saturation
