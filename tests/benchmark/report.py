@@ -56,9 +56,22 @@ def text(run: Run) -> str:
     return "\n".join(lines)
 
 
+def markdown(run: Run) -> str:
+    """The figures that count, as a table for the README."""
+    table = figures(run)
+    lines = ["| figure | median | least to most | target | |", "|---|---|---|---|---|"]
+    for name, row in table.iterrows():
+        spread = f"{row['least']} to {row['most']}"
+        cells = [name, row["figure"], spread, row.get("target", ""), row.get("", "")]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    facts = (f"{name}: {value}" for name, value in run.facts.items())
+    return "\n".join([*lines, "", f"({'; '.join(facts)}.)", ""])
+
+
 def write(run: Run, folder: Path) -> None:
-    """Writes `results.json`, `report.txt` and `chart.png`."""
+    """Writes `results.json`, `report.txt`, `readme.md` and `chart.png`."""
     folder.mkdir(parents=True)
+    (folder / "readme.md").write_text(markdown(run))
     (folder / "report.txt").write_text(text(run))
     (folder / "results.json").write_text(json.dumps(asdict(run), indent=1))
     chart(run).savefig(folder / "chart.png", dpi=150)

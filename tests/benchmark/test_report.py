@@ -89,6 +89,16 @@ def test_report_says_which_peer_is_missing_and_why() -> None:
     assert "LitServe 1.2.3, 64 connections" in text
 
 
+def test_table_for_the_readme_has_a_row_for_each_figure() -> None:
+    lines = report.markdown(RUN).splitlines()
+    row = (
+        "| multipart, requests/s against the ideal | 1.00x | 0.89x to 1.11x | >= 0.92x | reached |"
+    )
+    assert row in lines
+    assert {line.count("|") for line in lines if line.startswith("|")} == {6}
+    assert "model: cifar10/1/model.onnx" in lines[-1]
+
+
 def test_everything_is_written(tmp_path: Path) -> None:
     report.write(RUN, tmp_path / "run")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
