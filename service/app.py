@@ -1,24 +1,39 @@
 """Builds the app out of its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from service import openapi, problems, tracing
 from service.auth import Doors, count_request, require_key
+from service.bodies import Bodies
 from service.config import Settings
 from service.fast_path import FastPath
 from service.metrics import Metrics
-from service.middleware import PROBES, BodyLimit, RequestContext
+from service.middleware import BodyLimit, RequestContext
+from service.records import PROBES, Records
 from service.routes import card, health, inference_protocol, page, predict, repository
 from service.runtime import Load, Runtime, load_classifier
 from service.shedding import Shedding
+
+
+class _App(FastAPI):
+    """FastAPI with something around all its layers, even those that it brings itself."""
+
+    def __init__(self, around: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:  # noqa: ANN401
+        self._around = around
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._around(super().build_middleware_stack())
 
 
 def create_app(
@@ -50,7 +65,8 @@ def create_app(
         if traces:
             await asyncio.to_thread(traces.close)
 
-    middleware = [Middleware(RequestContext, metrics=metrics)]
+    records = Records(metrics)
+    middleware = [Middleware(RequestContext, records=records)]
     if settings.cors_origins:
         middleware.append(
             Middleware(
@@ -62,19 +78,21 @@ def create_app(
             )
         )
     middleware.append(Middleware(Shedding, runtime=runtime))
-    middleware.append(
-        Middleware(
-            BodyLimit,
-            max_bytes=settings.max_body_bytes,
-            max_pending_bytes=settings.pending_bytes_per_worker,
-            max_seconds=settings.body_timeout_ms / 1000,
-        )
+    bodies = Bodies(
+        max_bytes=settings.max_body_bytes,
+        max_pending_bytes=settings.pending_bytes_per_worker,
+        max_seconds=settings.body_timeout_ms / 1000,
     )
+    middleware.append(Middleware(BodyLimit, bodies=bodies))
     doors = Doors(settings, folder)
-    if traces is None:  # else it is FastAPI that makes the spans
-        middleware.append(Middleware(FastPath, doors=doors, locked=settings.has_keys))
 
-    app = FastAPI(
+    def around(layers: ASGIApp) -> ASGIApp:
+        if traces is not None:
+            return layers  # it is FastAPI that makes the spans
+        return FastPath(layers, settings, runtime, records, bodies, doors)
+
+    app = _App(
+        around,
         title="cifar10-serve",
         version="1",
         summary="Send a picture, get the probability of each class.",

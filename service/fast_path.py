@@ -14,9 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
 from service.auth import Doors, read_key
+from service.bodies import Bodies
+from service.config import Settings
 from service.errors import ServiceError
+from service.records import Records
 from service.routes.predict import predict, predict_batch
 from service.routes.waiting import TIMEOUT_HEADER
+from service.runtime import Runtime
 
 _ENDPOINTS: dict[str, Callable[[Request], Awaitable[Response]]] = {
     "/predict": predict,
@@ -24,49 +28,72 @@ _ENDPOINTS: dict[str, Callable[[Request], Awaitable[Response]]] = {
 }
 # As the metrics name them.
 _ROUTES = {path: SimpleNamespace(path=path) for path in _ENDPOINTS}
-_TIMEOUT = TIMEOUT_HEADER.lower().encode()
 
 
 class FastPath:
-    """Calls the endpoint of an ordinary request itself, and leaves all others to the app."""
+    """Answers an ordinary request itself, and leaves all others to the app.
 
-    def __init__(self, app: ASGIApp, doors: Doors, *, locked: bool) -> None:
-        """Wraps an app.
+    It lies around all layers of the app, and does for its requests what they would do.
+    """
 
-        Args:
-            app: the app.
-            doors: what opens the routes.
-            locked: whether they need a key.
-        """
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        runtime: Runtime,
+        records: Records,
+        bodies: Bodies,
+        doors: Doors,
+    ) -> None:
+        """Wraps an app, with which it shares the rest."""
         self._app = app
+        self._runtime = runtime
+        self._records = records
+        self._bodies = bodies
         self._doors = doors
-        self._locked = locked
+        self._locked = settings.has_keys
+        self._extraordinary = {TIMEOUT_HEADER.lower().encode()}
+        if settings.cors_origins:
+            self._extraordinary.add(b"origin")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if not _is_ordinary(scope):
+        if not self._is_ordinary(scope) or self._runtime.is_full:
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        scope["route"] = _ROUTES[path]
-        request = Request(scope, receive)
+        id_header = self._records.begin(scope)
+        body = self._bodies.begin(scope, receive)
+        status = sent = 0
         try:
-            if self._locked:
-                self._doors.count(await read_key(request))
-            response = await _ENDPOINTS[path](request)
-        except ServiceError as error:
-            response = await problems.on_service_error(request, error)
-        except ClientDisconnect as error:
-            response = await problems.on_disconnect(request, error)
-        await response(scope, receive, send)
+            response = await self._respond(Request(scope, body.receive))
+            response.raw_headers.append(id_header)
+            status, sent = response.status_code, len(response.body)
+            await response(scope, receive, send)
+        finally:
+            self._bodies.end(scope, body)
+            self._records.end(scope, status, sent)
 
+    def _is_ordinary(self, scope: Scope) -> bool:
+        """Whether a request is one for an endpoint with all its parameters left out."""
+        return (
+            scope["type"] == "http"
+            and scope["path"] in _ENDPOINTS
+            and scope["method"] == "POST"
+            and not scope["query_string"]
+            and not any(name in self._extraordinary for name, _ in scope["headers"])
+        )
 
-def _is_ordinary(scope: Scope) -> bool:
-    """Whether a request is one for an endpoint with all its parameters left out."""
-    return (
-        scope["type"] == "http"
-        and scope["path"] in _ENDPOINTS
-        and scope["method"] == "POST"
-        and not scope["query_string"]
-        and not any(name == _TIMEOUT for name, _ in scope["headers"])
-    )
+    async def _respond(self, request: Request) -> Response:
+        path = request.scope["path"]
+        request.scope["route"] = _ROUTES[path]
+        try:
+            try:
+                if self._locked:
+                    self._doors.count(await read_key(request))
+                return await _ENDPOINTS[path](request)
+            except ServiceError as error:
+                return await problems.on_service_error(request, error)
+            except ClientDisconnect as error:
+                return await problems.on_disconnect(request, error)
+        except Exception:
+            return self._records.describe_mistake(request.scope)

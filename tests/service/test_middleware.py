@@ -7,14 +7,17 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
+from service.bodies import Bodies
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.middleware import BodyLimit
 
 pytestmark = pytest.mark.anyio
 
 
-def limited(app: ASGIApp, max_seconds: float = 60) -> BodyLimit:
-    return BodyLimit(app, max_bytes=1000, max_pending_bytes=1500, max_seconds=max_seconds)
+def limited(app: ASGIApp, max_seconds: float = 60, pending_bytes: int = 0) -> BodyLimit:
+    bodies = Bodies(max_bytes=1000, max_pending_bytes=1500, max_seconds=max_seconds)
+    bodies.pending_bytes = pending_bytes
+    return BodyLimit(app, bodies)
 
 
 async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -106,11 +109,7 @@ async def test_bytes_of_all_requests_under_way_are_bounded() -> None:
 
 
 async def test_body_that_would_not_fit_is_refused_before_it_arrives() -> None:
-    async def refuse_to_be_read(_scope: Scope, receive: Receive, _send: Send) -> None:
-        app.pending_bytes = 1000  # of another request
-        await receive()
-
-    app = limited(refuse_to_be_read)
+    app = limited(read_all, pending_bytes=1000)
     with pytest.raises(QueueFullError):
         await asyncio.wait_for(app(Sender(0, 501).scope, Sender(0).receive, send_nothing), 5)
 
