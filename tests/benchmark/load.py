@@ -57,6 +57,7 @@ class Load:
         cpu_ms: CPU time of all processes of the server for each request.
         memory_mb: memory of all processes of the server at the end.
         batch_size: mean number of pictures in an inference; None if the server does not tell.
+        balance: CPU time of the second busiest process of the server against the busiest.
     """
 
     requests_per_s: float
@@ -66,6 +67,7 @@ class Load:
     cpu_ms: float
     memory_mb: float
     batch_size: float | None
+    balance: float
 
 
 @dataclass(frozen=True)
@@ -113,20 +115,25 @@ class Wrk:
         Raises:
             RuntimeError: wrk failed, or no request was answered.
         """
-        cpu_s, batches = server.cpu_s(), server.batches()
+        before, batches = server.cpu_s(), server.batches()
         seen = self._send(server, case, seconds)
         requests = seen["requests"]
         if not requests:
             raise RuntimeError(f"{server.name} answered no request in {seconds:g} s")
         inferences, pictures = (b - a for a, b in zip(batches, server.batches(), strict=True))
+        cpu_s = sorted(
+            (total - before.get(process, 0) for process, total in server.cpu_s().items()),
+            reverse=True,
+        )
         return Load(
             requests_per_s=requests / seen["seconds"],
             p50_ms=seen["p50_ms"],
             p99_ms=seen["p99_ms"],
             failed=int(seen["failed"]),
-            cpu_ms=(server.cpu_s() - cpu_s) / requests * 1000,
+            cpu_ms=sum(cpu_s) / requests * 1000,
             memory_mb=server.memory_mb(),
             batch_size=pictures / inferences if inferences else None,
+            balance=cpu_s[1] / cpu_s[0] if len(cpu_s) > 1 else 0.0,
         )
 
     def answers(self, server: Server, case: Case, seconds: float, *, late: bool = False) -> Answers:

@@ -25,6 +25,7 @@ _FORMAT = {
     "CPU ms": "{:.2f}",
     "MB": "{:.0f}",
     "batch": "{:.1f}",
+    "balance": "{:.2f}",
     "start s": "{:.1f}",
 }
 
@@ -178,6 +179,8 @@ def _server_row(rounds: Sequence[Round], server: str, case: Case) -> dict[str, f
         "MB": median(load.memory_mb for load in loads),
         "start s": median(r.start_s[server] for r in rounds),
     }
+    if server in (SERVICE, IN_FULL, CONSTANT) and case.connections > 1:
+        row["balance"] = median(load.balance for load in loads)
     sizes = [load.batch_size for load in loads if load.batch_size]
     return row | ({"batch": median(sizes)} if sizes else {})
 

@@ -125,14 +125,14 @@ class Server:
         finally:
             connection.close()
 
-    def cpu_s(self) -> float:
-        """CPU time that its processes have used."""
-        total = 0.0
+    def cpu_s(self) -> dict[int, float]:
+        """CPU time that each of its processes has used, by their ids."""
+        used = {}
         for process in self._processes():
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                total += times.user + times.system
-        return total
+                used[process.pid] = times.user + times.system
+        return used
 
     def memory_mb(self) -> float:
         """Memory of all its processes; what they share counts once."""

@@ -23,6 +23,7 @@ def load(requests_per_s: float, p99_ms: float = 20) -> Load:
         cpu_ms=1,
         memory_mb=100,
         batch_size=None,
+        balance=0.9,
     )
 
 
