@@ -24,7 +24,7 @@ from tests.e2e.hostile import (
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
 HEAD_TIMEOUT_S = 1.0
-BODY_TIMEOUT_S = 2.0
+BODY_TIMEOUT_S = 4.0
 # One worker; a busy one takes about 120.
 MEMORY_MB = 500
 FORM = "multipart/form-data; boundary=b"
