@@ -71,7 +71,8 @@ class FastPath:
             await response(scope, receive, send)
         finally:
             self._bodies.end(scope, body)
-            self._records.end(scope, status, sent)
+            # The answer leaves when this turn of the event loop ends.
+            body.loop.call_soon(self._records.end, scope, status, sent)
 
     def _is_ordinary(self, scope: Scope) -> bool:
         """Whether a request is one for an endpoint with all its parameters left out."""

@@ -58,22 +58,26 @@ class Records:
                 "duration_ms": round(seconds * 1000, 2),
                 "received_bytes": state.get("received_bytes", 0),
                 "sent_bytes": sent,
-                "model_version": state.get("model_version"),
                 "request_id": state["request_id"],
-                "trace_id": _trace_id(scope),
                 "client": (scope.get("client") or ("unknown",))[0],
             }
-            known = {name: value for name, value in fields.items() if value is not None}
-            logger.log(level, "request", extra={"fields": known})
+            if "model_version" in state:
+                fields["model_version"] = state["model_version"]
+            if trace := _trace_id(scope):
+                fields["trace_id"] = trace
+            logger.log(level, "request", extra={"fields": fields})
 
 
 def _request_id(scope: Scope) -> str:
     sent = header(scope, b"x-request-id")
+    if sent and _REQUEST_ID.fullmatch(sent):
+        return sent.decode()
     # No secret: `uuid4` would ask the kernel for better numbers.
-    return sent.decode() if _REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
+    return f"{random.getrandbits(128):032x}"
 
 
 def _trace_id(scope: Scope) -> str | None:
     """The trace that the caller says this request belongs to (W3C Trace Context)."""
-    parent = _TRACE_PARENT.fullmatch(header(scope, b"traceparent"))
+    sent = header(scope, b"traceparent")
+    parent = _TRACE_PARENT.fullmatch(sent) if sent else None
     return parent[1].decode() if parent else None
