@@ -18,8 +18,8 @@ from tests.e2e.test_hostile_pictures import png
 from tests.service.conftest import colour
 
 RED = colour("red")
-# It takes half a second or so to decode.
-LARGE = png(5000, 5000, bytes(5000 * 15_001))
+# It takes a quarter of a second or so to decode.
+LARGE = png(4000, 4000, bytes(4000 * 12_001))
 CLIENTS = 20
 
 
