@@ -142,6 +142,10 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 1e6
 
+    def resident_mb(self) -> float:
+        """Resident memory of all its processes; other programs on the machine do not change it."""
+        return sum(process.memory_info().rss for process in self._processes()) / 1e6
+
     def open_files(self) -> int:
         """Number of files and connections that its processes have open."""
         return sum(process.num_fds() for process in self._processes())

@@ -83,7 +83,7 @@ def soak(scratch: Path, requests: int) -> Iterator[str]:
                 statuses.update(answers.statuses)
                 broken += answers.broken
             time.sleep(SETTLE_S)
-            sizes.append(Size(server.memory_mb(), server.open_files(), server.threads()))
+            sizes.append(Size(server.resident_mb(), server.open_files(), server.threads()))
             passed = time.monotonic() - started
             yield f"after {statuses.total():,} requests, {passed:.0f} s: {_describe(sizes[-1])}"
     yield f"answers by status: {dict(sorted(statuses.items()))}"
