@@ -1,6 +1,6 @@
 """`make overload`: five times the load that saturates the service, and whether it keeps its word.
 
-    python -m tests.benchmark.overload [--rounds 3] [--seconds 8]
+    python -m tests.benchmark.overload [--rounds 3] [--seconds 12]
 
 The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
 client sees is measured beside it. All shares two cores, and the service has its default settings.
@@ -49,7 +49,7 @@ class Plan:
     """
 
     rounds: int = 3
-    seconds: int = 8
+    seconds: int = 12
     peak_s: int = 3
     rest_s: int = 4
     ladder: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
