@@ -156,7 +156,7 @@ def _loop(
     end = last + seconds
     for epoch in itertools.count():
         last = time.perf_counter()
-        model.fit(batches(epoch), shuffle=False, verbose=0)
+        model.fit(fit.feed(batches(epoch)), shuffle=False, verbose=0)
         if model.stop_training:
             break
     table = pd.DataFrame(rows[WARM_UP_STEPS:], columns=["step", "waiting"])

@@ -87,6 +87,18 @@ def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
     assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
 
 
+def test_keras_is_fed_every_step_by_a_pipeline_that_does_not_tune_itself(
+    preset: Preset, sample: DataSet
+) -> None:
+    batches = fit.Batches(preset, sample.train, 10, 0, 0)
+    fed = fit.feed(batches)
+    assert fed.options().autotune.enabled is False
+    assert len(fed) == len(batches) > 1
+    for step, (images, targets) in enumerate(fed):
+        np.testing.assert_array_equal(images, batches[step][0])
+        np.testing.assert_array_equal(targets, batches[step][1])
+
+
 def test_checkpoint_is_usable_before_the_first_epoch_ends(
     tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
