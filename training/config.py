@@ -121,7 +121,8 @@ class Preset:
     def size(self, epoch: int) -> int:
         """Height and width of the training pictures in an epoch, counted from 0, in pixels."""
         shares = (*self.growth, 1.0)
-        return round(self.image_size * shares[epoch * len(shares) // self.epochs])
+        part = min(epoch, self.epochs - 1) * len(shares) // self.epochs  # a bench knows no last one
+        return round(self.image_size * shares[part])
 
     def to_json(self) -> dict[str, Any]:
         """The preset as plain JSON types, for run folders and cards."""
