@@ -162,3 +162,7 @@ def _facts(model: Path, python: Path, plan: Plan, rounds: int) -> dict[str, str]
         "versions": f"Python {platform.python_version()}, {', '.join(versions)}",
         "measured": f"{datetime.now(UTC):%Y-%m-%d}, rounds: {rounds}, seconds each: {plan.seconds}",
     }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
