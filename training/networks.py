@@ -154,8 +154,8 @@ def _whitened(
                 x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
                 x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
             x = activate(x)
-    if for_inference:  # a pooling like the others, so that int8 and fp16 files have it too
-        x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3])(x))
+    if for_inference:  # of a fixed size, as the exported files have it
+        x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
     else:
         x = layers.GlobalMaxPooling2D(dtype=policy)(x)
     x = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
