@@ -55,7 +55,8 @@ VARIANTS: dict[str, dict[str, Preset]] = {
     DEFAULT.name: {
         "default": _default(),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
-        "ReLU in place of SiLU": _default(network=WhitenedNetwork(activation="relu")),
+        "ReLU in place of SiLU": _default(network=WhitenedNetwork(extra=1, activation="relu")),
+        "no seventh convolution": _default(network=WhitenedNetwork()),
         "full size throughout": _default(growth=()),
         "no label smoothing": _default(label_smoothing=0.0),
         "random flips": _default(flip="random"),

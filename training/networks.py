@@ -140,10 +140,11 @@ def _whitened(
     whitening = layers.Conv2D(WHITENING_WIDTH, 2, name="whitening", dtype="float32")
     whitening.trainable = False
     x = activate(whitening(normalization(image)))
-    for filters in network.widths:
-        for position in ("first", "second"):
+    for stage, filters in enumerate(network.widths, start=1):
+        extra = network.extra if stage == len(network.widths) else 0
+        for position in range(2 + extra):
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=policy)(x)
-            pool = position == "first"
+            pool = position == 0
             if pool and not for_inference:  # a quarter of the work for what follows
                 x = layers.MaxPooling2D(dtype=policy)(x)
             x = normalise(x)

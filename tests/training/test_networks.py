@@ -18,7 +18,7 @@ from training.config import (
 )
 
 MEAN, VARIANCE = np.full(3, 120.0), np.full(3, 60.0**2)
-WHITENED = replace(DEFAULT, network=WhitenedNetwork(widths=(8, 8)), image_size=16)
+WHITENED = replace(DEFAULT, network=WhitenedNetwork(widths=(8, 8), extra=1), image_size=16)
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), np.uint8)
 
 
@@ -82,6 +82,13 @@ def test_convolutions_start_by_passing_their_input_on(whitened: keras.Model) -> 
     inputs = np.random.default_rng(0).random((1, 6, 6, networks.WHITENING_WIDTH), np.float32)
     kept = first.filters
     np.testing.assert_array_equal(np.asarray(first(inputs)), inputs[..., :kept])
+
+
+def test_extra_convolutions_are_in_the_last_stage() -> None:
+    preset = replace(DEFAULT, network=WhitenedNetwork(widths=(4, 8), extra=2))
+    model = networks.build(preset, 3, mean=MEAN, variance=VARIANCE)
+    kernels = [x.kernel.shape for x in model.layers if getattr(x, "kernel_size", 0) == (3, 3)]
+    assert [shape[2:] for shape in kernels[1:]] == [(4, 4), (4, 8), *[(8, 8)] * 3]
 
 
 def test_order_for_inference_gives_the_same_answers(whitened: keras.Model) -> None:
