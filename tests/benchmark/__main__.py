@@ -8,7 +8,6 @@ environment for each server, which takes minutes and is not part of the time giv
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from subprocess import SubprocessError
 from typing import Any
 
 from tests.benchmark import environments, report
+from tests.benchmark.command import CORES, pin
 from tests.benchmark.contestants import PEERS, SERVICE_REQUIREMENTS, Stage, service
 from tests.benchmark.environments import ROOT, InstallError
 from tests.benchmark.load import Wrk
@@ -30,7 +30,6 @@ from tests.benchmark.servers import Probe, StartError, first_label
 from tests.benchmark.wire import form
 from training import machine
 
-CORES = 2
 LIBRARIES = ("onnxruntime", "pillow", "starlette", "uvicorn")
 
 
@@ -87,8 +86,7 @@ def benchmark(plan: Plan, wanted: Path | None) -> report.Run:
     """
     if wanted:  # said at once, not after all the installing
         _card(wanted)
-    # All servers and wrk inherit this.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    pin()
     python = environments.ensure("service", SERVICE_REQUIREMENTS)
     pythons, failures = _install_peers()
     pictures = make_pictures()

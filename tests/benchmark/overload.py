@@ -7,9 +7,7 @@ client sees is measured beside it. All shares two cores, and the service has its
 """
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,15 +17,15 @@ from pathlib import Path
 from statistics import mean, median
 
 from service.config import Settings
+from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
 from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
 from tests.benchmark.pictures import make_pictures
-from tests.benchmark.servers import Probe, Server, StartError
+from tests.benchmark.servers import Probe, Server
 from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
 from tests.benchmark.wire import form
 from training import machine
 
-CORES = 2
 PROBES = ("/health/live", "/health/ready")
 TIMES = 5
 # From this part of the peak on the service counts as saturated.
@@ -86,16 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=Plan.seconds, help="of each overload")
     arguments = parser.parse_args(argv)
     plan = Plan(arguments.rounds, arguments.seconds)
-    # All servers and wrk inherit this.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    try:
-        with tempfile.TemporaryDirectory(prefix="overload-") as scratch:
-            for line in measure(Path(scratch), plan):
-                print(line, flush=True)
-    except (OSError, RuntimeError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines(lambda scratch: measure(scratch, plan))
 
 
 def measure(scratch: Path, plan: Plan) -> Iterator[str]:

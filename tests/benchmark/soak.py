@@ -8,9 +8,7 @@ files and threads of all processes are looked at after the first 50,000 and at t
 
 import argparse
 import math
-import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,14 +16,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
 from tests.benchmark.load import Answers, Case, Wrk
 from tests.benchmark.pictures import make_mixed_pictures
-from tests.benchmark.servers import Probe, Server, StartError
+from tests.benchmark.servers import Probe, Server
 from tests.benchmark.wire import raw
 from training import machine
 
-CORES = 2
 MIXED = "good and bad"
 CASES = (Case("raw", 32, form=raw, pictures=MIXED), Case("form", 32, pictures=MIXED))
 # The first look comes after so many requests, or after an eighth of fewer.
@@ -52,16 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark.soak")
     parser.add_argument("--requests", type=int, default=1_000_000, help="how many, at least")
     requests = parser.parse_args(argv).requests
-    # All servers and wrk inherit this.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    try:
-        with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
-            for line in soak(Path(scratch), requests):
-                print(line, flush=True)
-    except (OSError, RuntimeError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_lines(lambda scratch: soak(scratch, requests))
 
 
 def soak(scratch: Path, requests: int) -> Iterator[str]:

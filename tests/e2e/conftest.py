@@ -70,6 +70,27 @@ class Server:
 StartServer = Callable[..., Server]
 
 
+def launch(
+    log: Path, settings: dict[str, object], before: tuple[str, ...] = (), **environment: str
+) -> Server:
+    """Starts a server with the given settings, as the last words of a command; does not wait."""
+    settings = {"port": 0, "provider": "cpu", "log_format": "json", "drain_s": 0} | settings
+    environment |= {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIFAR10_")}
+    command = (*before, sys.executable, "-m", "service")
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, env=inherited | environment, stderr=stderr)
+    return Server(process, log)
+
+
+def kill(servers: list[Server]) -> None:
+    """Ends those that a failed test has left."""
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.wait()
+
+
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Starts a server with the given settings, such as `max_files=2`; does not wait for it.
@@ -80,23 +101,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
     servers: list[Server] = []
 
     def start(**settings: object) -> Server:
-        defaults = {"port": 0, "provider": "cpu", "log_format": "json", "drain_s": 0}
-        settings = defaults | settings
-        environment = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIFAR10_")}
-        log = folder / f"{len(servers)}.log"
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "service"], env=inherited | environment, stderr=stderr
-            )
-        servers.append(Server(process, log))
+        servers.append(launch(folder / f"{len(servers)}.log", settings))
         return servers[-1]
 
     yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.wait()
+    kill(servers)
 
 
 @pytest.fixture(scope="session")

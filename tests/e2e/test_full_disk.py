@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, kill, launch
 from tests.e2e.load import wait_until
 from tests.e2e.test_faults import all_workers, health, workers_of
 from tests.service.conftest import colour
@@ -43,22 +42,13 @@ def start(tmp_path: Path, tiny_models: Path) -> Iterator[Start]:
     servers: list[Server] = []
 
     def start(size: str, **settings: object) -> Server:
-        settings |= {"models": tiny_models, "model": "tiny", "workers": 2, "port": 0}
-        settings |= {"provider": "cpu", "drain_s": 0, "log_format": "json"}
-        environment = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
-        command = (*ON_SMALL_DISK, MOUNT.format(size=size), "sh", sys.executable, "-m", "service")
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                command, env=os.environ | environment | {"TMPDIR": str(disk)}, stderr=stderr
-            )
-        servers.append(Server(process, log))
+        settings = {"models": tiny_models, "model": "tiny", "workers": 2} | settings
+        before = (*ON_SMALL_DISK, MOUNT.format(size=size), "sh")
+        servers.append(launch(log, settings, before, TMPDIR=str(disk)))
         return servers[-1]
 
     yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.wait()
+    kill(servers)
 
 
 def test_full_disk_is_said_at_the_start(start: Start) -> None:
@@ -107,12 +97,8 @@ def warning(server: Server) -> str:
 
 
 def test_log_that_cannot_be_written_costs_no_answer(tiny_models: Path) -> None:
-    settings = {"MODELS": tiny_models, "MODEL": "tiny", "PROVIDER": "cpu", "WORKERS": 1, "PORT": 0}
-    environment = {f"CIFAR10_{name}": str(value) for name, value in settings.items()}
-    with Path("/dev/full").open("wb") as full:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service"], env=os.environ | environment, stderr=full
-        )
+    settings = {"models": tiny_models, "model": "tiny", "workers": 1}
+    process = launch(Path("/dev/full"), settings).process
     try:
         url = f"http://127.0.0.1:{port_of(process)}"
         wait_until(lambda: httpx2.get(f"{url}/health/ready", timeout=30).status_code == 200)

@@ -20,6 +20,7 @@ from tests.service.conftest import colour
 RED = colour("red")
 # It takes a quarter of a second or so to decode.
 LARGE = png(4000, 4000, bytes(4000 * 12_001))
+LARGE_ONES = 12
 CLIENTS = 20
 
 
@@ -39,10 +40,10 @@ def metric(server: Server, name: str) -> float:
 
 @contextmanager
 def busy(server: Server) -> Iterator[list[Answer]]:
-    """Keeps the only thread at a few large pictures, until all of them are answered."""
+    """Keeps the only thread at large pictures for seconds, until all of them are answered."""
     answers: list[Answer] = []
     with ExitStack() as stack:
-        for _ in range(3):
+        for _ in range(LARGE_ONES):
             thread = threading.Thread(target=lambda: answers.append(post(server, LARGE)))
             thread.start()
             stack.callback(thread.join)
@@ -65,15 +66,15 @@ def test_picture_of_a_client_who_has_left_is_not_computed(running: Server) -> No
         for connection in connections:
             connection.close()
         wait_until(lambda: metric(running, "classifier_queue_depth") < CLIENTS)
-    assert [answer.status for answer in answers] == [200] * 3
-    assert computed(running) == 3
+    assert [answer.status for answer in answers] == [200] * LARGE_ONES
+    assert computed(running) == LARGE_ONES
     assert metric(running, 'http_requests_total{route="/predict",status="499"}') == CLIENTS
 
 
 def test_picture_whose_time_is_over_is_504_and_not_computed(running: Server) -> None:
     with busy(running) as answers, ThreadPoolExecutor(CLIENTS) as pool:
         late = list(pool.map(lambda _: post(running, RED, x_request_timeout_ms=50), range(CLIENTS)))
-    assert [answer.status for answer in answers] == [200] * 3
+    assert [answer.status for answer in answers] == [200] * LARGE_ONES
     assert {(answer.status, answer.slug) for answer in late} == {(504, "deadline-exceeded")}
-    assert computed(running) == 3
+    assert computed(running) == LARGE_ONES
     assert post(running, RED, x_request_timeout_ms=20_000).status == 200
