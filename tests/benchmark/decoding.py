@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{classifier.model.name}/{classifier.model.version}/{classifier.model.variant}")
-    for name, width, height, _ in LARGER:
+    for name, (width, height, _) in LARGER.items():
         # The same number of pixels would take hours.
         count = arguments.pictures if width < 1000 else arguments.pictures // 20
         some = map(Image.fromarray, small.images[:count])

@@ -95,7 +95,7 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
         RuntimeError: wrk failed.
         StartError: the service cannot be started.
     """
-    pictures = make_pictures()
+    pictures = make_pictures([MEDIUM.pictures])
     wrk = Wrk(scratch, pictures)
     probe = Probe(pictures[MEDIUM.pictures][0])
     yield f"{machine.hardware()}; wrk, the clients beside it and the service share {CORES} cores"

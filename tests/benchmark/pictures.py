@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,21 @@ from PIL import Image
 
 CIFAR10 = Path(__file__).parents[1] / "data" / "cifar10" / "test"
 
-# Name, width, height, and how many.
-LARGER = (("500x375", 500, 375, 40), ("12 MP", 4000, 3000, 3))
+# Width, height, and how many.
+LARGER = {"500x375": (500, 375, 40), "12 MP": (4000, 3000, 3)}
 SMALL = "32x32"
 
 
-def make_pictures() -> dict[str, list[bytes]]:
-    """JPEGs by their name: 40 of 32x32 and of 500x375, 3 of 12 megapixels; always the same."""
+def make_pictures(larger: Sequence[str] = tuple(LARGER)) -> dict[str, list[bytes]]:
+    """JPEGs by their name: 40 of 32x32 and of 500x375, 3 of 12 megapixels; always the same.
+
+    Args:
+        larger: the names of the larger ones to make, which takes seconds.
+    """
     files = sorted(CIFAR10.glob("*/*.jpg"))
     pictures = {SMALL: [path.read_bytes() for path in files]}
-    for name, width, height, count in LARGER:
+    for name in larger:
+        width, height, count = LARGER[name]
         some = (Image.open(path) for path in files[:: len(files) // count][:count])
         pictures[name] = list(enlarge(some, width, height))
     return pictures
