@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from training import fit, machine
+from training.batches import Batches, feed
 from training.config import PRESETS, Preset
 from training.data import DataSet
 
@@ -65,8 +66,8 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
     # Its answers are no matter here, so an untrained teacher will do.
     teacher = fit._fresh(PRESETS[preset.teacher], data, 0) if preset.teacher else None
 
-    def batches(epoch: int) -> fit.Batches:
-        return fit.Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
+    def batches(epoch: int) -> Batches:
+        return Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
 
     first = batches(0)
     turns = itertools.cycle(range(len(first)))
@@ -125,9 +126,7 @@ def _gpus() -> list[str]:
     return [detail.get("device_name", "a GPU") for detail in details]
 
 
-def _loop(
-    model: keras.Model, batches: Callable[[int], fit.Batches], seconds: float
-) -> pd.DataFrame:
+def _loop(model: keras.Model, batches: Callable[[int], Batches], seconds: float) -> pd.DataFrame:
     """Train as `fit` does, with a clock in the one place where Keras fetches a batch.
 
     Returns:
@@ -156,7 +155,7 @@ def _loop(
     end = last + seconds
     for epoch in itertools.count():
         last = time.perf_counter()
-        model.fit(fit.feed(batches(epoch)), shuffle=False, verbose=0)
+        model.fit(feed(batches(epoch)), shuffle=False, verbose=0)
         if model.stop_training:
             break
     table = pd.DataFrame(rows[WARM_UP_STEPS:], columns=["step", "waiting"])

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from training import bench, fit, machine
+from training.batches import Batches
 from training.bench import Bench
 from training.config import Preset
 from training.data import DataSet
@@ -35,16 +36,16 @@ def test_each_part_takes_time(result: Bench) -> None:
 def test_waiting_for_slow_data_is_seen(
     preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = fit.Batches.__getitem__
+    quick = Batches.__getitem__
 
-    def slow(batches: fit.Batches, step: int) -> object:
+    def slow(batches: Batches, step: int) -> object:
         time.sleep(0.5)
         return quick(batches, step)
 
-    monkeypatch.setattr(fit.Batches, "__getitem__", slow)
+    monkeypatch.setattr(Batches, "__getitem__", slow)
     steps = bench._loop(
         fit._fresh(preset, sample, 0),
-        lambda epoch: fit.Batches(preset, sample.train, len(sample.classes), 0, epoch),
+        lambda epoch: Batches(preset, sample.train, len(sample.classes), 0, epoch),
         seconds=0.1,
     )
     assert steps["waiting"].max() > 250

@@ -12,6 +12,7 @@ import pytest
 
 from tests.training.conftest import FOLDERS
 from training import data, distribute, fit, machine
+from training.batches import Batches
 from training.config import DEFAULT, WhitenedNetwork
 from training.errors import TrainingError
 from training.run import Run
@@ -36,10 +37,10 @@ def train_all(folder: Path) -> Outcome:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     outcome, shares = Outcome(), []
     make, measure, train = (
-        fit.Batches.__getitem__, fit.FamiliarAccuracy.update_state, fit._train_epoch,
+        Batches.__getitem__, fit.FamiliarAccuracy.update_state, fit._train_epoch,
     )  # fmt: skip
 
-    def twice(batches: fit.Batches, step: int) -> tuple[Any, ...]:
+    def twice(batches: Batches, step: int) -> tuple[Any, ...]:
         return tuple(np.concatenate([half, half]) for half in make(batches, step))
 
     def count(metric: Any, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:  # noqa: ANN401
@@ -52,7 +53,7 @@ def train_all(folder: Path) -> Outcome:
         return train(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit.Batches, "__getitem__", twice)
+        patch.setattr(Batches, "__getitem__", twice)
         patch.setattr(fit.FamiliarAccuracy, "update_state", count)
         patch.setattr(machine, "dtype_policy", lambda: "float32")
         sample = data.load(FOLDERS, PRESET.image_size, PRESET.resize)

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import softmax
 
-from training import fit, networks
-from training.config import DEFAULT, Augmentation, Preset, WhitenedNetwork, preset_from_json
+from training import fit
+from training.batches import Batches
+from training.config import DEFAULT, Preset, WhitenedNetwork, preset_from_json
 from training.data import DataSet
 from training.errors import TrainingError
 from training.run import HISTORY_COLUMNS, Run
@@ -77,7 +77,7 @@ def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
 ) -> None:
     network = WhitenedNetwork(widths=(4, 8))
     preset = replace(DEFAULT, network=network, growth=(0.5, 0.75), epochs=3, batch_size=32)
-    sizes = [fit.Batches(preset, sample.train, 10, 0, epoch)[0][0].shape[1:3] for epoch in range(3)]
+    sizes = [Batches(preset, sample.train, 10, 0, epoch)[0][0].shape[1:3] for epoch in range(3)]
     assert sizes == [(16, 16), (24, 24), (32, 32)]
     whole = fit.fit(preset, sample, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -85,18 +85,6 @@ def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             fit.fit(preset, sample, tmp_path / "cut")
     assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
-
-
-def test_keras_is_fed_every_step_by_a_pipeline_that_does_not_tune_itself(
-    preset: Preset, sample: DataSet
-) -> None:
-    batches = fit.Batches(preset, sample.train, 10, 0, 0)
-    fed = fit.feed(batches)
-    assert fed.options().autotune.enabled is False
-    assert len(fed) == len(batches) > 1
-    for step, (images, targets) in enumerate(fed):
-        np.testing.assert_array_equal(images, batches[step][0])
-        np.testing.assert_array_equal(targets, batches[step][1])
 
 
 def test_checkpoint_is_usable_before_the_first_epoch_ends(
@@ -128,30 +116,9 @@ def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
     assert history["learning_rate"].iloc[-1] < preset.learning_rate
 
 
-def test_steps_of_an_epoch_are_whole_and_new_in_every_epoch(
-    preset: Preset, sample: DataSet
-) -> None:
-    first, second = (fit.Batches(preset, sample.train, 10, 0, epoch) for epoch in (0, 1))
-    assert len(first) == 3
-    assert {first[step][0].shape for step in range(3)} == {(32, 32, 32, 3)}
-    assert not np.array_equal(first[0][1], second[0][1])
-
-
 def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training run here"):
         Run(tmp_path).read_settings()
-
-
-def test_teacher_gives_the_targets_of_pictures_but_not_of_outliers(
-    preset: Preset, sample: DataSet
-) -> None:
-    how = replace(preset, augmentation=replace(preset.augmentation, outliers=0.25))
-    teacher = networks.build(preset, 10, mean=np.full(3, 120.0), variance=np.full(3, 3600.0))
-    images, targets = fit.Batches(how, sample.train, 10, 0, 0, teacher)[0]
-    assert images.shape == (40, 32, 32, 3)
-    expected = softmax(teacher.predict(images[:32], verbose=0), axis=1)
-    np.testing.assert_allclose(targets[:32], expected, atol=1e-5)
-    np.testing.assert_allclose(targets[32:], 0.1)
 
 
 def test_student_without_its_teacher_is_told_how_to_train_it(
@@ -168,33 +135,3 @@ def test_student_learns_from_its_teacher(tmp_path: Path, preset: Preset, sample:
     student = replace(preset, name="student", teacher="small", epochs=1)
     model = fit.fit(student, sample, tmp_path / "student-seed0")
     assert not same_weights(model, fit.fit(teacher, sample, tmp_path / "other"))
-
-
-def test_targets_are_smoothed(preset: Preset, sample: DataSet) -> None:
-    _, targets = fit.Batches(replace(preset, label_smoothing=0.2), sample.train, 10, 0, 0)[0]
-    np.testing.assert_allclose(np.sort(targets, axis=1)[:, -2:], [[0.02, 0.82]] * 32, rtol=1e-6)
-
-
-def test_alternating_flip_shows_each_picture_both_ways(preset: Preset, sample: DataSet) -> None:
-    plain = Augmentation(flip="alternating", shift=0)
-    how = replace(preset, augmentation=plain, batch_size=len(sample.train))
-    seen = []
-    for epoch in (0, 1):
-        images, _ = fit.Batches(how, sample.train, 10, 0, epoch)[0]
-        seen.append({image.tobytes() for image in images})
-    both = {image.tobytes() for image in sample.train.images}
-    both |= {image[:, ::-1].tobytes() for image in sample.train.images}
-    assert seen[0] | seen[1] == both
-    assert not seen[0] & seen[1]
-
-
-def test_default_network_is_resumed_like_the_baseline(
-    tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny = replace(DEFAULT, network=WhitenedNetwork(widths=(8,)), epochs=2, batch_size=64)
-    whole = fit.fit(tiny, sample, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", interrupted_save(3, lambda *_: None))
-        with pytest.raises(KeyboardInterrupt):
-            fit.fit(tiny, sample, tmp_path / "cut")
-    assert same_weights(whole, fit.fit(tiny, sample, tmp_path / "cut", resume=True))
