@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,13 @@ def kill(servers: list[Server]) -> None:
         if server.process.poll() is None:
             server.process.kill()
             server.wait()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c() -> None:
+    """Hand Ctrl-C on: in the background a shell has it ignored, by all that is started, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
