@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx2
 import pytest
 
+from tests.e2e import web
 from tests.service.models import write_model
 
 START_TIMEOUT_S = 60
@@ -42,7 +42,7 @@ class Server:
         """Waits for 200 from /health/ready."""
         deadline = time.monotonic() + START_TIMEOUT_S
         # It listens before it can answer.
-        while httpx2.get(f"{self.url}/health/ready", timeout=START_TIMEOUT_S).status_code != 200:
+        while web.get(f"{self.url}/health/ready", timeout=START_TIMEOUT_S).status_code != 200:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
         return self

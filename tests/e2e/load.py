@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from tests.e2e import web
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -156,7 +158,7 @@ class Proxy:
         while not self._ended.wait(0.05):
             for url in list(self._ready):
                 try:
-                    self._ready[url] = httpx2.get(f"{url}/health/ready", timeout=30).is_success
+                    self._ready[url] = web.get(f"{url}/health/ready", timeout=30).is_success
                 except httpx2.TransportError:
                     self._ready[url] = False
 

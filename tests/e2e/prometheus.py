@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
+from tests.e2e import web
 
 CONFIGURATION = Path(__file__).parents[2] / "docker" / "monitoring"
 WAIT_S = 60
@@ -30,7 +30,7 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str) -> Any:  # noqa: ANN401
         """Asks its API; returns the data of the answer."""
-        answer = httpx2.get(f"{self.url}/api/v1/{path}", params=parameters)
+        answer = web.get(f"{self.url}/api/v1/{path}", params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 

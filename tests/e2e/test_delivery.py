@@ -9,13 +9,13 @@ import sys
 import tomllib
 from pathlib import Path
 
-import httpx2
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from service.machine import nvidia_driver_visible
+from tests.e2e import web
 from tests.e2e.conftest import Server
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
@@ -194,6 +194,6 @@ def test_cpu_requirements_alone_serve_a_prediction(tmp_path: Path, tiny_models: 
     with Server(process, log) as server:
         server.wait_until_ready()
         picture = Path("tests/data/cat.jpg").read_bytes()
-        answer = httpx2.post(f"{server.url}/predict", content=picture).raise_for_status().json()
+        answer = web.post(f"{server.url}/predict", content=picture).raise_for_status().json()
     assert answer["model"] == "tiny"
     assert len(answer["predictions"]) == 3

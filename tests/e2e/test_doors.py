@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
@@ -14,7 +15,7 @@ CAT = Path("tests/data/cat.jpg").read_bytes()
 def ask(server: Server, key: str) -> httpx2.Response:
     """Asks on a connection of its own, which any worker may get."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx2.post(f"{server.url}/predict", content=CAT, headers=headers, timeout=60)
+    return web.post(f"{server.url}/predict", content=CAT, headers=headers, timeout=60)
 
 
 def wait_for(server: Server, key: str, status: int) -> None:
@@ -37,8 +38,8 @@ def test_keys_rotate_without_a_restart_and_never_reach_the_log(
         wait_for(running, "n3w-k3y", 200)
         wait_for(running, "0ld-k3y", 401)
         assert ask(running, "l4sting-k3y").status_code == 200
-        assert httpx2.get(f"{running.url}/health").status_code == 200
-        assert httpx2.get(f"{running.url}/metrics").status_code == 401
+        assert web.get(f"{running.url}/health").status_code == 200
+        assert web.get(f"{running.url}/metrics").status_code == 401
     log = running.log.read_text()
     assert "request" in log
     assert "k3y" not in log

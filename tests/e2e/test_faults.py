@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
 import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import Load, Proxy, wait_until
 from tests.service.conftest import colour
@@ -54,20 +54,20 @@ def log_of(server: Server, message: str) -> list[dict[str, object]]:
 def versions(server: Server, requests: int = 20) -> set[str]:
     """Versions that answer, over as many connections as it takes to meet every worker."""
     return {
-        httpx2.post(f"{server.url}/predict", content=RED, timeout=30).json()["version"]
+        web.post(f"{server.url}/predict", content=RED, timeout=30).json()["version"]
         for _ in range(requests)
     }
 
 
 def health(server: Server) -> dict[str, object]:
     """The answer of /health."""
-    answer: dict[str, object] = httpx2.get(f"{server.url}/health", timeout=30).json()
+    answer: dict[str, object] = web.get(f"{server.url}/health", timeout=30).json()
     return answer
 
 
 def all_workers(server: Server) -> bool:
     """Whether no worker is missing."""
-    text = httpx2.get(f"{server.url}/metrics", timeout=30).text
+    text = web.get(f"{server.url}/metrics", timeout=30).text
     found = re.search(r'service_workers\{status="ok"\} (\S+)', text)
     return found is not None and float(found[1]) == 2
 
@@ -93,7 +93,7 @@ def test_killed_worker_is_replaced_while_the_others_serve(server: StartReady, mo
         assert all(sent.at < killed_at for sent in load.failures)
         assert second in workers_of(running)
         assert first not in workers_of(running)
-        metrics = httpx2.get(f"{running.url}/metrics").text
+        metrics = web.get(f"{running.url}/metrics").text
         assert "service_worker_restarts_total 1.0" in metrics
         assert "warning" not in health(running)
     (line,) = log_of(running, "worker ended")
@@ -132,7 +132,7 @@ def test_stuck_thread_is_replaced_and_its_clients_are_told(
     write_model(tmp_path / "models", endless=True)
     with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=5) as running:
         wait_until(lambda: all_workers(running))
-        answer = httpx2.post(f"{running.url}/predict", content=WHITE, timeout=30)
+        answer = web.post(f"{running.url}/predict", content=WHITE, timeout=30)
         assert answer.status_code == 503
         assert "try again" in answer.json()["detail"]
         wait_until(lambda: log_of(running, "worker ended") != [])
@@ -166,7 +166,7 @@ def test_worker_that_would_serve_other_files_is_kept_out(server: StartReady, mod
         workers_of(running)[0].kill()
         wait_until(lambda: "no longer those that are served" in str(health(running)))
         assert health(running)["status"] == "ok"
-        assert httpx2.post(f"{running.url}/predict", content=RED).status_code == 200
+        assert web.post(f"{running.url}/predict", content=RED).status_code == 200
 
 
 def test_20_changes_of_model_under_load_lose_nothing(server: StartReady, models: Path) -> None:
@@ -181,7 +181,7 @@ def test_20_changes_of_model_under_load_lose_nothing(server: StartReady, models:
             write_model(models, version=version, labels=labels)
             load.wait_for(5)
             if version % 2:
-                httpx2.post(f"{running.url}{LOAD}", headers=ADMIN, timeout=60).raise_for_status()
+                web.post(f"{running.url}{LOAD}", headers=ADMIN, timeout=60).raise_for_status()
                 assert versions(running, 4) == {str(version)}
             else:
                 running.process.send_signal(signal.SIGHUP)
@@ -227,7 +227,7 @@ def test_end_under_load_answers_every_accepted_request(
         load.wait_for(50)
         running.process.terminate()
         wait_until(lambda: log_of(running, "draining") != [])
-        ready = httpx2.get(f"{running.url}/health/ready", timeout=30)
+        ready = web.get(f"{running.url}/health/ready", timeout=30)
         assert (ready.status_code, ready.json()["status"]) == (503, "draining")
         load.wait_for(10)
         wait_until(lambda: load.refused > 0)

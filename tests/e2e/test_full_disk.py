@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import psutil
 import pytest
 
+from tests.e2e import web
 from tests.e2e.conftest import Server, kill, launch
 from tests.e2e.load import wait_until
 from tests.e2e.test_faults import all_workers, health, workers_of
@@ -87,9 +87,7 @@ def fill(file: Path) -> None:
 
 def ask(server: Server, key: str) -> int:
     headers = {"X-API-Key": key}
-    return httpx2.post(
-        f"{server.url}/predict", content=RED, headers=headers, timeout=30
-    ).status_code
+    return web.post(f"{server.url}/predict", content=RED, headers=headers, timeout=30).status_code
 
 
 def warning(server: Server) -> str:
@@ -101,8 +99,8 @@ def test_log_that_cannot_be_written_costs_no_answer(tiny_models: Path) -> None:
     process = launch(Path("/dev/full"), settings).process
     try:
         url = f"http://127.0.0.1:{port_of(process)}"
-        wait_until(lambda: httpx2.get(f"{url}/health/ready", timeout=30).status_code == 200)
-        answers = [httpx2.post(f"{url}/predict", content=RED, timeout=30) for _ in range(10)]
+        wait_until(lambda: web.get(f"{url}/health/ready", timeout=30).status_code == 200)
+        answers = [web.post(f"{url}/predict", content=RED, timeout=30) for _ in range(10)]
         assert {answer.status_code for answer in answers} == {200}
         process.terminate()
         assert process.wait(60) == 0

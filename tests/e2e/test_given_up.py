@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 from tests.e2e.hostile import Answer, connect, head, post
 from tests.e2e.load import wait_until
@@ -32,7 +32,7 @@ def running(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server
 
 
 def metric(server: Server, name: str) -> float:
-    text = httpx2.get(f"{server.url}/metrics", timeout=30).text
+    text = web.get(f"{server.url}/metrics", timeout=30).text
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     assert found, text
     return float(found[1])

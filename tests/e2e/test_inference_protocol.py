@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 import tritonclient.http.aio
@@ -18,6 +17,7 @@ from tritonclient.http import (
 )
 from tritonclient.utils import InferenceServerException
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
@@ -109,7 +109,7 @@ def test_outputs_travel_each_in_its_own_way(client: InferenceServerClient) -> No
 def test_answer_is_that_of_predict(client: InferenceServerClient, url: str, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.fromarray(PICTURES[0]).save(path)
-    answer = httpx2.post(f"http://{url}/predict", content=path.read_bytes()).json()
+    answer = web.post(f"http://{url}/predict", content=path.read_bytes()).json()
     found = client.infer("tiny", [image(PICTURES[:1])]).as_numpy("probabilities")[0]
     for prediction in answer["predictions"]:
         assert found[prediction["class_id"]] == pytest.approx(prediction["probability"], abs=1e-6)

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-import httpx2
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 from tests.service.conftest import colour
 from tests.service.models import write_model
@@ -29,7 +29,7 @@ def server_of_two(
     wait_for(running, "service_workers{status=ok}", 2)
     for number in range(PICTURES):  # each by a connection of its own, which picks a worker
         picture = colour("red" if number % 3 else "black")
-        assert httpx2.post(f"{running.url}/predict", content=picture).status_code == 200
+        assert web.post(f"{running.url}/predict", content=picture).status_code == 200
     # Each worker writes what it has counted every second.
     wait_for(running, "http_requests_total{route=/predict}{status=200}", PICTURES)
     return running
@@ -42,7 +42,7 @@ def scrapes(server_of_two: Server) -> list[Metrics]:
 
 def scrape(server: Server) -> Metrics:
     """What one of the workers exports, by names such as `service_workers{status=ok}`."""
-    text = httpx2.get(f"{server.url}/metrics").raise_for_status().text
+    text = web.get(f"{server.url}/metrics").raise_for_status().text
     return {
         sample.name
         + "".join(f"{{{k}={v}}}" for k, v in sorted(sample.labels.items())): sample.value

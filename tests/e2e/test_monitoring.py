@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import yaml
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 from tests.e2e.prometheus import Prometheus, installed, watching
 from tests.service.conftest import colour
@@ -48,7 +48,7 @@ def served(
 def use(server: Server) -> None:
     """Sends what each query asks about: answers, unfamiliar pictures, refusals."""
     for picture, status in ((colour("red"), 200), (colour("black"), 200), (b"words", 415)):
-        assert httpx2.post(f"{server.url}/predict", content=picture).status_code == status
+        assert web.post(f"{server.url}/predict", content=picture).status_code == status
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -59,7 +59,7 @@ def metrics_in(expression: str) -> set[str]:
 
 @pytest.mark.parametrize("expression", [*ALERTS.values(), *(query for _, query in QUERIES)])
 def test_every_metric_that_is_asked_for_is_exported(served: Server, expression: str) -> None:
-    lines = httpx2.get(f"{served.url}/metrics").text.splitlines()
+    lines = web.get(f"{served.url}/metrics").text.splitlines()
     exported = {re.split("[{ ]", line)[0] for line in lines if not line.startswith("#")}
     wanted = metrics_in(expression) - {"up"}  # which is of Prometheus itself
     assert wanted <= exported

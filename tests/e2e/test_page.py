@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect, sync_playwright
 
-from tests.e2e import chromium
+from tests.e2e import chromium, web
 from tests.e2e.conftest import Server
 from tests.service.models import write_model
 
@@ -101,7 +100,7 @@ def headline(page: Page) -> Locator:
 def test_chosen_picture_shows_what_the_api_answers(page: Page, url: str) -> None:
     page.get_by_label("Choose pictures").set_input_files(CAT)
     expect(headline(page)).to_have_text("red")
-    predictions = httpx2.post(f"{url}/predict", content=CAT.read_bytes()).json()["predictions"]
+    predictions = web.post(f"{url}/predict", content=CAT.read_bytes()).json()["predictions"]
     rows = [f"{p['label']} {p['probability']:.1%}" for p in predictions]
     bars = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
     assert [" ".join(text.split()) for text in bars.all_inner_texts()] == rows
@@ -224,7 +223,7 @@ def test_unfamiliar_picture_is_called_a_guess(page: Page) -> None:
 
 
 def test_text_file_is_refused_and_the_next_picture_answered(page: Page, url: str) -> None:
-    problem = httpx2.post(f"{url}/predict", content=b"just words").json()
+    problem = web.post(f"{url}/predict", content=b"just words").json()
     choose(page, b"just words")
     expect(headline(page)).to_have_text(problem["title"])
     expect(cards(page)).to_contain_text(problem["detail"])
@@ -340,7 +339,7 @@ def test_model_without_figures_says_so(
 
 
 def test_degraded_provider_is_named(page: Page) -> None:
-    health = httpx2.get(f"{page.url}health").json()
+    health = web.get(f"{page.url}health").json()
     health |= {"status": "degraded", "requested_provider": "CUDAExecutionProvider"}
     page.route("**/health", lambda route: route.fulfill(json=health))
     page.reload()

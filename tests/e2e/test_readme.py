@@ -5,10 +5,9 @@ import re
 import subprocess
 import sys
 
-import httpx2
 from PIL import Image
 
-from tests.e2e import readme
+from tests.e2e import readme, web
 from tests.e2e.serving import ROOT, shipped
 
 
@@ -48,9 +47,9 @@ def test_troubleshooting_quotes_what_the_service_says() -> None:
     Image.new("1", (10_000, 5_001)).save(large, "PNG")
     with shipped() as url:
         refused = [
-            httpx2.post(f"{url}/predict", content=bytes(20_000_001)),
-            httpx2.post(f"{url}/predict", content=large.getvalue()),
-            httpx2.post(f"{url}/predict/batch", files=[("files", b"x")] * 65),
+            web.post(f"{url}/predict", content=bytes(20_000_001)),
+            web.post(f"{url}/predict", content=large.getvalue()),
+            web.post(f"{url}/predict/batch", files=[("files", b"x")] * 65),
         ]
         port = url.rpartition(":")[2]
         second = subprocess.run(

@@ -18,6 +18,7 @@ from PIL import Image
 
 from service.engine import CPU, CUDA
 from service.machine import nvidia_driver_visible
+from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
@@ -145,11 +146,11 @@ def test_cuda_that_is_not_there_is_degraded(
     server: Callable[..., Server], tiny_models: Path
 ) -> None:
     with server(models=tiny_models, model="tiny", provider="cuda") as running:
-        health = httpx2.get(f"{running.url}/health").json()
+        health = web.get(f"{running.url}/health").json()
         assert health["status"] == "degraded"
         assert (health["provider"], health["requested_provider"]) == (CPU, CUDA)
         assert health["reason"]
-        assert httpx2.post(f"{running.url}/predict", content=CAT).status_code == 200
+        assert web.post(f"{running.url}/predict", content=CAT).status_code == 200
 
 
 def failed(server: Server) -> str:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
@@ -97,7 +97,7 @@ def attributes(span: Span) -> dict[str, str | int]:
 def test_stages_lie_below_the_request_in_the_trace_of_the_caller(
     traced: Server, collector: Collector
 ) -> None:
-    response = httpx2.post(f"{traced.url}/predict", content=CAT, headers=SAMPLED)
+    response = web.post(f"{traced.url}/predict", content=CAT, headers=SAMPLED)
     assert response.status_code == 200
     spans = collector.wait_for("POST /predict", "batch", *STAGES)
     assert collector.services == {"cifar10-serve"}
@@ -111,7 +111,7 @@ def test_stages_lie_below_the_request_in_the_trace_of_the_caller(
 
 
 def test_stages_follow_each_other(traced: Server, collector: Collector) -> None:
-    httpx2.post(f"{traced.url}/predict", content=CAT)
+    web.post(f"{traced.url}/predict", content=CAT)
     spans = collector.wait_for("POST /predict", *STAGES)
     stages = [spans[name] for name in ("receive", "queue", "decode", "infer", "respond")]
     leeway = 2_000_000  # in ns: starts are reckoned back from the ends, by another clock
@@ -123,7 +123,7 @@ def test_stages_follow_each_other(traced: Server, collector: Collector) -> None:
 
 def test_batch_and_the_inferences_in_it_are_linked(traced: Server, collector: Collector) -> None:
     files = [("files", ("x", CAT))] * 8
-    httpx2.post(f"{traced.url}/predict/batch", files=files)
+    web.post(f"{traced.url}/predict/batch", files=files)
     spans = collector.wait_for("POST /predict/batch", "respond", "batch", "infer")
     request = spans["POST /predict/batch"].span_id
     batches = [span for span in collector.spans if span.name == "batch"]
@@ -141,16 +141,16 @@ def test_batch_and_the_inferences_in_it_are_linked(traced: Server, collector: Co
 def test_trace_that_the_caller_does_not_sample_is_not_exported(
     traced: Server, collector: Collector
 ) -> None:
-    httpx2.post(f"{traced.url}/predict", content=CAT, headers=NOT_SAMPLED)
-    httpx2.get(f"{traced.url}/health")
-    httpx2.post(f"{traced.url}/predict", content=CAT, headers=SAMPLED)
+    web.post(f"{traced.url}/predict", content=CAT, headers=NOT_SAMPLED)
+    web.get(f"{traced.url}/health")
+    web.post(f"{traced.url}/predict", content=CAT, headers=SAMPLED)
     collector.wait_for("POST /predict", "batch", *STAGES)
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE_ID}
     assert not [span for span in collector.spans if "/health" in span.name]
 
 
 def test_refused_picture_has_no_inference(traced: Server, collector: Collector) -> None:
-    assert httpx2.post(f"{traced.url}/predict", content=b"words").status_code == 415
+    assert web.post(f"{traced.url}/predict", content=b"words").status_code == 415
     spans = collector.wait_for("POST /predict", "queue", "respond")
     assert set(spans) == {"POST /predict", "receive", "queue", "respond"}
     assert spans["POST /predict"].status.code != Status.STATUS_CODE_ERROR
@@ -165,7 +165,7 @@ def test_last_spans_are_sent_before_the_end(
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "pictures")
         running = server(models=tiny_models, model="tiny")
-        httpx2.post(f"{running.url}/predict", content=CAT)
+        web.post(f"{running.url}/predict", content=CAT)
         assert running.stop() == 0
     assert "POST /predict" in {span.name for span in collector.spans}
     assert collector.services == {"pictures"}
@@ -182,7 +182,7 @@ def test_collector_that_never_answers_disturbs_nobody(
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         running = server(models=tiny_models, model="tiny")
         for _ in range(20):
-            assert httpx2.post(f"{running.url}/predict", content=CAT).status_code == 200
+            assert web.post(f"{running.url}/predict", content=CAT).status_code == 200
         start = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - start < 20

@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import httpx2
 import numpy as np
 
-from tests.e2e import shapes
+from tests.e2e import shapes, web
 from tests.e2e.conftest import StartServer
 
 SAMPLE = Path(__file__).parents[1] / "data"
@@ -83,10 +82,10 @@ def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
     assert "test: accuracy" in output
 
     with start_server(models=training.models).wait_until_ready() as server:
-        health = httpx2.get(f"{server.url}/health").json()
+        health = web.get(f"{server.url}/health").json()
         assert (health["model"], health["version"]) == ("cifar10", "1")
         picture = (SAMPLE / "cat.jpg").read_bytes()
-        answer = httpx2.post(f"{server.url}/predict", content=picture)
+        answer = web.post(f"{server.url}/predict", content=picture)
         assert answer.status_code == 200
         assert len(answer.json()["predictions"]) == 5
 
@@ -101,14 +100,14 @@ def test_own_pictures_are_trained_and_served_at_another_size(
     assert process.returncode == 0, output
 
     with start_server(models=training.models, model="shapes").wait_until_ready() as server:
-        signature = httpx2.get(f"{server.url}/v2/models/shapes").json()
+        signature = web.get(f"{server.url}/v2/models/shapes").json()
         assert signature["inputs"][0]["shape"] == [-1, 48, 48, 3]
         right = 0
         rng = np.random.default_rng(1)
         for name in shapes.NAMES * 10:
             file = io.BytesIO()
             shapes.draw(name, rng).save(file, "PNG")
-            answer = httpx2.post(f"{server.url}/predict", content=file.getvalue()).json()
+            answer = web.post(f"{server.url}/predict", content=file.getvalue()).json()
             assert answer["model"] == "shapes"
             assert len(answer["predictions"]) == 3
             right += answer["predictions"][0]["label"] == name
