@@ -2,14 +2,23 @@
 
 from types import SimpleNamespace
 
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
 from service.errors import QueueFullError
 from service.runtime import Runtime
 
-# The routes, as the metrics name them; the others are refused by the queue itself.
-_ROUTES = {path: SimpleNamespace(path=path) for path in ("/predict", "/predict/batch")}
+# The routes that ask for the queue, as the metrics name them.
+_ROUTES = {
+    compile_path(path)[0]: SimpleNamespace(path=path)
+    for path in (
+        "/predict",
+        "/predict/batch",
+        "/v2/models/{model_name}/infer",
+        "/v2/models/{model_name}/versions/{model_version}/infer",
+    )
+}
 
 
 class Shedding:
@@ -26,8 +35,9 @@ class Shedding:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
         runtime = self._runtime
-        if runtime.is_full and scope["type"] == "http" and scope["path"] in _ROUTES:
-            scope["route"] = _ROUTES[scope["path"]]
+        full = runtime.is_full and scope["type"] == "http"
+        if full and (route := _find_route(scope["path"])):
+            scope["route"] = route
             error = QueueFullError("Too many pictures are waiting; try again in a moment.")
             runtime.metrics.count_rejection(problems.reason(error))
             problem = problems.describe(error, scope["state"]["request_id"])
@@ -35,3 +45,7 @@ class Shedding:
             await problems.respond(problem, scope["path"], headers)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def _find_route(path: str) -> SimpleNamespace | None:
+    return next((route for regex, route in _ROUTES.items() if regex.match(path)), None)

@@ -22,9 +22,20 @@ async def fill(runtime: Runtime, engine: FakeEngine) -> None:
     runtime.submit(runtime.classifier, [colour("red")] * runtime.settings.max_queue)
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch?top_k=nonsense"])
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/predict", "/predict"),
+        ("/predict/batch?top_k=nonsense", "/predict/batch"),
+        ("/v2/models/tiny/infer", "/v2/models/{model_name}/infer"),
+        (
+            "/v2/models/tiny/versions/1/infer",
+            "/v2/models/{model_name}/versions/{model_version}/infer",
+        ),
+    ],
+)
 async def test_full_queue_refuses_before_the_body_is_read(
-    make_app: MakeApp, engine: FakeEngine, path: str
+    make_app: MakeApp, engine: FakeEngine, path: str, route: str
 ) -> None:
     async def unread() -> object:
         raise AssertionError("read the body")
@@ -55,8 +66,8 @@ async def test_full_queue_refuses_before_the_body_is_read(
     headers = dict(sent[0]["headers"])  # type: ignore[call-overload]
     assert headers[b"retry-after"] == b"1"
     assert headers[b"x-request-id"]
-    assert b"queue-full" in bytes(sent[1]["body"])  # type: ignore[call-overload]
-    assert f'http_requests_total{{route="{path}",status="503"}} 1.0' in text
+    assert b"Too many pictures" in bytes(sent[1]["body"])  # type: ignore[call-overload]
+    assert f'http_requests_total{{route="{route}",status="503"}} 1.0' in text
     assert 'classifier_rejections_total{reason="queue-full"} 1.0' in text
 
 
@@ -71,11 +82,16 @@ async def test_refused_crowd_comes_again_one_after_another(
         await fill(runtime, engine)
         monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
         answers = [await client.post("/predict", content=colour("red")) for _ in range(3)]
-        # Those whom the queue itself refuses stand in the same row.
         answers.append(await client.post("/v2/models/tiny/infer", json=INFER))
         engine.go.set()
-    assert [answer.status_code for answer in answers] == [503] * 4
-    assert [int(answer.headers["retry-after"]) for answer in answers] == [1, 2, 3, 4]
+        while runtime.is_full:
+            await asyncio.sleep(0.01)
+        # What the queue itself refuses, as it has no room for so many, stands in the same row.
+        monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
+        files = [("files", colour("red"))] * 3
+        answers.append(await client.post("/predict/batch", files=files))
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert [int(answer.headers["retry-after"]) for answer in answers] == [1, 2, 3, 4, 5]
 
 
 async def test_probes_and_the_rest_are_answered_while_the_queue_is_full(
