@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 import contextvars
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
 
 _SETTLED_AT_ONCE = 4
+# Event loops keep time in milliseconds: a timer may be that early.
+_CLOCK_S = 0.001
 
 In = TypeVar("In")
 Prepared = TypeVar("Prepared")
@@ -24,8 +26,9 @@ Out = TypeVar("Out")
 class _Item(Generic[In, Out]):
     value: In
     future: "asyncio.Future[Out]"
-    queued_at: float = field(default_factory=time.perf_counter)
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    deadline: float  # on the event loop's clock
+    queued_at: float
+    context: contextvars.Context
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +84,8 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._changed = threading.Condition()
         self._closed = False
         self._waking = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self.seconds_per_item = 0.0
         self._workers = [self._new_worker(i) for i in range(threads)]
         for worker in self._workers:
@@ -113,39 +118,41 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             deadline: seconds until the result is of no use.
 
         Returns:
-            A future of the result; cancel it when nobody wants the result any more. It raises
-            DeadlineExceededError when the result comes too late.
+            A future of the result; cancel it when nobody wants the result any more, and then
+            `drop_done`. It raises DeadlineExceededError when the result comes too late.
 
         Raises:
             QueueFullError: too many items wait.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Out] = loop.create_future()
+        ends_at = loop.time() + deadline
+        item = _Item(value, future, ends_at, time.perf_counter(), contextvars.copy_context())
+        if len(self._queue) >= self._max_queue:
+            self.drop_done()
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             if len(self._queue) >= self._max_queue:
-                self._queue = deque(item for item in self._queue if not item.future.done())
-            if len(self._queue) >= self._max_queue:
                 raise QueueFullError("Too many pictures are waiting; try again in a moment.")
-            item = _Item(value, future)
             self._queue.append(item)
         if not self._waking:
             # Once for all that the event loop has at hand now: they can go together.
             self._waking = True
             loop.call_soon(self._wake)
-        timer = loop.call_later(deadline, _expire, future)
-        future.add_done_callback(partial(self._forget, item, timer))
+        self._wake_at(loop, ends_at)
         return future
+
+    def drop_done(self) -> None:
+        """Empties the queue of what nobody waits for: it takes up room, and may be large."""
+        with self._changed:
+            self._queue = deque(item for item in self._queue if not item.future.done())
 
     def abandon(self, reason: Exception) -> None:
         """Fails all items that wait or are being computed; call it on the event loop."""
-        with self._changed:
-            items = [item for worker in self._workers for item in worker.batch]
-            items.extend(self._queue)
-            self._queue.clear()
-        for item in items:
+        for item in self._unanswered():
             _settle(item, reason)
+        self.drop_done()
 
     def close(self) -> None:
         """Processes what is queued, then stops the workers; call it off the event loop."""
@@ -160,14 +167,29 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         with self._changed:
             self._changed.notify_all()
 
-    def _forget(
-        self, item: _Item[In, Out], timer: asyncio.TimerHandle, _: "asyncio.Future[Out]"
-    ) -> None:
-        timer.cancel()
-        if item.future.cancelled() or item.future.exception():
-            # It may be large, and nobody is to keep the queue full of what nobody waits for.
-            with self._changed, contextlib.suppress(ValueError):
-                self._queue.remove(item)
+    def _unanswered(self) -> list[_Item[In, Out]]:
+        with self._changed:
+            items = [item for worker in self._workers for item in worker.batch]
+            return [item for item in (*items, *self._queue) if not item.future.done()]
+
+    def _wake_at(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Sees to it that a deadline is not missed; one timer for all, for few items are late."""
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = loop.call_at(deadline, self._fail_late, loop)
+
+    def _fail_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time() + _CLOCK_S
+        self._timer_at = math.inf
+        for item in self._unanswered():
+            if item.deadline > now:
+                self._wake_at(loop, item.deadline)
+            else:
+                text = "The answer took too long; try again in a moment."
+                _settle(item, DeadlineExceededError(text))
+        self.drop_done()
 
     def _new_worker(self, number: int) -> _Worker[In, Out]:
         thread = threading.Thread(
@@ -245,10 +267,3 @@ def _settle(item: _Item[In, Out], result: Out | Exception) -> None:
         item.future.set_exception(result)
     else:
         item.future.set_result(result)
-
-
-def _expire(future: "asyncio.Future[Out]") -> None:
-    if not future.done():
-        future.set_exception(
-            DeadlineExceededError("The answer took too long; try again in a moment.")
-        )

@@ -103,6 +103,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._in_body = False
         self._received = 0
+        if not self.pipeline:
+            # Uvicorn pauses after a large piece of a body; who does not read misses a client's end.
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """Starts to wait for a client that does not read."""

@@ -235,8 +235,14 @@ class Runtime:
         except ServiceError:
             for future in futures:
                 future.cancel()
+            self.drop_cancelled()
             raise
         return futures
+
+    def drop_cancelled(self) -> None:
+        """Takes pictures out of the queue that nobody waits for any more."""
+        assert self._batcher is not None, "ask for the classifier first"
+        self._batcher.drop_done()
 
     def health(self) -> Health:
         """The state of the service, as it is now."""

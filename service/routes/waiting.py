@@ -13,9 +13,6 @@ from service.classifier import Classification, Classifier, Upload
 from service.errors import DeadlineExceededError
 from service.runtime import Runtime
 
-# To watch a client costs as much as to read its request, and few leave before this.
-WATCH_AFTER_S = 0.25
-
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
 Timeout = Annotated[
@@ -58,15 +55,22 @@ async def classify(
     if patience <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
     futures = runtime.submit(classifier, uploads, patience)
-    watcher = _Watcher(request, futures)
+    client_has_left = False
+
+    def give_up() -> None:
+        nonlocal client_has_left
+        client_has_left = True
+        for future in futures:
+            future.cancel()
+
+    state["on_leave"] = give_up  # for `protocol`, which knows at once
     try:
         answers = await _gather(futures)
     except asyncio.CancelledError:
-        if watcher.client_has_left:
+        runtime.drop_cancelled()
+        if client_has_left:
             raise ClientDisconnect from None
         raise
-    finally:
-        watcher.stop()
     state["answered_at"] = time.perf_counter()
     for answer in answers:
         if isinstance(answer, Classification):
@@ -88,35 +92,3 @@ async def _gather(
     if len(kept) < len(answers):
         raise asyncio.CancelledError
     return kept
-
-
-class _Watcher:
-    """Cancels the work for a client that has left, once the work has taken a while."""
-
-    def __init__(
-        self, request: Request, futures: "Sequence[asyncio.Future[Classification]]"
-    ) -> None:
-        self.client_has_left = False
-        self._request = request
-        self._futures = futures
-        self._task: asyncio.Task[None] | None = None
-        request.scope["state"]["on_leave"] = self._leave  # for `protocol`, which knows at once
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
-
-    def _leave(self) -> None:
-        self.client_has_left = True
-        for future in self._futures:
-            future.cancel()

@@ -143,9 +143,10 @@ async def test_item_that_nobody_waits_for_leaves_the_queue() -> None:
     cancelled, late = batcher.submit(2, FOREVER), batcher.submit(3, 0.01)
     assert batcher.depth == 2
     cancelled.cancel()
+    batcher.drop_done()
+    assert batcher.depth == 1
     with pytest.raises(DeadlineExceededError):
         await late
-    await asyncio.sleep(0)
     assert batcher.depth == 0
     doubler.go()
     assert await busy == 2
@@ -179,6 +180,23 @@ async def test_late_item_fails_and_is_not_processed() -> None:
     await first
     await asyncio.to_thread(batcher.close)
     assert process.batches == [[1]]
+
+
+async def test_each_item_has_a_deadline_of_its_own() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    start = time.perf_counter()
+    deadlines = [10, 0.05, 0.2, 0.1]
+    items = [batcher.submit(value, deadline) for value, deadline in enumerate(deadlines)]
+    late = [False, True, True, True]
+    for item, is_late in sorted(zip(items, late, strict=True), key=lambda pair: not pair[1]):
+        if is_late:
+            with pytest.raises(DeadlineExceededError):
+                await item
+    assert 0.19 < time.perf_counter() - start < 5
+    process.go()
+    assert await items[0] == 0
+    await asyncio.to_thread(batcher.close)
 
 
 async def test_failed_item_fails_alone() -> None:

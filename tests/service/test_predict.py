@@ -311,6 +311,7 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
     async def send(message: Message) -> None:
         outgoing.append(message)
 
+    state: dict[str, Any] = {}
     scope = {
         "type": "http",
         "method": "POST",
@@ -318,9 +319,14 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
         "raw_path": b"/predict",
         "query_string": b"",
         "headers": [],
-        "state": {},
+        "state": state,
     }
-    await app(scope, receive, send)
+    answering = asyncio.create_task(app(scope, receive, send))
+    if whole:
+        while "on_leave" not in state:
+            await asyncio.sleep(0.01)
+        state["on_leave"]()  # as `protocol` does
+    await answering
     status: int = outgoing[0]["status"]
     return status
 

@@ -9,17 +9,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.protocol import BoundedProtocol
-from service.routes import waiting
 from service.runtime import Runtime
 from tests.service.conftest import FakeEngine, colour, keep_busy
 
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.parametrize("size", [100, 200_000], ids=["small", "large"])
 async def test_client_who_leaves_is_noticed_at_once(
-    make_app: Callable[..., FastAPI], engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., FastAPI], engine: FakeEngine, size: int
 ) -> None:
-    monkeypatch.setattr(waiting, "WATCH_AFTER_S", 1000)
     app = make_app()
     runtime: Runtime = app.state.runtime
     server = uvicorn.Server(uvicorn.Config(app, http=BoundedProtocol, log_config=None, port=0))
@@ -28,7 +27,7 @@ async def test_client_who_leaves_is_noticed_at_once(
     while runtime.served is None:
         await asyncio.sleep(0.01)
     busy = await keep_busy(runtime, engine)
-    body = colour("blue")
+    body = colour("blue").ljust(size)
     _, writer = await asyncio.open_connection(*listener.getsockname())
     writer.write(b"POST /predict HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
     while not runtime.queue_depth:
