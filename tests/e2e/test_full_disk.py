@@ -73,7 +73,7 @@ def test_disk_that_fills_up_costs_no_answer_and_is_said_until_there_is_room(
         assert ask(server, "one") == 200
         rest.unlink()
         wait_until(lambda: not warning(server))
-        assert all_workers(server)
+        wait_until(lambda: all_workers(server))
         assert ask(server, "one") == 200
     assert "Traceback" not in server.log.read_text()
 
