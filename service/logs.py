@@ -3,10 +3,14 @@
 Facts that stay apart from the message are logged with `extra={"fields": {...}}`.
 """
 
+import contextlib
+import functools
 import logging
+import select
 import sys
-from datetime import UTC, datetime
-from logging.handlers import MemoryHandler
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO
 
 from pydantic_core import to_json
 
@@ -21,10 +25,8 @@ def configure(level: str, format_: str, *, may_wait: int = 0) -> None:
             than one by one: by `flush`, by a warning, or at the end of the process.
     """
     as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
-    handler: logging.Handler = logging.StreamHandler()
+    handler = _Handler(may_wait)
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
-    if may_wait:
-        handler = MemoryHandler(may_wait, flushLevel=logging.WARNING, target=handler)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # What no line shows need not be found out for each: threads, processes, callers.
     logging.logThreads = logging.logProcesses = False
@@ -41,10 +43,56 @@ def flush() -> None:
         handler.flush()
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes what waits to stderr, many lines at a time."""
+
+    def __init__(self, may_wait: int) -> None:
+        super().__init__()
+        self._may_wait = may_wait
+        self._waiting: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._waiting.append(record)
+        if len(self._waiting) > self._may_wait or record.levelno >= logging.WARNING:
+            self.flush()
+
+    def flush(self) -> None:
+        self.acquire()
+        try:
+            records, self._waiting = self._waiting, []
+            for piece in _pieces(map(self._line, records)):
+                with contextlib.suppress(OSError, ValueError):  # it is full, or closed
+                    self.stream.write(piece)
+                    self.stream.flush()
+        finally:
+            self.release()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record) + self.terminator
+        except Exception:
+            self.handleError(record)
+            return ""
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Joins lines, but no more than a pipe takes undivided: other processes write to it, too."""
+    piece, size = "", 0
+    for line in lines:
+        length = len(line.encode(errors="replace"))
+        if size + length > select.PIPE_BUF and piece:
+            yield piece
+            piece, size = "", 0
+        piece += line
+        size += length
+    if piece:
+        yield piece
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -53,6 +101,11 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line).decode()
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class _TextFormatter(logging.Formatter):

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import select
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +58,33 @@ def test_lines_that_may_wait_come_together(capsys: pytest.CaptureFixture[str]) -
     logger.info("fourth")
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["message"] for line in lines] == ["second", "third"]
+
+
+def test_lines_are_not_divided_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    logs.configure("info", "json", may_wait=1000)
+    for number in range(100):
+        logging.getLogger("x").info("é" * number)
+    logging.getLogger("x").info("x" * 10_000)
+    logs.flush()
+    assert len(written) < 20
+    assert all(piece.endswith("\n") for piece in written)
+    assert all(len(piece.encode()) <= select.PIPE_BUF for piece in written[:-1])
+    assert len("".join(written).splitlines()) == 101
+
+
+def test_line_that_cannot_be_made_takes_no_other_with_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logs.configure("info", "json", may_wait=1000)
+    logging.getLogger("x").info("first")
+    logging.getLogger("x").info("second %d", "no number")
+    logging.getLogger("x").info("third")
+    logs.flush()
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["first", "third"]
 
 
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
