@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import math
+import queue
 import threading
 import time
 from collections import deque
@@ -81,7 +82,10 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._on_batch = on_batch
         self._on_wait = on_wait
         self._queue: deque[_Item[In, Out]] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # A condition would wake workers to a lock that is held still: they would wait twice.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._idle = 0  # workers that nobody has rung for
         self._closed = False
         self._waking = False
         self._timer: asyncio.TimerHandle | None = None
@@ -130,7 +134,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         item = _Item(value, future, ends_at, time.perf_counter(), contextvars.copy_context())
         if len(self._queue) >= self._max_queue:
             self.drop_done()
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             if len(self._queue) >= self._max_queue:
@@ -140,12 +144,12 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             # Once for all that the event loop has at hand now: they can go together.
             self._waking = True
             loop.call_soon(self._wake)
-        self._wake_at(loop, ends_at)
+        self._set_timer(loop, ends_at)
         return future
 
     def drop_done(self) -> None:
         """Empties the queue of what nobody waits for: it takes up room, and may be large."""
-        with self._changed:
+        with self._lock:
             self._queue = deque(item for item in self._queue if not item.future.done())
 
     def abandon(self, reason: Exception) -> None:
@@ -156,23 +160,25 @@ class MicroBatcher(Generic[In, Prepared, Out]):
 
     def close(self) -> None:
         """Processes what is queued, then stops the workers; call it off the event loop."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._wake()
         for worker in self._workers:
             worker.thread.join()
 
     def _wake(self) -> None:
         self._waking = False
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._bell.put(None)
 
     def _unanswered(self) -> list[_Item[In, Out]]:
-        with self._changed:
+        with self._lock:
             items = [item for worker in self._workers for item in worker.batch]
             return [item for item in (*items, *self._queue) if not item.future.done()]
 
-    def _wake_at(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Sees to it that a deadline is not missed; one timer for all, for few items are late."""
         if deadline < self._timer_at:
             if self._timer is not None:
@@ -185,7 +191,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._timer_at = math.inf
         for item in self._unanswered():
             if item.deadline > now:
-                self._wake_at(loop, item.deadline)
+                self._set_timer(loop, item.deadline)
             else:
                 text = "The answer took too long; try again in a moment."
                 _settle(item, DeadlineExceededError(text))
@@ -205,11 +211,16 @@ class MicroBatcher(Generic[In, Prepared, Out]):
 
     def _take(self, worker: _Worker[In, Out]) -> bool:
         """Waits for items and takes a fair share of them; none once closed and drained."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            share = min(-(-len(self._queue) // len(self._workers)), self._max_batch)
-            worker.batch = [self._queue.popleft() for _ in range(share)]
-            return bool(worker.batch)
+        while True:
+            with self._lock:
+                if self._queue:
+                    share = min(-(-len(self._queue) // len(self._workers)), self._max_batch)
+                    worker.batch = [self._queue.popleft() for _ in range(share)]
+                    return True
+                if self._closed:
+                    return False
+                self._idle += 1
+            self._bell.get()
 
     def _answer(self, worker: _Worker[In, Out]) -> None:
         wanted = [item for item in worker.batch if not item.future.done()]
