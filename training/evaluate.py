@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import softmax
 from sklearn.metrics import (
     confusion_matrix,
     log_loss,
@@ -92,14 +91,6 @@ def reliability(
     table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": correct})
     grouped = table.groupby("bin")
     return grouped.mean().assign(pictures=grouped.size()).reset_index()
-
-
-def before_temperature(
-    probabilities: npt.NDArray[np.float32], temperature: float
-) -> npt.NDArray[np.float32]:
-    """What the probabilities (N, classes) would be, had the logits not been divided by it."""
-    smallest = np.finfo(np.float32).tiny
-    return np.asarray(softmax(temperature * np.log(np.maximum(probabilities, smallest)), axis=1))
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.special import logsumexp
 
-from training import networks
+from training import calibration, networks
+from training.calibration import Calibration, Floats
 from training.config import Preset, preset_from_json
 from training.data import Split
 from training.run import Run
@@ -23,19 +23,17 @@ OPSET = 18  # the highest that tf2onnx writes
 UNFAMILIAR_PERCENTILE = 5
 BATCH = 500
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Exported:
     """The parts of an artifact that are decided on the validation split.
 
     Attributes:
-        temperature: the logits are divided by it, so that the probabilities are calibrated.
+        calibration: what makes probabilities of logits.
         energy_threshold: pictures under it are called unfamiliar.
     """
 
-    temperature: float
+    calibration: Calibration
     energy_threshold: float
 
 
@@ -94,17 +92,6 @@ def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
     return np.asarray(model.predict(images, batch_size=BATCH, verbose=0), np.float32)
 
 
-def fit_temperature(scores: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature with the least log-loss (Guo et al., 2017, section 4.2)."""
-
-    def log_loss(log_temperature: float) -> float:
-        rows = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return -float(rows[np.arange(len(labels)), labels].mean())
-
-    result = minimize_scalar(log_loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(result.x))
-
-
 def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Exported:
     """Write `model.onnx` for a run.
 
@@ -116,9 +103,9 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
     preset = preset_from_json(settings["preset"])
     model = load_float32(run)
     scores = logits(model, validation.images)
-    temperature = fit_temperature(scores, validation.labels)
+    fitted = calibration.fit(scores, validation.labels)
     threshold = float(np.percentile(logsumexp(scores, axis=1), UNFAMILIAR_PERCENTILE))
-    proto = _convert(model, preset, temperature)
+    proto = _convert(model, preset, fitted)
     onnx.helper.set_model_props(
         proto,
         {
@@ -132,10 +119,10 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
-    return Exported(temperature, threshold)
+    return Exported(fitted, threshold)
 
 
-def _convert(model: keras.Model, preset: Preset, temperature: float) -> Any:  # noqa: ANN401
+def _convert(model: keras.Model, preset: Preset, fitted: Calibration) -> Any:  # noqa: ANN401
     size = preset.image_size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
 
@@ -145,7 +132,8 @@ def _convert(model: keras.Model, preset: Preset, temperature: float) -> Any:  # 
         top = tf.reduce_max(scores, axis=1, keepdims=True)
         # tf.reduce_logsumexp adds a dozen operators for infinities, which no logit is.
         energy = tf.math.log(tf.reduce_sum(tf.exp(scores - top), axis=1)) + top[:, 0]
-        return {"probabilities": tf.nn.softmax(scores / temperature), "energy": energy}
+        gaps = (top - scores) ** fitted.exponent / fitted.temperature
+        return {"probabilities": tf.nn.softmax(-gaps), "energy": energy}
 
     proto, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
     for value in [*proto.graph.input, *proto.graph.output]:

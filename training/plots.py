@@ -92,11 +92,11 @@ def confusion(matrix: list[list[int]], classes: tuple[str, ...]) -> Figure:
 
 
 def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> Figure:
-    """Accuracy against confidence, before and after the temperature, and how many had it."""
+    """Accuracy against confidence, before and after calibration, and how many had it."""
     figure, axes = plt.subplots(
         2, 2, figsize=(7.5, 4.6), sharex=True, sharey="row", height_ratios=(3, 1)
     )
-    titles = ("before the temperature", "after")
+    titles = ("before calibration", "after")
     for (top, bottom), title, bins in zip(axes.T, titles, (before, after), strict=True):
         table = pd.DataFrame(bins)
         top.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")

@@ -43,7 +43,7 @@ class Report:
     Attributes:
         card: the artifact's card, with metrics.
         evaluations: of each split, the most telling one last: `evaluate.evaluation`, the
-            `reliability_before` the temperature, and `robustness` as measured.
+            `reliability_before` calibration, and `robustness` as measured.
         data: training and validation splits.
         shown: the split that the mistakes are taken from.
         predictions: of the exported file on `shown`.

@@ -8,7 +8,7 @@ a card that has been through all of them.
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from training import (
 )
 from training import data as datasets
 from training.artifact import Artifact
+from training.calibration import Calibration
 from training.config import PRESETS, Preset, ResizeRule, preset_from_json
 from training.data import DataSet, Split
 from training.errors import TrainingError
@@ -85,7 +86,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             "input": {"height": preset["image_size"], "width": preset["image_size"]},
             "resize": preset["resize"],
             "energy_threshold": exported.energy_threshold,
-            "temperature": exported.temperature,
+            **asdict(exported.calibration),
             "cost": {"flops": cost.flops(found.model), "parameters": cost.parameters(found.model)},
             "accuracy_loss_limit": variants.ACCURACY_LOSS_LIMIT,
             "files": {
@@ -113,7 +114,7 @@ def verify_run(run: Run, data: DataSet) -> float:
     found = artifacts.of_run(run.folder)
     card = found.read_card()
     images = data.validation.images
-    difference = verify.verify(run, found.model, images, card["temperature"])
+    difference = verify.verify(run, found.model, images, Calibration.of_card(card))
     agreement = {
         path.name: verify.agreement(found.model, path, images) for path in found.variants(card)
     }
@@ -188,7 +189,7 @@ def _evaluation(
     model: Path, predictions: Predictions, split: Split, classes: tuple[str, ...],
     card: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    before = evaluate.before_temperature(predictions.probabilities, card["temperature"])
+    before = Calibration.of_card(card).undo(predictions.probabilities)
     return {
         **evaluate.evaluation(predictions, split, classes, card["energy_threshold"]),
         "reliability_before": _bins(before, split),

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from training import evaluate, export
+from training.calibration import Calibration
 from training.errors import TrainingError
 from training.run import Run
 
@@ -16,14 +17,14 @@ TOLERANCE = 1e-4
 VARIANT_TOLERANCE = 0.05
 
 
-def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], temperature: float) -> float:
+def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], calibration: Calibration) -> float:
     """Compare both outputs of an exported file with its Keras network.
 
     Args:
         run: the run that the file was exported from.
         model: the ONNX file.
         images: uint8 (N, size, size, 3); the first 1,000 are used.
-        temperature: of the export.
+        calibration: of the export.
 
     Returns:
         The greatest absolute difference of a probability or an energy.
@@ -33,7 +34,7 @@ def verify(run: Run, model: Path, images: npt.NDArray[np.uint8], temperature: fl
     """
     images = images[:PICTURES]
     scores = export.logits(export.load_float32(run), images)
-    expected = softmax(scores / temperature, axis=1), logsumexp(scores, axis=1)
+    expected = calibration.apply(scores), logsumexp(scores, axis=1)
     worst = 0.0
     for batch in BATCHES:
         answer = evaluate.predict(model, images, batch=batch)

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 
 from tests.training.conftest import FOLDERS
 from training import artifact, evaluate, steps
@@ -55,16 +54,6 @@ def test_batch_size_changes_no_answer(trained: Run, sample: DataSet) -> None:
     model = artifact.of_run(trained.folder).model
     one, many = (evaluate.predict(model, sample.validation.images, batch=b) for b in (1, 64))
     np.testing.assert_allclose(one.probabilities, many.probabilities, atol=1e-6)
-
-
-def test_temperature_can_be_taken_back() -> None:
-    logits = np.array([[4.0, 1.0, -2.0], [0.0, 0.5, 0.25]], np.float32)
-    tempered = softmax(logits / 1.7, axis=1)
-    np.testing.assert_allclose(
-        evaluate.before_temperature(tempered, 1.7), softmax(logits, axis=1), rtol=1e-5
-    )
-    certain = evaluate.before_temperature(np.array([[1.0, 0.0]], np.float32), 1.7)
-    np.testing.assert_allclose(certain, [[1, 0]])
 
 
 def test_evaluation_is_written_for_machines(trained: Run) -> None:

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from scipy.special import softmax
 
 from training import artifact, evaluate, export, networks, verify
+from training.calibration import Calibration
 from training.config import DEFAULT, WhitenedNetwork
 from training.data import DataSet
 from training.errors import TrainingError
@@ -48,7 +48,7 @@ def test_outputs_are_calibrated_probabilities_and_energy(trained: Run, sample: D
     scores = export.logits(export.load_float32(trained), images)
     answer = evaluate.predict(found.model, images)
     np.testing.assert_allclose(
-        answer.probabilities, softmax(scores / card["temperature"], axis=1), atol=1e-5
+        answer.probabilities, Calibration.of_card(card).apply(scores), atol=1e-5
     )
     np.testing.assert_allclose(answer.energy, np.log(np.exp(scores).sum(axis=1)), rtol=1e-5)
     assert np.mean(answer.energy < card["energy_threshold"]) == pytest.approx(0.05, abs=0.05)
@@ -67,13 +67,6 @@ def test_normalisation_becomes_part_of_the_whitening() -> None:
     np.testing.assert_array_equal(np.asarray(normalization(images)), images)
 
 
-def test_temperature_undoes_a_known_overconfidence() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 2, (20_000, 5)).astype(np.float32)
-    labels = np.array([rng.choice(5, p=row) for row in softmax(scores.astype(float), axis=1)])
-    assert export.fit_temperature(scores * 3, labels) == pytest.approx(3, rel=0.05)
-
-
 def test_verify_fails_on_another_graph(trained: Run, sample: DataSet, tmp_path: Path) -> None:
     found = artifact.of_run(trained.folder)
     proto = onnx.load(found.model)
@@ -83,10 +76,10 @@ def test_verify_fails_on_another_graph(trained: Run, sample: DataSet, tmp_path: 
             tensor.CopyFrom(onnx.numpy_helper.from_array(values * 1.01, tensor.name))
     changed = tmp_path / "model.onnx"
     onnx.save(proto, changed)
-    temperature = found.read_card()["temperature"]
-    assert verify.verify(trained, found.model, sample.validation.images, temperature) <= 1e-4
+    calibration = Calibration.of_card(found.read_card())
+    assert verify.verify(trained, found.model, sample.validation.images, calibration) <= 1e-4
     with pytest.raises(TrainingError, match="differs from its Keras network"):
-        verify.verify(trained, changed, sample.validation.images, temperature)
+        verify.verify(trained, changed, sample.validation.images, calibration)
 
 
 def test_centred_logits_sum_to_zero_and_keep_their_differences(trained: Run) -> None:
