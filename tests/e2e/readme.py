@@ -7,6 +7,7 @@ one fresh server, and the Python snippets whose last line ends in the comment of
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 from tests.e2e.serving import ROOT, shipped
@@ -14,6 +15,8 @@ from tests.e2e.serving import ROOT, shipped
 README = ROOT / "README.md"
 COMMAND_LINE = ".venv/bin/python -m service.cli"
 TIMEOUT_S = 60
+# The workers that are not asked tell what they have counted every second.
+METRICS_S = 2
 
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.M | re.S)
 _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.M)
@@ -47,6 +50,8 @@ def console(code: str, url: str) -> str:
 
     def run(match: re.Match[str]) -> str:
         command, before = match.groups()
+        if "/metrics" in command:
+            time.sleep(METRICS_S)
         output = _run(["bash", "-c", command], url).rstrip("\n")
         end = before[len(before.rstrip("\n")) :]  # an empty line may stand before the next
         return f"$ {command}\n" + _keep_volatile(before, output) + end
