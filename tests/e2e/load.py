@@ -82,19 +82,19 @@ class Load:
         assert address.hostname is not None
         while not self._ended.is_set():
             connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+            at = time.monotonic()  # a server that dies now takes the connection with it
             try:
                 connection.connect()
             except OSError:
                 self.refused += 1
                 time.sleep(0.05)
                 continue
-            self._send_on(connection)
+            self._send_on(connection, at)
             connection.close()
 
-    def _send_on(self, connection: http.client.HTTPConnection) -> None:
+    def _send_on(self, connection: http.client.HTTPConnection, at: float) -> None:
         goes_on = True
         while goes_on and not self._ended.is_set():
-            at = time.monotonic()
             try:
                 connection.request("POST", "/predict", self.picture)
                 response = connection.getresponse()
@@ -104,6 +104,7 @@ class Load:
                 return
             self.sent.append(Sent(at, response.status, answer))
             goes_on = self.keep_alive and not response.will_close
+            at = time.monotonic()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

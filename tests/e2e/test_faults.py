@@ -104,6 +104,8 @@ def test_lone_worker_that_is_killed_costs_time_and_no_new_request(
     server: StartReady, models: Path
 ) -> None:
     with server(models=models, model="tiny", workers=1) as running:
+        # Until the parent has heard of it, a death counts as one at the start.
+        wait_until(lambda: log_of(running, "ready") != [])
         (worker,) = workers_of(running)
         with Load(running.url, RED) as load:
             load.wait_for(10)
