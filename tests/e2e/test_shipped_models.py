@@ -42,7 +42,7 @@ def test_default_is_better_calibrated_small_and_tells_other_things() -> None:
     card = json.loads((MODELS / "cifar10" / "2" / "card.json").read_text())
     assert card["training"]["preset"] == "default"
     float32, int8 = (card["metrics"][f"model{kind}.onnx"]["test"] for kind in ("", ".int8"))
-    assert float32["accuracy"] >= 0.90
+    assert float32["accuracy"] >= 0.91
     assert float32["accuracy"] - int8["accuracy"] <= card["accuracy_loss_limit"]
     assert float32["expected_calibration_error"] <= 0.015
     assert card["cost"]["flops"] <= 0.30e9
