@@ -100,11 +100,11 @@ def _served(model: ModelInfo) -> dict[str, Any]:
 
 
 def _result(answer: Classification, k: int) -> dict[str, Any]:
-    facts, labels, probabilities = answer.image, answer.labels, answer.probabilities.tolist()
+    facts = answer.image
     return {
         "predictions": [
-            {"label": labels[i], "class_id": i, "probability": round(probabilities[i], 6)}
-            for i in answer.ranking[:k]
+            {"label": label, "class_id": class_id, "probability": round(probability, 6)}
+            for label, class_id, probability in answer.top(k)
         ],
         "unfamiliar": answer.unfamiliar,
         "image": {"width": facts.width, "height": facts.height, "format": facts.format},
