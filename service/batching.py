@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
 
-_SETTLED_AT_ONCE = 4
 # Event loops keep time in milliseconds: a timer may be that early.
 _CLOCK_S = 0.001
 
@@ -249,7 +248,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self.seconds_per_item = spent / len(wanted) / len(self._workers)
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it the callers
             loop = wanted[0].future.get_loop()
-            loop.call_soon_threadsafe(_settle_all, loop, deque(answers))
+            loop.call_soon_threadsafe(_settle_all, answers)
 
     def _compute(self, prepared: Sequence[Prepared]) -> Sequence[Out | Exception]:
         try:
@@ -258,17 +257,10 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             return [error] * len(prepared)
 
 
-def _settle_all(
-    loop: asyncio.AbstractEventLoop, answers: deque[tuple[_Item[In, Out], Out | Exception]]
-) -> None:
-    """Wakes a few callers, and the others in the next turns of the loop.
-
-    All at once they would write their answers in one turn, and a probe would wait for all of them.
-    """
-    for _ in range(min(_SETTLED_AT_ONCE, len(answers))):
-        _settle(*answers.popleft())
-    if answers:
-        loop.call_soon(_settle_all, loop, answers)
+def _settle_all(answers: Sequence[tuple[_Item[In, Out], Out | Exception]]) -> None:
+    """Wakes all callers of a batch in one turn of the loop, while the cache is hot."""
+    for item, result in answers:
+        _settle(item, result)
 
 
 def _settle(item: _Item[In, Out], result: Out | Exception) -> None:

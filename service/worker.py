@@ -38,7 +38,7 @@ from service.link import (
     Warn,
 )
 from service.listening import accept_all
-from service.machine import give_memory_back
+from service.machine import give_memory_back, interrupt_less
 from service.metrics import reserve_files
 from service.protocol import BoundedProtocol
 from service.runtime import Runtime, load_classifier
@@ -49,6 +49,8 @@ from service.turns import Turn
 _LINGER_S = 1
 # Longer than proxies keep a connection (mostly 60 s): else one could close it on their request.
 _KEEP_ALIVE_S = 75
+# Python would look for garbage after 700 new objects, which is every few requests.
+_GARBAGE = 100_000
 # Lines of the log that wait for the next of uvicorn's ticks.
 _LINES = 1000
 _TICK_S = 0.05
@@ -66,6 +68,7 @@ def run(start: Start, link: Connection) -> None:
     """
     settings, folder = start.settings, start.folder
     give_memory_back()
+    interrupt_less()
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logs.configure(settings.log_level, settings.log_format, may_wait=_LINES)
@@ -95,6 +98,7 @@ def run(start: Start, link: Connection) -> None:
     # What was imported stays: to look through it for garbage would hold up the event loop.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE)
     worker.run()
     if runtime.ailment:
         logs.flush()

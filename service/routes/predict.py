@@ -103,7 +103,7 @@ def _result(answer: Classification, k: int) -> dict[str, Any]:
     facts = answer.image
     return {
         "predictions": [
-            {"label": label, "class_id": class_id, "probability": round(probability, 6)}
+            {"label": label, "class_id": class_id, "probability": round(probability * 1e6) / 1e6}
             for label, class_id, probability in answer.top(k)
         ],
         "unfamiliar": answer.unfamiliar,

@@ -60,13 +60,13 @@ async def classify(
     def give_up() -> None:
         nonlocal client_has_left
         client_has_left = True
-        for future in futures:
-            future.cancel()
+        _abandon(futures)
 
     state["on_leave"] = give_up  # for `protocol`, which knows at once
     try:
-        answers = await _gather(futures)
+        answers = [await _outcome(future) for future in futures]
     except asyncio.CancelledError:
+        _abandon(futures)
         runtime.drop_cancelled()
         if client_has_left:
             raise ClientDisconnect from None
@@ -78,17 +78,16 @@ async def classify(
     return answers
 
 
-async def _gather(
-    futures: "Sequence[asyncio.Future[Classification]]",
-) -> list[Classification | Exception]:
-    """Waits for all; if one is cancelled, so is this."""
-    if len(futures) == 1:  # for which `gather` would cost more than all the rest
-        try:
-            return [await futures[0]]
-        except Exception as error:
-            return [error]
-    answers = await asyncio.gather(*futures, return_exceptions=True)
-    kept = [answer for answer in answers if isinstance(answer, Classification | Exception)]
-    if len(kept) < len(answers):
-        raise asyncio.CancelledError
-    return kept
+async def _outcome(
+    future: "asyncio.Future[Classification]",
+) -> Classification | Exception:
+    try:
+        return await future
+    except Exception as error:
+        return error
+
+
+def _abandon(futures: "Sequence[asyncio.Future[Classification]]") -> None:
+    for future in futures:
+        if not future.cancel() and not future.cancelled():
+            future.exception()  # looked at, so that asyncio does not log that nobody has

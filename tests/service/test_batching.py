@@ -1,7 +1,6 @@
 """The micro-batcher, with numbers in place of pictures."""
 
 import asyncio
-import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -210,22 +209,6 @@ async def test_failed_item_fails_alone() -> None:
         await bad
     assert await asyncio.gather(*[first, good]) == [2, 8]
     assert process.batches == [[1], [4]]
-    await asyncio.to_thread(batcher.close)
-
-
-async def test_others_get_their_turn_while_a_batch_is_handed_out() -> None:
-    process = Doubler(held=True)
-    batcher = batcher_of(process, max_batch=32, max_queue=32)
-    first = batcher.submit(1, 10)
-    await process.wait_until_started()
-    waiting = [batcher.submit(value, 10) for value in range(20, 52)]
-    process.go()
-    done = [0]
-    while done[-1] < len(waiting):
-        await asyncio.sleep(0)
-        done.append(sum(item.done() for item in waiting))
-    assert max(after - before for before, after in itertools.pairwise(done)) <= 4
-    assert await asyncio.gather(first, *waiting) == [2, *range(40, 104, 2)]
     await asyncio.to_thread(batcher.close)
 
 

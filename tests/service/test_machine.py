@@ -54,6 +54,22 @@ def test_limit_of_the_container_bounds_the_memory(
     assert available_memory(write(tmp_path, files)) == (expected or physical)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such policies")
+def test_threads_do_not_interrupt_each_other_unless_told_to() -> None:
+    script = (
+        "import os; from service.machine import interrupt_less;"
+        "os.sched_setscheduler(0, int(os.environ['POLICY']), os.sched_param(0));"
+        "interrupt_less(); print(os.sched_getscheduler(0))"
+    )
+
+    def policy_after(policy: int) -> int:
+        environment = os.environ | {"POLICY": str(policy)}
+        return int(subprocess.check_output([sys.executable, "-c", script], env=environment))
+
+    assert policy_after(os.SCHED_OTHER) == os.SCHED_BATCH
+    assert policy_after(os.SCHED_IDLE) == os.SCHED_IDLE
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
 def test_as_many_files_may_be_open_as_allowed() -> None:
     script = (
