@@ -1,16 +1,15 @@
 """Builds the app out of its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from service import openapi, problems, tracing
 from service.auth import Doors, count_request, require_key
@@ -26,14 +25,16 @@ from service.shedding import Shedding
 
 
 class _App(FastAPI):
-    """FastAPI with something around all its layers, even those that it brings itself."""
+    """FastAPI with a way around it."""
 
-    def __init__(self, around: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:  # noqa: ANN401
-        self._around = around
-        super().__init__(**options)
+    fast_path: FastPath | None = None
 
-    def build_middleware_stack(self) -> ASGIApp:
-        return self._around(super().build_middleware_stack())
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if self.fast_path and self.fast_path.takes(scope):
+            await self.fast_path(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -84,15 +85,7 @@ def create_app(
         max_seconds=settings.body_timeout_ms / 1000,
     )
     middleware.append(Middleware(BodyLimit, bodies=bodies))
-    doors = Doors(settings, folder)
-
-    def around(layers: ASGIApp) -> ASGIApp:
-        if traces is not None:
-            return layers  # it is FastAPI that makes the spans
-        return FastPath(layers, settings, runtime, records, bodies, doors)
-
     app = _App(
-        around,
         title="cifar10-serve",
         version="1",
         summary="Send a picture, get the probability of each class.",
@@ -105,7 +98,9 @@ def create_app(
     )
     app.state.runtime = runtime
     app.state.administer = runtime.administer
-    app.state.doors = doors
+    app.state.doors = doors = Doors(settings, folder)
+    if traces is None:  # it is FastAPI that makes the spans
+        app.fast_path = FastPath(app, settings, records, bodies, doors)
     problems.install(app)
     locked = [Depends(require_key)] if settings.has_keys else []
     counted = [Depends(count_request)] if settings.rate_limit else locked

@@ -8,9 +8,9 @@ model. A request without parameters needs none of it.
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service import problems
 from service.auth import Doors, read_key
@@ -31,23 +31,14 @@ _ROUTES = {path: SimpleNamespace(path=path) for path in _ENDPOINTS}
 
 
 class FastPath:
-    """Answers an ordinary request itself, and leaves all others to the app.
-
-    It lies around all layers of the app, and does for its requests what they would do.
-    """
+    """Answers ordinary requests in place of the app, and does what all its layers would do."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        settings: Settings,
-        runtime: Runtime,
-        records: Records,
-        bodies: Bodies,
-        doors: Doors,
+        self, app: FastAPI, settings: Settings, records: Records, bodies: Bodies, doors: Doors
     ) -> None:
-        """Wraps an app, with which it shares the rest."""
+        """Shares all with an app."""
         self._app = app
-        self._runtime = runtime
+        self._runtime: Runtime = app.state.runtime
         self._records = records
         self._bodies = bodies
         self._doors = doors
@@ -56,11 +47,20 @@ class FastPath:
         if settings.cors_origins:
             self._extraordinary.add(b"origin")
 
+    def takes(self, scope: Scope) -> bool:
+        """Whether a request is for one of its endpoints, with all parameters left out."""
+        return (
+            scope["type"] == "http"
+            and scope["path"] in _ENDPOINTS
+            and scope["method"] == "POST"
+            and not scope["query_string"]
+            and self._extraordinary.isdisjoint([name for name, _ in scope["headers"]])
+            and not self._runtime.is_full
+        )
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection."""
-        if not self._is_ordinary(scope) or self._runtime.is_full:
-            await self._app(scope, receive, send)
-            return
+        """Handles a request that it takes."""
+        scope["app"] = self._app
         id_header = self._records.begin(scope)
         body = self._bodies.begin(scope, receive)
         status = sent = 0
@@ -73,16 +73,6 @@ class FastPath:
             self._bodies.end(scope, body)
             # The answer leaves when this turn of the event loop ends.
             body.loop.call_soon(self._records.end, scope, status, sent)
-
-    def _is_ordinary(self, scope: Scope) -> bool:
-        """Whether a request is one for an endpoint with all its parameters left out."""
-        return (
-            scope["type"] == "http"
-            and scope["path"] in _ENDPOINTS
-            and scope["method"] == "POST"
-            and not scope["query_string"]
-            and not any(name in self._extraordinary for name, _ in scope["headers"])
-        )
 
     async def _respond(self, request: Request) -> Response:
         path = request.scope["path"]
