@@ -135,9 +135,9 @@ def _ablate(args: argparse.Namespace) -> None:
 
 def _verify_models(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import steps
+    from training import recheck
 
-    print(*steps.verify_models(args.models, args.data), sep="\n")
+    print(*recheck.recheck(args.models, args.data), sep="\n")
 
 
 def _compare(args: argparse.Namespace) -> None:

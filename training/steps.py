@@ -5,9 +5,8 @@ fit -> export -> verify -> evaluate -> publish. The steps after `fit` work on th
 a card that has been through all of them.
 """
 
-import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,17 +32,12 @@ from training import (
 from training import data as datasets
 from training.artifact import Artifact
 from training.calibration import Calibration
-from training.config import PRESETS, Preset, ResizeRule, preset_from_json
+from training.config import PRESETS, Preset, preset_from_json
 from training.data import DataSet, Split
 from training.errors import TrainingError
 from training.evaluate import Predictions
 from training.run import Run
 from training.sources.raw import CIFAR10_LABELS
-
-# Processors round differently: a figure that is recomputed may move by a few pictures in 10,000.
-RECOMPUTED_WITHIN = 5e-4
-# Made pictures may differ by a grey level, and one of a kind may cross the threshold by it.
-ONE_OTHER_PICTURE = 1.1 / unfamiliar.PICTURES
 
 
 def model_name(data: DataSet, folder: Path | None) -> str:
@@ -154,7 +148,10 @@ def evaluate_run(
     }
     others = unfamiliar.energies(found.model, preset.image_size, preset.resize)
     card["metrics"] = {
-        file: {name: _figures(a, splits[name], card, file) for name, a in of_file.items()}
+        file: {
+            name: evaluate.metrics(a, splits[name].labels, card["files"][file]["energy_threshold"])
+            for name, a in of_file.items()
+        }
         for file, of_file in answers.items()
     }
     card["reliability"] = {
@@ -294,79 +291,6 @@ def spread(
             "standard_deviation": float(np.std(values, ddof=1)),
         }
     return table
-
-
-def verify_models(models: Path, folder: Path | None, *, thorough: bool = True) -> list[str]:
-    """Recompute the figures of every card that was made from the data in a folder.
-
-    Args:
-        models: the model repository.
-        folder: the data.
-        thorough: else only those of the files for processors on unchanged test pictures.
-
-    Returns:
-        One line for each file and split.
-
-    Raises:
-        TrainingError: a file is not the card's, or a figure is not what the card says.
-    """
-    cards = sorted(models.glob("*/[1-9]*/card.json"))
-    return [
-        line for path in cards for line in _verify_card(Artifact(path.parent), folder, thorough)
-    ]
-
-
-def _verify_card(found: Artifact, folder: Path | None, thorough: bool) -> Iterator[str]:
-    card = found.read_card()
-    size, resize = card["input"]["height"], ResizeRule(**card["resize"])
-    data = datasets.load(folder, size, resize)
-    if data.fingerprint != card["data"]["fingerprint"]:
-        raise TrainingError(f"{found.card}: measured on other data than --data names")
-    test = datasets.load_test(folder, size, resize)
-    splits = {"validation": data.validation} | ({"test": test} if test else {})
-    measured_on = card["metrics"][found.model.name]
-    if not measured_on.keys() <= splits.keys():
-        raise TrainingError(f"{found.card}: --data has no labelled test pictures")
-    familiar = {}
-    for file, name in itertools.product(card["metrics"], measured_on):
-        for_cuda = card["files"][file]["precision"] == "float16"
-        if not thorough and (for_cuda or name != "test"):
-            continue
-        answers = evaluate.predict(found.folder / file, splits[name].images)
-        if file == found.model.name:
-            familiar[name] = answers.energy
-        stated, measured = card["metrics"][file][name], _figures(answers, splits[name], card, file)
-        _compare(f"{found.folder / file}: {name}", stated, measured)
-        accuracy = f"{name} accuracy {stated['accuracy']:.2%}"
-        yield f"{found.folder / file}: {accuracy}, as its card says"
-    if (
-        thorough and "robustness" in card
-    ):  # version 1 of cifar10 was measured before there were these
-        changed = {name: robustness.means(robustness.measure(found.model, splits[name]))
-                   for name in measured_on}  # fmt: skip
-        _compare(f"{found.card}: robustness", card["robustness"], changed)
-        others = unfamiliar.energies(found.model, size, resize)
-        measured = unfamiliar.figures(familiar, others, card["energy_threshold"])
-        _compare(f"{found.card}: unfamiliar", card["unfamiliar"], measured, ONE_OTHER_PICTURE)
-
-
-def _compare(
-    where: str, stated: dict[str, Any], measured: dict[str, Any], within: float = RECOMPUTED_WITHIN
-) -> None:
-    for key, value in stated.items():
-        if isinstance(value, dict):
-            _compare(f"{where} {key}", value, measured[key], within)
-        elif not abs(measured[key] - value) <= within:
-            raise TrainingError(f"{where} {key} is {measured[key]}, the card says {value}")
-
-
-def _figures(
-    predictions: Predictions, split: Split, card: dict[str, Any], file: str
-) -> dict[str, Any]:
-    """What a card says of one of its files on one split."""
-    # The first cards gave the threshold of their one file as that of the model.
-    threshold = card["files"][file].get("energy_threshold", card["energy_threshold"])
-    return evaluate.metrics(predictions, split.labels, threshold)
 
 
 def _latency(found: Artifact, card: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.classifier import Classification, Classifier
-from training import steps
+from training import recheck
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -54,6 +54,6 @@ def test_figures_of_every_card_are_measured_again() -> None:
     folder = os.environ.get("CIFAR10_DATA")
     if not folder:
         pytest.skip("CIFAR10_DATA is not set: no folder with the whole of CIFAR-10")
-    lines = steps.verify_models(MODELS, Path(folder), thorough=False)
+    lines = recheck.recheck(MODELS, Path(folder), thorough=False)
     # Version 2 has an int8 file, too; the float16 one is for CUDA.
     assert [line.split(": ")[1].split()[0] for line in lines] == ["test"] * 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import FOLDERS
-from training import artifact, evaluate, steps
+from training import artifact, evaluate, recheck, steps
 from training.data import DataSet
 from training.errors import TrainingError
 from training.evaluate import Predictions
@@ -104,4 +104,4 @@ def test_wrong_figure_of_a_card_is_found(
     figures[key] += 0.01
     published.write_card(card)
     with pytest.raises(TrainingError, match=rf"card\.json: {' '.join(part)} {key} is .*, the card"):
-        steps.verify_models(tmp_path, FOLDERS)
+        recheck.recheck(tmp_path, FOLDERS)

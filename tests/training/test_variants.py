@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from tests.training.conftest import FOLDERS
-from training import artifact, evaluate, steps, variants, verify
+from training import artifact, evaluate, recheck, variants, verify
 from training.artifact import Artifact
 from training.data import DataSet
 from training.errors import TrainingError
@@ -130,8 +130,8 @@ def test_file_that_answers_otherwise_does_not_pass(finished: Artifact, sample: D
 def test_wrong_figure_of_a_variant_is_found(finished: Artifact, tmp_path: Path) -> None:
     published = Artifact(artifact.publish(finished, tmp_path / "models"))
     card = published.read_card()
-    assert len(steps.verify_models(tmp_path / "models", FOLDERS)) == 6
+    assert len(recheck.recheck(tmp_path / "models", FOLDERS)) == 6
     card["metrics"]["model.int8.onnx"]["test"]["accuracy"] += 0.01
     published.write_card(card)
     with pytest.raises(TrainingError, match=r"int8\.onnx: test accuracy is .*, the card says"):
-        steps.verify_models(tmp_path / "models", FOLDERS)
+        recheck.recheck(tmp_path / "models", FOLDERS)
