@@ -137,7 +137,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             if len(self._queue) >= self._max_queue:
-                raise QueueFullError("Too many pictures are waiting; try again in a moment.")
+                raise QueueFullError()
             self._queue.append(item)
         if not self._waking:
             # Once for all that the event loop has at hand now: they can go together.

@@ -96,6 +96,10 @@ class NotReadyError(ServiceError):
 class QueueFullError(ServiceError):
     """As many pictures or bytes wait as may."""
 
+    def __init__(self, text: str = "Too many pictures are waiting; try again in a moment.") -> None:
+        """Says what waits."""
+        super().__init__(text)
+
 
 class DeadlineExceededError(ServiceError):
     """The answer was not ready in time."""

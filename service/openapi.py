@@ -126,7 +126,7 @@ _BODY = (
 )
 _QUEUE = (
     _NOT_READY,
-    QueueFullError("Too many pictures are waiting; try again in a moment."),
+    QueueFullError(),
     DeadlineExceededError("The answer took too long; try again in a moment."),
 )
 _FORM = (

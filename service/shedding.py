@@ -38,7 +38,7 @@ class Shedding:
         full = runtime.is_full and scope["type"] == "http"
         if full and (route := _find_route(scope["path"])):
             scope["route"] = route
-            error = QueueFullError("Too many pictures are waiting; try again in a moment.")
+            error = QueueFullError()
             runtime.metrics.count_rejection(problems.reason(error))
             problem = problems.describe(error, scope["state"]["request_id"])
             headers = {"Retry-After": str(runtime.retry_after_s())}
