@@ -103,6 +103,7 @@ def _result(answer: Classification, k: int) -> dict[str, Any]:
     facts = answer.image
     return {
         "predictions": [
+            # As `round(probability, 6)`, which would print and parse each.
             {"label": label, "class_id": class_id, "probability": round(probability * 1e6) / 1e6}
             for label, class_id, probability in answer.top(k)
         ],

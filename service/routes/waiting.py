@@ -60,13 +60,13 @@ async def classify(
     def give_up() -> None:
         nonlocal client_has_left
         client_has_left = True
-        _abandon(futures)
+        _cancel(futures)
 
     state["on_leave"] = give_up  # for `protocol`, which knows at once
     try:
         answers = [await _outcome(future) for future in futures]
     except asyncio.CancelledError:
-        _abandon(futures)
+        _cancel(futures)
         runtime.drop_cancelled()
         if client_has_left:
             raise ClientDisconnect from None
@@ -78,16 +78,13 @@ async def classify(
     return answers
 
 
-async def _outcome(
-    future: "asyncio.Future[Classification]",
-) -> Classification | Exception:
+async def _outcome(future: "asyncio.Future[Classification]") -> Classification | Exception:
     try:
         return await future
     except Exception as error:
         return error
 
 
-def _abandon(futures: "Sequence[asyncio.Future[Classification]]") -> None:
+def _cancel(futures: "Sequence[asyncio.Future[Classification]]") -> None:
     for future in futures:
-        if not future.cancel() and not future.cancelled():
-            future.exception()  # looked at, so that asyncio does not log that nobody has
+        future.cancel()
