@@ -32,8 +32,8 @@ class Calibration:
 
     @classmethod
     def of_card(cls, card: dict[str, Any]) -> Self:
-        """That of an artifact; the first ones had a temperature alone."""
-        return cls(card["temperature"], card.get("exponent", 1.0))
+        """That of an artifact."""
+        return cls(card["temperature"], card["exponent"])
 
     def apply(self, scores: Floats) -> Floats:
         """Probabilities (N, classes) of logits (N, classes)."""

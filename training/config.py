@@ -179,7 +179,6 @@ def preset_from_json(values: dict[str, Any]) -> Preset:
             "network": kind(**network | {"widths": tuple(network["widths"])}),
             "augmentation": Augmentation(**values["augmentation"]),
             "resize": ResizeRule(**values["resize"]),
-            # Cards of before there was growth do not name it.
-            "growth": tuple(values.get("growth", ())),
+            "growth": tuple(values["growth"]),
         }
     )

@@ -54,14 +54,13 @@ def _recheck(found: Artifact, folder: Path | None, thorough: bool) -> Iterator[s
         answers = evaluate.predict(found.folder / file, splits[name].images)
         if file == found.model.name:
             familiar[name] = answers.energy
-        # The first cards gave the threshold of their one file as that of the model.
-        threshold = card["files"][file].get("energy_threshold", card["energy_threshold"])
+        threshold = card["files"][file]["energy_threshold"]
         measured = evaluate.metrics(answers, splits[name].labels, threshold)
         stated = card["metrics"][file][name]
         _compare(f"{found.folder / file}: {name}", stated, measured)
         accuracy = f"{name} accuracy {stated['accuracy']:.2%}"
         yield f"{found.folder / file}: {accuracy}, as its card says"
-    if thorough and "robustness" in card:  # version 1 was measured before there were these
+    if thorough:
         changed = {name: robustness.means(robustness.measure(found.model, splits[name]))
                    for name in measured_on}  # fmt: skip
         _compare(f"{found.card}: robustness", card["robustness"], changed)

@@ -45,7 +45,3 @@ def test_order_of_the_classes_stays() -> None:
     calibrated = Calibration(0.9, 1.6).apply(some)
     np.testing.assert_array_equal(calibrated.argsort(axis=1), some.argsort(axis=1))
     np.testing.assert_allclose(calibrated.sum(axis=1), 1, rtol=1e-6)
-
-
-def test_first_cards_had_a_temperature_alone() -> None:
-    assert Calibration.of_card({"temperature": 1.2}) == Calibration(1.2, 1.0)
