@@ -1,5 +1,6 @@
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 from training import bench, fit, machine
 from training.batches import Batches
 from training.bench import Bench
-from training.config import Preset
+from training.config import ArticleNetwork, Preset
 from training.data import DataSet
 
 
@@ -19,6 +20,12 @@ def brief() -> Iterator[None]:
         for name in ("PART_SECONDS", "LAYER_SECONDS"):
             patch.setattr(bench, name, 0.01)
         yield
+
+
+@pytest.fixture(scope="module")
+def preset(preset: Preset) -> Preset:
+    """One layer of each kind, since each is compiled several times."""
+    return replace(preset, network=ArticleNetwork(widths=(8,), depth=1, dense=16))
 
 
 @pytest.fixture(scope="module")
