@@ -28,7 +28,7 @@ class Calibration:
     """
 
     temperature: float
-    exponent: float = 1.0
+    exponent: float
 
     @classmethod
     def of_card(cls, card: dict[str, Any]) -> Self:
