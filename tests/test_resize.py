@@ -1,7 +1,7 @@
 """Training and service share no code, and turn the same picture into the same bytes.
 
 That holds for pictures that are decoded in their own size. The service decodes large JPEGs smaller,
-where the bytes differ a little; `tests/service/test_images.py` says by how much.
+where the bytes differ a little; `tests/service/inference/test_decoding.py` says by how much.
 """
 
 import io
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service import images, resizing
-from service.resizing import ResizeRule as ServiceRule
+from service.inference import decoding, resizing
+from service.inference.resizing import ResizeRule as ServiceRule
 from training import pictures
 from training.config import ResizeFilter, ResizeMode, ResizeRule
 
@@ -62,7 +62,7 @@ def test_both_packages_see_the_same_bytes(
         path = tmp_path / name
         path.write_bytes(data)
         trained_on = pictures.read(path, 32, ResizeRule(mode, filter_))
-        picture, *_ = images.decode(data, max_pixels=10**6)
+        picture, *_ = decoding.decode(data, max_pixels=10**6)
         served = resizing.fit(picture, 32, 32, ServiceRule(mode=mode, filter=filter_))
         np.testing.assert_array_equal(trained_on, served, err_msg=name)
 

@@ -21,7 +21,7 @@ from statistics import median
 
 import numpy as np
 
-from service.classifier import Classifier, Decoded
+from service.inference.classifier import Classifier, Decoded
 from tests.benchmark.pictures import CIFAR10
 
 BATCHES = (1, 8, 32)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from service import images, resizing
-from service.classifier import Classifier, Decoded
+from service.inference import decoding, resizing
+from service.inference.classifier import Classifier, Decoded
 from tests.benchmark.pictures import LARGER, enlarge
 from training import data
 from training.config import ResizeRule
@@ -24,7 +24,7 @@ LIMIT = 50_000_000
 
 def decode_in_full(classifier: Classifier, picture: bytes) -> Decoded:
     """What `Classifier.decode` would give if it decoded each picture in its own size."""
-    image, facts, box = images.decode(picture, LIMIT)
+    image, facts, box = decoding.decode(picture, LIMIT)
     size = classifier.engine.width, classifier.engine.height
     return Decoded(resizing.fit(image, *size, classifier.model.resize, box), facts)
 

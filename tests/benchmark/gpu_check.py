@@ -9,17 +9,17 @@ import time
 
 import numpy as np
 
-from service import repository
-from service.config import Settings
-from service.engine import (
+from service.errors import StartupError
+from service.hardware import nvidia_driver_visible
+from service.inference import repository
+from service.inference.engine import (
     CUDA,
     Images,
     OnnxEngine,
     open_engine,
     preferred_precision,
 )
-from service.errors import StartupError
-from service.machine import nvidia_driver_visible
+from service.settings import Settings
 
 # Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.
 TOLERANCE = 0.01

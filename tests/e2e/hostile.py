@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from service.problems import MEDIA_TYPE
+from service.http.problems import MEDIA_TYPE
 from tests.e2e.conftest import Server
 
 # Set by `make torture`: many times the work.

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.machine import nvidia_driver_visible
+from service.hardware import nvidia_driver_visible
 from tests.e2e import web
 from tests.e2e.conftest import Server
 

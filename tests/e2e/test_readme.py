@@ -13,7 +13,7 @@ from tests.e2e.serving import ROOT, shipped
 
 def test_three_lines_classify_without_a_server() -> None:
     snippets = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    (snippet,) = [code for code in snippets if "from service.classifier import" in code]
+    (snippet,) = [code for code in snippets if "from service.inference.classifier import" in code]
     assert len([line for line in snippet.splitlines() if line]) == 3
     done = subprocess.run(
         [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, check=True

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.engine import CPU, CUDA
-from service.machine import nvidia_driver_visible
+from service.hardware import nvidia_driver_visible
+from service.inference.engine import CPU, CUDA
 from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 
@@ -206,14 +206,14 @@ def loaded_by(module: str) -> set[str]:
 
 
 def test_service_loads_nothing_of_training() -> None:
-    modules = loaded_by("service.worker")
+    modules = loaded_by("service.process.worker")
     assert "onnxruntime" in modules
     assert not {"tensorflow", "keras", "pandas", "onnx", "training"} & modules
 
 
 def test_supervisor_is_light() -> None:
     modules = loaded_by("service.__main__")
-    assert "service.supervisor" in modules
+    assert "service.process.supervisor" in modules
     assert not {"onnxruntime", "numpy", "PIL", "fastapi", "uvicorn"} & modules
 
 

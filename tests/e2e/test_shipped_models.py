@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.classifier import Classification, Classifier
+from service.inference.classifier import Classification, Classifier
 from training import recheck
 
 ROOT = Path(__file__).parents[2]

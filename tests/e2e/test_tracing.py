@@ -192,8 +192,8 @@ def test_collector_that_never_answers_disturbs_nobody(
 def modules_of_an_app(**environment: str) -> set[str]:
     script = """
 import sys
-from service.app import create_app
-from service.config import Settings
+from service.http.app import create_app
+from service.settings import Settings
 create_app(Settings())
 print(*sys.modules)
 """

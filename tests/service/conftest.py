@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.classifier import Classification, Classifier, ModelInfo
-from service.config import Settings
-from service.engine import CPU
-from service.metrics import Metrics
-from service.resizing import ResizeRule
-from service.runtime import Runtime
+from service.http.app import create_app
+from service.inference.classifier import Classification, Classifier, ModelInfo
+from service.inference.engine import CPU
+from service.inference.model_server import Runtime
+from service.inference.resizing import ResizeRule
+from service.observability.metrics import Metrics
+from service.settings import Settings
 from tests.service.models import LABELS, write_model
 
 RULE = ResizeRule(mode="stretch", filter="bilinear")

@@ -4,7 +4,7 @@ import os
 import time
 from multiprocessing.connection import Connection
 
-from service.link import Beat, Failed, Ready, Served
+from service.process.messages import Beat, Failed, Ready, Served
 
 SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from service import repository
+from service.inference import repository
 from tests.service.models import write_model
 from training import artifact
 from training.artifact import Artifact

@@ -1,0 +1,202 @@
+"""Command line: `cifar10-serve` serves, classifies files, and looks after the models."""
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from tqdm import tqdm
+
+from service.cli import files, output
+from service.errors import ServiceError
+from service.hardware import available_cpus
+from service.inference import catalogue
+from service.inference.catalogue import Entry
+from service.inference.classifier import Classifier
+from service.settings import Settings, explain
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: arguments; None takes those of the process.
+
+    Returns:
+        Exit status: 0 when all went well, 1 when something is bad or missing, 2 for wrong
+        arguments or settings, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["serve"]:
+        from service.cli.serve import main as serve
+
+        return serve(arguments[1:])
+    args = _parser().parse_args(arguments)
+    # Pillow warns of odd pictures; what counts is in their answers.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status: int = args.call(args)
+        sys.stdout.flush()
+    except (ValidationError, SettingsError) as error:
+        return _fail(explain(error), status=2)
+    except (ServiceError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted", status=130)
+    return status
+
+
+def _predict(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    classifier = _open(settings)
+    labels = classifier.model.labels
+    if args.top_k > len(labels):
+        return _fail(f"--top-k: the model has {len(labels)} classes; ask for no more", status=2)
+    found = files.find(args.paths)
+    outcomes = files.classify(
+        classifier,
+        found,
+        batch=settings.max_batch,
+        threads=available_cpus() if settings.threads == "auto" else settings.threads,
+        max_bytes=settings.max_body_bytes,
+    )
+    heading, row = output.FORMATS[args.format](found, labels, args.top_k)
+    sys.stdout.write(heading)
+    bad = []
+    # The bar shows on a terminal alone, and gives way to the rows.
+    for file, outcome in tqdm(outcomes, total=len(found), unit=" pictures", disable=None):
+        tqdm.write(row(file, outcome), end="")
+        if isinstance(outcome, ServiceError):
+            bad.append(f"  {output.printable(file)}: {outcome}")
+    if bad:
+        summary = f"{len(bad):,} of {len(found):,} could not be classified:"
+        print(summary, *bad, sep="\n", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    rows: list[tuple[str, ...]] = [
+        ("model", "version", "file", "size", "accuracy", "input", "classes")
+    ]
+    refused = []
+    for folder in catalogue.versions(_settings(args).models):
+        try:
+            rows += [_cells(entry) for entry in catalogue.entries(folder)]
+        except ServiceError as error:
+            refused.append(str(error))
+    sys.stdout.write(output.columns(rows))
+    for reason in refused:
+        _fail(reason)
+    return 1 if refused else 0
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.2%} ({entry.split})"
+    return (
+        entry.model,
+        str(entry.version),
+        entry.file,
+        f"{entry.bytes / 1e6:.1f} MB",
+        accuracy,
+        f"{entry.width} x {entry.height}",
+        str(entry.classes),
+    )
+
+
+def _verify(args: argparse.Namespace) -> int:
+    status = 0
+    for folder in catalogue.versions(_settings(args).models):
+        for file, refusal in catalogue.verify(folder):
+            print(f"{folder / file}: {refusal or 'ok'}")
+            status = 1 if refusal else status
+    return status
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """The settings of the environment, which arguments override."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    return Settings(**{name: given[name] for name in given.keys() & Settings.model_fields.keys()})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cifar10-serve", description="Serve a model, classify files, look after the models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
+
+    predict = _add(commands, "predict", _predict, "classify files, without a server")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a file, a folder with pictures, or a pattern in quotes such as 'photos/**/*.jpg'",
+    )
+    predict.add_argument(
+        "--format",
+        choices=output.FORMATS,
+        default="table",
+        help="of the output (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--top-k",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help="how many classes to name for each picture (default: %(default)s)",
+    )
+    predict.add_argument("--model", help="name of the model (default: cifar10)")
+    predict.add_argument("--model-version", metavar="N", help="its version (default: the newest)")
+
+    models = commands.add_parser("models", help="look after the model repository")
+    actions = models.add_subparsers(required=True, metavar="action")
+    _add(actions, "list", _list, "list all files of all versions with their measured accuracy")
+    _add(actions, "verify", _verify, "check all sums and metadata, and let each model answer")
+    return parser
+
+
+def _add(
+    commands: Commands, name: str, call: Callable[[argparse.Namespace], int], about: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    command.add_argument(
+        "--models", type=Path, metavar="FOLDER", help="the model repository (default: models)"
+    )
+    command.set_defaults(call=call)
+    return command
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _open(settings: Settings) -> Classifier:
+    return Classifier.open(
+        settings.models,
+        settings.model,
+        settings.version,
+        variant=settings.variant,
+        provider=settings.provider,
+        require_cuda=settings.require_cuda,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _fail(reason: str, status: int = 1) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return status

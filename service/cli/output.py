@@ -1,0 +1,93 @@
+"""What the command line prints: outcomes as a table, CSV or JSON lines, and plain columns."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from service.cli.files import Outcome
+from service.errors import ServiceError
+
+# Longer paths push the rest of their row to the right.
+MAX_PATH_WIDTH = 60
+
+# The heading, and what makes the row of one file; both end their lines.
+Format = tuple[str, Callable[[Path, Outcome], str]]
+
+
+def table(files: Sequence[Path], labels: Sequence[str], top_k: int) -> Format:
+    """A table for people, in columns whose widths are known before the first answer."""
+    path_width = min(MAX_PATH_WIDTH, max((len(printable(file)) for file in files), default=0))
+    label_width = max(map(len, labels))
+
+    def row(file: Path, outcome: Outcome) -> str:
+        path = f"{printable(file):{path_width}}"
+        if isinstance(outcome, ServiceError):
+            return f"{path}  not classified: {outcome}\n"
+        cells = [f"{p.label:{label_width}} {p.probability:6.1%}" for p in outcome.top(top_k)]
+        return "  ".join([path, *cells, *(["unfamiliar"] if outcome.unfamiliar else [])]) + "\n"
+
+    return "", row
+
+
+def comma_separated(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Format:
+    """CSV: one row for each file, two columns for each class."""
+    numbers = ["", *(f"_{i}" for i in range(2, top_k + 1))]
+    answers = [f"{name}{number}" for number in numbers for name in ("label", "probability")]
+
+    def row(file: Path, outcome: Outcome) -> str:
+        if isinstance(outcome, ServiceError):
+            return _csv_line([str(file), *[""] * len(answers), "", str(outcome)])
+        cells = [cell for p in outcome.top(top_k) for cell in (p.label, f"{p.probability:.6f}")]
+        return _csv_line([str(file), *cells, str(outcome.unfamiliar).lower(), ""])
+
+    return _csv_line(["path", *answers, "unfamiliar", "error"]), row
+
+
+def json_lines(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Format:
+    """One JSON object in each line, of the form that the HTTP API answers with."""
+
+    def row(file: Path, outcome: Outcome) -> str:
+        line: dict[str, object] = {"path": str(file)}
+        if isinstance(outcome, ServiceError):
+            line["error"] = str(outcome)
+        else:
+            line["predictions"] = [
+                p._asdict() | {"probability": round(p.probability, 6)} for p in outcome.top(top_k)
+            ]
+            line["unfamiliar"] = outcome.unfamiliar
+            line["image"] = asdict(outcome.image)
+        return json.dumps(line) + "\n"
+
+    return "", row
+
+
+FORMATS: dict[str, Callable[[Sequence[Path], Sequence[str], int], Format]] = {
+    "table": table,
+    "csv": comma_separated,
+    "jsonl": json_lines,
+}
+
+
+def columns(rows: Iterable[Sequence[str]]) -> str:
+    """Sets rows in columns, each as wide as its widest cell."""
+    lines = list(rows)
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def printable(path: Path) -> str:
+    """The path in one line, whatever characters its names hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

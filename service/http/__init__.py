@@ -1,0 +1,1 @@
+"""HTTP: routes, middleware and errors. It knows nothing of ONNX."""

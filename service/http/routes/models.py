@@ -1,0 +1,22 @@
+"""GET /card: all that is known of the model that answers."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+
+from service.errors import NotServedError
+from service.http import openapi
+from service.inference.model_server import Runtime
+from service.inference.repository import CARD_FILE
+
+router = APIRouter(tags=["model"])
+
+
+@router.get("/card", response_class=FileResponse, **openapi.CARD)
+def card(request: Request) -> FileResponse:
+    """The card of the model that answers: its measured figures, its training, its data."""
+    runtime: Runtime = request.app.state.runtime
+    model = runtime.classifier.model
+    path = runtime.settings.models / model.name / str(model.version) / CARD_FILE
+    if not path.is_file():
+        raise NotServedError(f"The card of {model.name!r}, version {model.version}, is gone.")
+    return FileResponse(path, media_type="application/json", headers={"Cache-Control": "no-cache"})

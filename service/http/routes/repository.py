@@ -1,0 +1,84 @@
+"""The model repository extension of the inference protocol: what there is, load, unload."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+
+from service.errors import InvalidInferenceRequestError, ModelNotFoundError, NotServedError
+from service.http import openapi
+from service.http.auth import require_admin
+from service.http.routes.v2 import ModelName, explain
+from service.http.schemas import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
+from service.inference import catalogue
+from service.inference.model_server import Runtime
+from service.process.messages import Administration
+
+Administer = Callable[[Administration], Awaitable[None]]
+Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)
+
+router = APIRouter(
+    prefix="/v2/repository", tags=["model repository"], dependencies=[Depends(require_admin)]
+)
+
+
+@router.post("/index", response_model_exclude_none=True, **openapi.REPOSITORY_INDEX)
+async def index(request: Request) -> list[RepositoryModel]:
+    """Lists all versions of all models in the repository, and says which one is served."""
+    runtime: Runtime = request.app.state.runtime
+    wanted = await _read(request, RepositoryIndexRequest)
+    served = runtime.served
+    models = []
+    try:
+        folders = await asyncio.to_thread(catalogue.versions, runtime.settings.models)
+    except ModelNotFoundError:
+        folders = []
+    for name, version in ((folder.parent.name, folder.name) for folder in folders):
+        if served and (served.model, served.version) == (name, version):
+            models.append(RepositoryModel(name=name, version=version, state="READY"))
+        elif not wanted.ready:
+            models.append(
+                RepositoryModel(name=name, version=version, state="UNAVAILABLE", reason="unloaded")
+            )
+    return models
+
+
+@router.post("/models/{model_name}/load", response_class=Response, **openapi.REPOSITORY_LOAD)
+async def load(request: Request, model_name: ModelName) -> Response:
+    """Serves the model as it is in the repository now, with no gap; the one before, if that fails.
+
+    Which version that is, the settings say: the newest, or the one that they name.
+    """
+    body = await _read(request, RepositoryRequest)
+    if body.parameters:
+        raise InvalidInferenceRequestError(
+            "The repository is the only source of models: send no parameters."
+        )
+    return await _administer(request, "load", model_name)
+
+
+@router.post("/models/{model_name}/unload", response_class=Response, **openapi.REPOSITORY_UNLOAD)
+async def unload(request: Request, model_name: ModelName) -> Response:
+    """Serves no model, until one is loaded."""
+    await _read(request, RepositoryRequest)
+    return await _administer(request, "unload", model_name)
+
+
+async def _administer(request: Request, what: Administration, model_name: str) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    administer: Administer = request.app.state.administer
+    if model_name != runtime.settings.model:
+        raise NotServedError(
+            f"This service has one model, {runtime.settings.model!r}, and never {model_name!r}."
+        )
+    await administer(what)
+    return Response()
+
+
+async def _read(request: Request, kind: type[Body]) -> Body:
+    try:
+        return kind.model_validate_json(await request.body() or b"{}")
+    except ValidationError as error:
+        raise InvalidInferenceRequestError(explain(error)) from error

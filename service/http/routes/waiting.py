@@ -1,0 +1,90 @@
+"""Waiting for answers, for as long as the client waits too."""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Header, Request
+from starlette.requests import ClientDisconnect
+
+from service.errors import DeadlineExceededError
+from service.inference.classifier import Classification, Classifier, Upload
+from service.inference.model_server import Runtime
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+
+Timeout = Annotated[
+    int | None,
+    Header(
+        alias=TIMEOUT_HEADER,
+        ge=1,
+        le=86_400_000,
+        description="Give up when so many milliseconds have passed since the request began to "
+        "arrive; the service has a limit of its own.",
+    ),
+]
+
+
+async def classify(
+    request: Request, classifier: Classifier, uploads: Sequence[Upload], timeout_ms: int | None
+) -> list[Classification | Exception]:
+    """Classifies uploads, and gives them up when the client has left.
+
+    Args:
+        request: the request.
+        classifier: what is to classify them.
+        uploads: the pictures.
+        timeout_ms: how long the client waits for its answer, from the start of the request.
+
+    Returns:
+        For each upload, in order, its classification or the reason why it has none.
+
+    Raises:
+        DeadlineExceededError: the client's time was over before all had arrived.
+        QueueFullError: the queue cannot take them all.
+        ClientDisconnect: the client has left.
+    """
+    runtime: Runtime = request.app.state.runtime
+    state = request.scope["state"]
+    state["model_version"] = classifier.model.version
+    elapsed = time.perf_counter() - state["started_at"]
+    runtime.metrics.observe_stage("receive", elapsed)
+    patience = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
+    if patience <= 0:
+        raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
+    futures = runtime.submit(classifier, uploads, patience)
+    client_has_left = False
+
+    def give_up() -> None:
+        nonlocal client_has_left
+        client_has_left = True
+        _cancel(futures)
+
+    state["on_leave"] = give_up  # for `protocol`, which knows at once
+    try:
+        answers = [await _outcome(future) for future in futures]
+    except asyncio.CancelledError:
+        _cancel(futures)
+        runtime.drop_cancelled()
+        if client_has_left:
+            raise ClientDisconnect from None
+        raise
+    state["answered_at"] = time.perf_counter()
+    for answer in answers:
+        if isinstance(answer, Classification):
+            runtime.metrics.count_answer(answer.label, answer.unfamiliar)
+    return answers
+
+
+async def _outcome(future: "asyncio.Future[Classification]") -> Classification | Exception:
+    try:
+        return await future
+    except Exception as error:
+        return error
+
+
+def _cancel(futures: "Sequence[asyncio.Future[Classification]]") -> None:
+    for future in futures:
+        future.cancel()

@@ -1,0 +1,262 @@
+"""The use case, free of HTTP: bytes in, labelled probabilities out.
+
+In a notebook:
+
+    from service.inference.classifier import Classifier
+    classifier = Classifier.open()
+    classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ModelRefusedError, ServiceError
+from service.inference import decoding, repository, resizing
+from service.inference.decoding import ImageFacts
+from service.inference.engine import Engine, open_engine, preferred_precision
+from service.inference.repository import StoredFile
+from service.inference.resizing import ResizeRule
+
+Upload = bytes | NDArray[np.uint8]
+Observer = Callable[[str, float], None]
+
+
+class Prediction(NamedTuple):
+    """One class and how probable it is."""
+
+    label: str
+    class_id: int
+    probability: float
+
+
+class Decoded(NamedTuple):
+    """A picture as the model wants it: uint8 (height, width, 3), and what was uploaded."""
+
+    pixels: NDArray[np.uint8]
+    facts: ImageFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """The answer for one picture.
+
+    Attributes:
+        labels: names of the classes.
+        probabilities: float32 (classes,), calibrated, sum 1.
+        ranking: class ids, the most probable first.
+        energy: logsumexp of the logits; higher is more familiar.
+        unfamiliar: whether the energy is under the model's threshold.
+        image: what was uploaded.
+        pixels: uint8 (height, width, 3), the picture as the model saw it.
+    """
+
+    labels: Sequence[str]
+    probabilities: NDArray[np.float32]
+    ranking: Sequence[int]
+    energy: float
+    unfamiliar: bool
+    image: ImageFacts
+    pixels: NDArray[np.uint8]
+
+    def top(self, k: int) -> list[Prediction]:
+        """The k most probable classes, best first."""
+        labels, probabilities = self.labels, self.probabilities.tolist()
+        return [Prediction(labels[i], i, probabilities[i]) for i in self.ranking[:k]]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.labels[self.ranking[0]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model this is and how it wants its pictures."""
+
+    name: str
+    version: int
+    variant: str
+    sha256: str
+    labels: Sequence[str]
+    resize: ResizeRule
+    energy_threshold: float
+
+
+def _ignore(_stage: str, _seconds: float) -> None:
+    pass
+
+
+class Classifier:
+    """A model that is ready to answer; safe to use from several threads."""
+
+    def __init__(
+        self,
+        model: ModelInfo,
+        engine: Engine,
+        *,
+        max_pixels: int = 50_000_000,
+        observe: Observer = _ignore,
+        large: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            model: what the engine computes.
+            engine: the thing that computes.
+            max_pixels: most pixels in one picture.
+            observe: told the seconds of each `decode` and `infer`.
+            large: entered while a large picture is decoded; by default a lock of this classifier.
+        """
+        self.model = model
+        self.engine = engine
+        self._max_pixels = max_pixels
+        self._observe = observe
+        # Decoding takes up to 12 bytes a pixel: large pictures take turns, so that a handful of
+        # them cannot use up the memory.
+        self._large = large or threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        models: str | Path = "models",
+        name: str = "cifar10",
+        version: int | None = None,
+        *,
+        variant: str = "auto",
+        provider: Literal["auto", "cuda", "cpu"] = "auto",
+        require_cuda: bool = False,
+        cuda_graphs: bool = False,
+        threads: int = 1,
+        max_pixels: int = 50_000_000,
+        observe: Observer = _ignore,
+        large: AbstractContextManager[object] | None = None,
+    ) -> "Classifier":
+        """Loads a model from the repository, verifies it and warms it up.
+
+        Args:
+            models: folder of the model repository.
+            name: name of the model.
+            version: version of the model; None takes the newest.
+            variant: its file; `auto` takes the fastest for the provider that keeps the accuracy.
+            provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
+            require_cuda: fail rather than fall back to the CPU.
+            cuda_graphs: capture a CUDA graph for each size of batch.
+            threads: CPU threads within one inference.
+            max_pixels: most pixels in one picture.
+            observe: told the seconds of each `decode` and `infer`.
+            large: entered while a large picture is decoded; by default a lock of this classifier.
+
+        Raises:
+            StartupError: the model is missing or refused, or CUDA is required and missing.
+        """
+        stored = repository.load(Path(models), name, version)
+
+        @functools.cache
+        def file_for(provider: str) -> StoredFile:
+            chosen = repository.choose(stored, variant, preferred_precision(provider))
+            return repository.read(stored, chosen)
+
+        engine = open_engine(
+            lambda provider: file_for(provider).data,
+            provider=provider,
+            require_cuda=require_cuda,
+            cuda_graphs=cuda_graphs,
+            threads=threads,
+        )
+        file = file_for(engine.provider)
+        repository.check_metadata(file, engine.metadata)
+        model = ModelInfo(
+            name=file.card.name,
+            version=file.card.version,
+            variant=file.path.name,
+            sha256=file.sha256,
+            labels=tuple(file.card.labels),
+            resize=file.card.resize,
+            energy_threshold=file.energy_threshold,
+        )
+        classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
+        if (classes := classifier.prove()) != len(model.labels):
+            raise ModelRefusedError(
+                f"{file.path} computes {classes} classes and names {len(model.labels)}; "
+                "export it again."
+            )
+        return classifier
+
+    def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
+        """Classifies pictures in one inference.
+
+        Args:
+            uploads: each the bytes of an encoded picture, or the pixels of a decoded one, RGB,
+                uint8 (height, width, 3), of the model's own size. The next is taken when the one
+                before it is decoded.
+
+        Returns:
+            For each upload, in order, its classification or the reason why it has none.
+        """
+        decoded = [self._try_to_decode(upload) for upload in uploads]
+        good = [item for item in decoded if not isinstance(item, ServiceError)]
+        answers = iter(self.infer(good) if good else ())
+        return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
+
+    def decode(self, upload: Upload) -> Decoded:
+        """Brings one upload to the model's size; see `classify`.
+
+        Raises:
+            ServiceError: it is not a picture, is broken, or is too large.
+        """
+        if not isinstance(upload, bytes):
+            return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
+        start = time.perf_counter()
+        width, height = self.engine.width, self.engine.height
+        smallest = decoding.OVERSAMPLING * max(width, height)
+        image, facts, box = decoding.decode(upload, self._max_pixels, self._large, smallest)
+        pixels = resizing.fit(image, width, height, self.model.resize, box)
+        self._observe("decode", time.perf_counter() - start)
+        return Decoded(pixels, facts)
+
+    def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
+        """Classifies decoded pictures, at least one, in one inference, in order."""
+        start = time.perf_counter()
+        probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
+        self._observe("infer", time.perf_counter() - start)
+        # Of all pictures at once: each call of NumPy takes as long as one row.
+        rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
+        return [
+            Classification(
+                labels=self.model.labels,
+                probabilities=row,
+                ranking=ranking,
+                energy=energy,
+                unfamiliar=energy < self.model.energy_threshold,
+                image=facts,
+                pixels=pixels,
+            )
+            for (pixels, facts), row, ranking, energy in zip(
+                pictures, probabilities, rankings, energies.tolist(), strict=True
+            )
+        ]
+
+    def prove(self) -> int:
+        """Computes one black picture; returns the number of classes.
+
+        Raises:
+            EngineFailedError: not even that can be computed.
+        """
+        black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
+        probabilities, _ = self.engine.run(black)
+        return int(probabilities.shape[1])
+
+    def _try_to_decode(self, upload: Upload) -> Decoded | ServiceError:
+        try:
+            return self.decode(upload)
+        except ServiceError as error:
+            return error

@@ -1,0 +1,248 @@
+"""ONNX Runtime and nothing else: choose the provider, open the session, prove it, run it."""
+
+import contextlib
+import io
+import logging
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
+from service.hardware import nvidia_driver_visible
+
+# ONNX Runtime sends usage events unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+
+from service.inference.engine_cuda import Buckets
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+# The default, EXHAUSTIVE, measures every algorithm again for each new batch size.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+_CUDA_GRAPHS = {"enable_cuda_graph": "1"}
+_SEVERITY_FATAL = 4
+
+logger = logging.getLogger(__name__)
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+SessionFactory = Callable[..., ort.InferenceSession]
+
+
+class Engine(Protocol):
+    """What a classifier needs of the thing that computes.
+
+    Attributes:
+        height: height of the model's input in pixels.
+        width: width of the model's input in pixels.
+        metadata: metadata properties of the model file.
+        provider: execution provider in use.
+        requested_provider: execution provider that was asked for.
+        degraded_reason: why the two differ, None when they do not.
+    """
+
+    height: int
+    width: int
+    metadata: dict[str, str]
+    provider: str
+    requested_provider: str
+    degraded_reason: str | None
+
+    def run(self, images: Images) -> tuple[Floats, Floats]:
+        """Computes one batch; may be called from several threads.
+
+        Args:
+            images: uint8 (batch, height, width, 3), RGB.
+
+        Returns:
+            Probabilities (batch, classes) and energy (batch,), float32.
+
+        Raises:
+            EngineFailedError: it cannot be computed; that may pass, or last.
+        """
+
+
+class OnnxEngine:
+    """A warmed-up session of ONNX Runtime; see `Engine`."""
+
+    def __init__(
+        self, session: ort.InferenceSession, requested: str, degraded_reason: str | None = None
+    ) -> None:
+        """Reads what the session says of itself and proves it with one inference."""
+        self._session = session
+        self.requested_provider = requested
+        self.degraded_reason = degraded_reason
+        self.provider: str = session.get_providers()[0]
+        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        self.height, self.width = _input_size(session)
+        self._buckets: Buckets | None = None
+        if self.provider == CUDA:
+            self._buckets = Buckets(session, self.height, self.width, "cuda")
+        self.run(np.zeros((1, self.height, self.width, 3), np.uint8))
+
+    def run(self, images: Images) -> tuple[Floats, Floats]:
+        """Computes one batch; see `Engine.run`."""
+        try:
+            if self._buckets is not None:
+                return self._buckets.run(images)
+            outputs = self._session.run(["probabilities", "energy"], {"image": images})
+        except Exception as error:
+            raise EngineFailedError(f"{self.provider} failed: {_first_line(error)}") from error
+        probabilities, energy = outputs
+        return probabilities, energy
+
+
+def open_engine(
+    read: Callable[[str], bytes],
+    *,
+    provider: Literal["auto", "cuda", "cpu"] = "auto",
+    require_cuda: bool = False,
+    cuda_graphs: bool = False,
+    threads: int = 1,
+    make_session: SessionFactory = ort.InferenceSession,
+) -> OnnxEngine:
+    """Opens a model where it was asked for, else visibly on the CPU.
+
+    Args:
+        read: gives the content of the ONNX file for an execution provider.
+        provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
+        require_cuda: fail rather than fall back to the CPU.
+        cuda_graphs: capture a CUDA graph for each size of batch.
+        threads: CPU threads within one inference.
+        make_session: what makes sessions; `onnxruntime.InferenceSession` outside of tests.
+
+    Raises:
+        CudaUnavailableError: CUDA is required and cannot be used.
+        ModelRefusedError: ONNX Runtime cannot run the model.
+    """
+    ort.set_default_logger_severity(_SEVERITY_FATAL)  # what matters is raised, or asked for below
+    wants_cuda = require_cuda or provider == "cuda"
+    if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
+        try:
+            return _open_cuda(read(CUDA), threads, make_session, graphs=cuda_graphs)
+        except CudaUnavailableError as error:
+            if require_cuda:
+                raise
+            logger.warning("Computing on the CPU. %s", error)
+            return _open_cpu(read(CPU), threads, make_session, CUDA, str(error))
+    return _open_cpu(read(CPU), threads, make_session, CPU)
+
+
+def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The precision of model files that is fastest on an execution provider."""
+    if provider == CUDA:
+        return "float16"
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return "int8"
+    # Without these instructions products of bytes are added up in 16 bits, which overflow.
+    try:
+        exact = "vnni" in cpuinfo.read_text()  # avx512_vnni or avx_vnni
+    except OSError:  # not Linux
+        exact = False
+    return "int8" if exact else "float32"
+
+
+def _open_cuda(
+    model: bytes, threads: int, make_session: SessionFactory, *, graphs: bool
+) -> OnnxEngine:
+    if CUDA not in ort.get_available_providers():
+        raise CudaUnavailableError(
+            "CUDA cannot be used: this build of ONNX Runtime has none; install onnxruntime-gpu."
+        )
+    missing = _preload_cuda_libraries()
+    try:
+        providers = [(CUDA, _CUDA_OPTIONS | (_CUDA_GRAPHS if graphs else {})), CPU]
+        engine = OnnxEngine(_open_session(model, providers, threads, make_session), CUDA)
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # cuDNN is loaded late, so the first inference may fail too
+        raise CudaUnavailableError(f"CUDA cannot be used: {_first_line(error)}") from error
+    if engine.provider == CUDA:
+        return engine
+    # A session without CUDA comes up on the CPU, and says nothing.
+    raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}")
+
+
+def _open_cpu(
+    model: bytes,
+    threads: int,
+    make_session: SessionFactory,
+    requested: str,
+    degraded_reason: str | None = None,
+) -> OnnxEngine:
+    try:
+        session = _open_session(model, [CPU], threads, make_session)
+        return OnnxEngine(session, requested, degraded_reason)
+    except ModelRefusedError:
+        raise
+    except Exception as error:
+        raise ModelRefusedError(
+            f"ONNX Runtime cannot run the model: {_first_line(error)}"
+        ) from error
+
+
+def _open_session(
+    model: bytes, providers: list[Any], threads: int, make_session: SessionFactory
+) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = _SEVERITY_FATAL
+    options.intra_op_num_threads = threads  # by default it counts the host's CPUs, not our quota
+    # Threads that spin while they wait take the CPU from the event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without fallback a broken provider raises, here and in run(), instead of changing silently.
+    session = make_session(model, options, providers=providers, enable_fallback=0)
+    session.disable_fallback()
+    return session
+
+
+def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name for node in session.get_outputs()}
+    if set(inputs) == {"image"} and outputs >= {"probabilities", "energy"}:
+        shape = inputs["image"].shape
+        if inputs["image"].type == "tensor(uint8)" and len(shape) == 4 and shape[3] == 3:
+            _, height, width, _ = shape
+            if isinstance(height, int) and isinstance(width, int):
+                return height, width
+    raise ModelRefusedError(
+        "The model must take `image`, uint8 (batch, height, width, 3), and return "
+        "`probabilities` and `energy`; export it again."
+    )
+
+
+def _preload_cuda_libraries() -> list[str]:
+    """Loads the CUDA libraries that came as wheels; returns the names of those that failed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # it prints its failures and never raises
+        ort.preload_dlls()
+    return sorted(set(re.findall(r"Failed to load (\S+):", printed.getvalue())))
+
+
+def _what_cuda_lacks(missing_libraries: list[str]) -> str:
+    lacks = []
+    if not nvidia_driver_visible():
+        lacks.append("no NVIDIA driver is visible (libcuda cannot be loaded)")
+    if missing_libraries:
+        lacks.append(
+            f"CUDA libraries are missing ({', '.join(missing_libraries)}; "
+            "onnxruntime-gpu[cuda,cudnn] brings them)"
+        )
+    if not lacks:
+        lacks.append(
+            "ONNX Runtime could not load its CUDA provider, which needs CUDA 13 and cuDNN 9 "
+            "(onnxruntime-gpu[cuda,cudnn] brings them)"
+        )
+    return f"{' and '.join(lacks)}."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # After an error of CUDA's come the names of the host and of a source file.
+    return lines[0].partition(" ; GPU=")[0][:300]

@@ -1,0 +1,216 @@
+"""Every metric of the service.
+
+Where PROMETHEUS_MULTIPROC_DIR names a folder, several processes share their metrics in it and each
+of them exports the sum; it must be set before this module is imported. Otherwise each app has
+metrics of its own.
+
+What is counted for each request or picture is kept in memory and written every second, or when this
+process is asked: a thread that writes holds up the others, ten times a request.
+"""
+
+import functools
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.http.schemas import Status
+
+_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_STAGES = ("receive", "decode", "queue", "infer", "respond")
+# The kinds of metrics that have a file in each process, where several share theirs.
+_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+FILE_BYTES = 250_000
+
+
+def reserve_files() -> None:
+    """Takes the room of this process's files at once; call it before there are metrics.
+
+    Files that grow into a disk which is full by then would end the process by a signal.
+
+    Raises:
+        OSError: there is no room.
+    """
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None or not hasattr(os, "posix_fallocate"):
+        return
+    for kind in _KINDS:
+        with (Path(folder) / f"{kind}_{os.getpid()}.db").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+
+
+class _Counter(Counter):
+    def add_all(self, values: Sequence[float]) -> None:
+        self.inc(sum(values))
+
+
+class _Histogram(Histogram):
+    def add_all(self, values: Sequence[float]) -> None:
+        """Observes many values, for little more than the cost of one."""
+        self._sum.inc(sum(values))
+        for place, count in Counts(bisect_left(self._upper_bounds, v) for v in values).items():
+            self._buckets[place].inc(count)
+
+
+class Metrics:
+    """Counts, latencies and facts, as Prometheus reads them."""
+
+    def __init__(self, on_stage: Callable[[str, float], None] | None = None) -> None:
+        """Defines all metrics.
+
+        Args:
+            on_stage: told what `observe_stage` is told, for other kinds of records.
+        """
+        self._on_stage = on_stage
+        self._registry = registry = CollectorRegistry()
+        counter = functools.partial(_Counter, registry=registry)
+        histogram = functools.partial(_Histogram, registry=registry)
+        # Of live workers only: what a dead one said last is of no use.
+        gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
+
+        requests = counter("http_requests", "Answered requests.", ["route", "status"])
+        request_seconds = histogram(
+            "http_request_seconds", "Time to the end of the answer.", ["route"], buckets=_SECONDS
+        )
+        stage_seconds = histogram(
+            "classifier_stage_seconds",
+            "Time in each stage: a request's receive and respond, a picture's decode and queue, "
+            "a batch's infer.",
+            ["stage"],
+            buckets=_SECONDS,
+        )
+        rejections = counter("classifier_rejections", "Refused pictures and requests.", ["reason"])
+        predictions = counter(
+            "classifier_predictions", "Pictures by their most probable class.", ["label"]
+        )
+        unfamiliar = counter("classifier_unfamiliar", "Pictures unlike the training data.")
+        batch_size = histogram(
+            "classifier_batch_size", "Pictures in a batch.", buckets=_BATCH_SIZES
+        )
+        self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.")
+        self._queue_limit = gauge("classifier_queue_limit", "Pictures that may wait.")
+        self._model = gauge(
+            "classifier_model_info",
+            "A model and where it is computed: 1 while it is served, 0 when it no longer is.",
+            ["model", "version", "variant", "sha256", "provider", "requested_provider"],
+            multiprocess_mode="livemax",
+        )
+        workers = gauge("service_workers", "Worker processes by the status of each.", ["status"])
+        self._restarts = counter(
+            "service_worker_restarts", "Workers started in place of a dead or stuck one."
+        )
+        self._cpu_seconds = counter("process_cpu_seconds", "CPU time, user and system.")
+        self._memory = gauge("process_resident_memory_bytes", "Resident memory.")
+
+        self._waiting: list[tuple[_Counter | _Histogram, deque[float]]] = []
+        self._writing = threading.Lock()
+        self._requests = self._keep_each(requests)
+        self._request_seconds = self._keep_each(request_seconds)
+        self._rejections = self._keep_each(rejections)
+        self._predictions = self._keep_each(predictions)
+        self._unfamiliar = self._keep(unfamiliar)
+        self._batch_size = self._keep(batch_size)
+        self._stages = {stage: self._keep(stage_seconds.labels(stage)) for stage in _STAGES}
+        self._workers = {status: workers.labels(status) for status in get_args(Status)}
+        self._process = ProcessCollector(registry=None)
+        self._cpu_counted = 0.0
+        self._shown: Gauge | None = None
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Counts an answered request and how long it took."""
+        self._requests(route, status)(1)
+        self._request_seconds(route)(seconds)
+
+    def count_rejection(self, reason: str) -> None:
+        """Counts one refused picture or request."""
+        self._rejections(reason)(1)
+
+    def count_answer(self, label: str, unfamiliar: bool) -> None:
+        """Counts one classified picture by its most probable class."""
+        self._predictions(label)(1)
+        if unfamiliar:
+            self._unfamiliar(1)
+
+    def count_restart(self) -> None:
+        """Counts this process as the replacement of another."""
+        self._restarts.inc()
+
+    def observe_stage(self, stage: str, seconds: float) -> None:
+        """Records how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
+        self._stages[stage](seconds)
+        if self._on_stage is not None:
+            self._on_stage(stage, seconds)
+
+    def observe_batch(self, size: int) -> None:
+        """Records the number of pictures in a batch."""
+        self._batch_size(size)
+
+    def show_model(self, facts: Mapping[str, str] | None) -> None:
+        """Shows which model is served, if any, in place of the one before."""
+        if self._shown is not None:
+            self._shown.set(0)
+        self._shown = self._model.labels(**facts) if facts else None
+        if self._shown is not None:
+            self._shown.set(1)
+
+    def sample(self, status: Status, queue_depth: int, queue_limit: int) -> None:
+        """Writes what was counted, and the state of this process.
+
+        Call it every second or so, and before `render`.
+        """
+        self.write()
+        for name, worker in self._workers.items():
+            worker.set(name == status)
+        self._queue_depth.set(queue_depth)
+        self._queue_limit.set(queue_limit)
+        cpu_seconds = time.process_time()
+        self._cpu_seconds.inc(cpu_seconds - self._cpu_counted)
+        self._cpu_counted = cpu_seconds
+        for family in self._process.collect():
+            if family.name == "process_resident_memory_bytes":
+                self._memory.set(family.samples[0].value)
+
+    def write(self) -> None:
+        """Writes what was counted since the last time."""
+        with self._writing:
+            for metric, values in list(self._waiting):
+                if values:
+                    metric.add_all([values.popleft() for _ in range(len(values))])
+
+    def render(self) -> bytes:
+        """All metrics in the text format of Prometheus; takes milliseconds with many workers."""
+        self.write()
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)
+
+    def _keep(self, metric: _Counter | _Histogram) -> Callable[[float], None]:
+        """What keeps a value of a metric until it is written; any thread may call it."""
+        values: deque[float] = deque()
+        self._waiting.append((metric, values))
+        return values.append
+
+    def _keep_each(self, metric: _Counter | _Histogram) -> Callable[..., Callable[[float], None]]:
+        """The same for each combination of labels."""
+        return functools.cache(lambda *labels: self._keep(metric.labels(*labels)))

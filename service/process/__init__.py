@@ -1,0 +1,1 @@
+"""Processes and sockets: the supervisor and its workers."""

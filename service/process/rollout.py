@@ -1,0 +1,201 @@
+"""Changes the model in all workers or in none.
+
+First all load the new one beside the one that serves; only when all have done so do they swap. One
+change at a time.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from service.process.messages import (
+    Administration,
+    Commit,
+    Drop,
+    Prepare,
+    Reply,
+    Served,
+    ToWorker,
+    Unload,
+)
+
+# How long all workers may take for one step.
+STEP_S = 120
+_CLOSED = "The service is shutting down."
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[str | None], None]
+
+
+class Peer(Protocol):
+    """A worker, as far as a change needs it."""
+
+    def send(self, message: ToWorker) -> None:
+        """Tells it something, if it still lives."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+
+
+@dataclass(eq=False)
+class _Change:
+    what: Administration
+    answer: Answer
+    number: int = 0
+    waiting: list[Peer] = field(default_factory=list)
+    served: Served | None = None
+    committed: bool = False
+    deadline: float = 0
+
+
+class Changes:
+    """The changes of model, one after another.
+
+    Attributes:
+        served: what all workers serve, or are about to; None before the first and when unloaded.
+        unloaded: whether an administrator has taken the model away.
+        warning: why the last change did not happen.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Sequence[Peer]],
+        on_end: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Changes nothing yet.
+
+        Args:
+            ready: gives the workers that serve.
+            on_end: told when a change has ended, well or not.
+            clock: tells the time in seconds.
+        """
+        self.served: Served | None = None
+        self.unloaded = False
+        self.warning: str | None = None
+        self._ready = ready
+        self._on_end = on_end
+        self._clock = clock
+        self._current: _Change | None = None
+        self._asked: deque[_Change] = deque()
+        self._number = 0
+        self._closed = False
+
+    def ask(self, what: Administration, answer: Answer) -> None:
+        """Asks for a change.
+
+        Args:
+            what: the change.
+            answer: told None when all workers have changed, else the reason why none has.
+        """
+        if self._closed:
+            answer(_CLOSED)
+            return
+        self._asked.append(_Change(what, answer))
+        self._begin()
+
+    def on_ready(self, peer: Peer) -> None:
+        """Takes in a worker that serves from now on, and what all others do."""
+        change = self._current
+        if change and not change.committed:
+            change.waiting.append(peer)
+            peer.send(Prepare(change.number))
+        self._begin()
+
+    def on_reply(self, peer: Peer, reply: Reply) -> None:
+        """Takes in what a worker says of a step."""
+        change = self._current
+        if change is None or reply.change != change.number or peer not in change.waiting:
+            return  # of a change that was given up
+        if reply.reason:
+            self._give_up(change, reply.reason)
+        elif change.served and reply.served and not reply.served.agrees_with(change.served):
+            self._give_up(change, "Its files were changed while they were read.")
+        else:
+            change.served = change.served or reply.served
+            self._tick_off(change, peer)
+
+    def on_death(self, peer: Peer) -> None:
+        """Goes on without a worker that has died."""
+        change = self._current
+        if change is None or peer not in change.waiting:
+            return
+        if change.committed:
+            self._tick_off(change, peer)  # the next one loads the new model
+        else:
+            self._give_up(change, "A worker ended while it loaded the model.")
+
+    def mind_the_time(self) -> None:
+        """Ends a step that takes too long."""
+        change = self._current
+        if change is None or self._clock() < change.deadline:
+            return
+        if change.committed:
+            for peer in change.waiting:
+                peer.kill()
+        else:
+            self._give_up(change, f"It took longer than {STEP_S} s.")
+
+    def close(self) -> None:
+        """Answers all who wait for a change that it will not happen, and takes no more."""
+        for change in filter(None, [self._current, *self._asked]):
+            change.answer(_CLOSED)
+        self._current = None
+        self._asked.clear()
+        self._closed = True
+
+    def _begin(self) -> None:
+        """Begins the next change if there is one, none is under way, and a worker is ready."""
+        if self._current or not self._asked or not self._ready():
+            return
+        self._number += 1
+        change = self._current = self._asked.popleft()
+        change.number = self._number
+        if change.what == "load":
+            self._begin_step(change, Prepare(change.number))
+        else:
+            self._commit(change)
+
+    def _begin_step(self, change: _Change, message: Prepare | Commit | Unload) -> None:
+        change.waiting = list(self._ready())
+        change.deadline = self._clock() + STEP_S
+        for peer in change.waiting:
+            peer.send(message)
+
+    def _tick_off(self, change: _Change, peer: Peer) -> None:
+        change.waiting.remove(peer)
+        if change.waiting:
+            return
+        if change.committed:
+            self._end(change, None)
+        else:
+            self._commit(change)
+
+    def _commit(self, change: _Change) -> None:
+        """All workers are prepared: all change."""
+        change.committed = True
+        self.unloaded = change.what == "unload"
+        self.served = change.served
+        message = Unload if self.unloaded else Commit
+        self._begin_step(change, message(change.number))
+
+    def _give_up(self, change: _Change, reason: str) -> None:
+        """Some worker is not prepared: none changes."""
+        for peer in self._ready():
+            peer.send(Drop())
+        self._end(change, reason)
+
+    def _end(self, change: _Change, reason: str | None) -> None:
+        fields = {"why": reason} if reason else change.served._asdict() if change.served else {}
+        level = logging.ERROR if reason else logging.INFO
+        message = f"not {change.what}ed" if reason else f"{change.what}ed"
+        logger.log(level, message, extra={"fields": fields})
+        self._current = None
+        self.warning = f"The last model was not loaded. {reason}" if reason else None
+        change.answer(reason)
+        self._on_end()
+        self._begin()

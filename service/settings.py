@@ -1,0 +1,235 @@
+"""Settings of the service: environment variables, which command-line flags override."""
+
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from service.hardware import available_cpus, available_memory, nvidia_driver_visible
+
+# Above this Pillow warns of its own accord, and from twice as many on it refuses.
+PILLOW_PIXEL_LIMIT = 89_478_485
+# What a worker takes under load, without the one large picture that may be in work at a time.
+WORKER_BYTES = 200_000_000
+PIXEL_BYTES = 12
+
+_KEY = re.compile(r"[!-+\--~]+")
+_Keys = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; each field is `CIFAR10_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CIFAR10_",
+        env_ignore_empty=True,
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        hide_input_in_errors=True,  # it may be a key
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    models: Path = Field(Path("models"), description="Folder of the model repository.")
+    model: str = Field("cifar10", description="Name of the model to serve.")
+    model_version: PositiveInt | Literal["latest"] = Field(
+        "latest", description="Version of the model to serve."
+    )
+    variant: str = Field(
+        "auto",
+        pattern=r"^(auto|[\w-][\w.-]*\.onnx)$",
+        description="File of the model to serve, as model.onnx; auto takes the fastest that keeps "
+        "the accuracy.",
+    )
+    provider: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="Where to compute; auto takes CUDA where an NVIDIA driver is visible."
+    )
+    require_cuda: bool = Field(False, description="Refuse to start unless CUDA is really in use.")
+    cuda_graphs: bool = Field(
+        False, description="Capture a CUDA graph for each size of batch; not yet measured."
+    )
+    workers: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="Processes that serve; auto takes one for each usable CPU, as far as the "
+        "memory goes, and one alone for a GPU.",
+    )
+    threads: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="Threads that decode and compute in each worker; auto shares out the CPUs.",
+    )
+    max_batch: PositiveInt = Field(32, description="Most pictures in one inference.")
+    max_queue: PositiveInt = Field(256, description="Most pictures that may wait in each worker.")
+    deadline_ms: PositiveInt = Field(
+        10_000, description="Longest time a picture may take, in milliseconds."
+    )
+    max_head_bytes: PositiveInt = Field(
+        65_536, description="Largest request line with its headers, in bytes."
+    )
+    max_body_bytes: PositiveInt = Field(20_000_000, description="Largest request body, in bytes.")
+    max_pending_bytes: PositiveInt = Field(
+        256_000_000, description="Most bytes of bodies that wait for an answer, in all workers."
+    )
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT, description="Most pixels in one picture."
+    )
+    max_files: PositiveInt = Field(64, description="Most pictures in one batch request.")
+    max_form_fields: PositiveInt = Field(
+        16, description="Most fields of a form that are no files; they are ignored."
+    )
+    head_timeout_ms: PositiveInt = Field(
+        10_000, description="Longest time for the head of a request, in milliseconds."
+    )
+    body_timeout_ms: PositiveInt = Field(
+        60_000, description="Longest time for the body of a request, in milliseconds."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web origins that may call the API from a browser, separated by commas."
+    )
+    api_keys: _Keys = Field(
+        (), description="Keys that open everything but administration, separated by commas."
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File of more such keys, one a line; read again when it changes."
+    )
+    admin_keys: _Keys = Field(
+        (), description="Keys that open everything, separated by commas; none: no administration."
+    )
+    admin_keys_file: Path | None = Field(
+        None, description="File of more such keys, one a line; read again when it changes."
+    )
+    drain_s: float = Field(
+        2,
+        ge=0,
+        description="Seconds after SIGTERM in which the service says that it is not ready and "
+        "still takes new connections; Ctrl-C skips them.",
+    )
+    stuck_s: float = Field(
+        30, gt=0, description="Seconds without progress after which a worker is replaced."
+    )
+    metrics_open: bool = Field(False, description="Show /metrics without a key, too.")
+    rate_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*/(second|minute|hour|day)$",
+        description="Most requests of one key, as 100/minute; none: no limit.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Format of the log; auto is text on a terminal, else json."
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return _split(value) if isinstance(value, str) else value
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(_check_key(key) for key in _split(value)) if isinstance(value, str) else value
+
+    @field_validator("api_keys_file", "admin_keys_file")
+    @classmethod
+    def _check_file_of_keys(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            read_keys(path)
+        return path
+
+    @model_validator(mode="after")
+    def _check_rate_limit(self) -> Self:
+        if self.rate_limit and not self.has_keys:
+            raise ValueError("rate_limit counts by key: set api_keys or api_keys_file, too")
+        return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether requests need a key; a file of keys that was emptied locks everyone out."""
+        return bool(self.api_keys) or self.api_keys_file is not None
+
+    @property
+    def version(self) -> int | None:
+        """Version to serve; None means the newest."""
+        return None if self.model_version == "latest" else self.model_version
+
+    @property
+    def wants_cuda(self) -> bool:
+        """Whether to compute on a GPU, if that is possible."""
+        automatic = self.provider == "auto" and nvidia_driver_visible()
+        return self.require_cuda or self.provider == "cuda" or automatic
+
+    @property
+    def worker_count(self) -> int:
+        """Number of processes that serve."""
+        if self.workers != "auto":
+            return self.workers
+        # One process keeps a GPU busy; only Linux shares out connections among several.
+        if self.wants_cuda or sys.platform != "linux":
+            return 1
+        room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
+        return max(1, min(available_cpus(), int(room // WORKER_BYTES)))
+
+    @property
+    def pending_bytes_per_worker(self) -> int:
+        """A worker's share of `max_pending_bytes`, which one body as large as allowed fits in."""
+        return max(self.max_pending_bytes // self.worker_count, self.max_body_bytes)
+
+    @property
+    def thread_count(self) -> int:
+        """Number of threads that decode and compute in each worker."""
+        if self.threads != "auto":
+            return self.threads
+        return math.ceil(available_cpus() / self.worker_count)
+
+
+def explain(error: ValidationError | SettingsError) -> str:
+    """Says in one line what is wrong with the settings."""
+    if isinstance(error, SettingsError):
+        return str(error)
+    faults: dict[str, list[str]] = {}
+    for fault in error.errors():
+        # What is wrong with several settings together has no name.
+        name = "".join(f"{place}: " for place in fault["loc"][:1])
+        faults.setdefault(name, []).append(fault["msg"])
+    # A setting that may be one of two things has a fault for each.
+    either = (name + ", or ".join(messages) for name, messages in faults.items())
+    return "; ".join(either).replace("or Input should be ", "or ")
+
+
+def read_keys(path: Path) -> list[str]:
+    """Reads a file of API keys: one a line; blank lines and comments (#) are skipped.
+
+    Raises:
+        ValueError: the file cannot be read, or a line is no key.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    stripped = (line.strip() for line in lines)
+    return [_check_key(line) for line in stripped if line and not line.startswith("#")]
+
+
+def _check_key(key: str) -> str:
+    """Refuses what cannot be sent in a header, without showing it."""
+    if not _KEY.fullmatch(key):
+        raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
+    return key
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,42 @@
+"""The command line, as far as it needs no process of its own."""
+
+import pytest
+
+from service.cli.serve import main
+from service.settings import Settings
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    for name in Settings.model_fields:
+        assert "--" + name.replace("_", "-") in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [(["--port", "99999"], "port"), (["--provider", "tpu"], "provider")]
+)
+def test_wrong_flag_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {named}: ")
+
+
+def test_wrong_variable_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR10_MAX_BATCH", "many")
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: max_batch: ")
+
+
+def test_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--colour", "red"])
+    assert end.value.code == 2
+    assert "--colour" in capsys.readouterr().err

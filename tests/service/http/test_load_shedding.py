@@ -1,0 +1,111 @@
+"""While the queue is full, requests are refused before anything is done for them."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+
+from service.inference.model_server import Runtime
+from tests.service.conftest import FakeEngine, colour, keep_busy, running
+
+pytestmark = pytest.mark.anyio
+MakeApp = Callable[..., FastAPI]
+IMAGE = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0] * 192}
+INFER = {"inputs": [IMAGE]}
+
+
+async def fill(runtime: Runtime, engine: FakeEngine) -> None:
+    """Holds the engine, and lets as many pictures wait as may."""
+    await keep_busy(runtime, engine)
+    runtime.submit(runtime.classifier, [colour("red")] * runtime.settings.max_queue)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/predict", "/predict"),
+        ("/predict/batch?top_k=nonsense", "/predict/batch"),
+        ("/v2/models/tiny/infer", "/v2/models/{model_name}/infer"),
+        (
+            "/v2/models/tiny/versions/1/infer",
+            "/v2/models/{model_name}/versions/{model_version}/infer",
+        ),
+    ],
+)
+async def test_full_queue_refuses_before_the_body_is_read(
+    make_app: MakeApp, engine: FakeEngine, path: str, route: str
+) -> None:
+    async def unread() -> object:
+        raise AssertionError("read the body")
+
+    app = make_app(max_queue=2)
+    sent: list[dict[str, object]] = []
+
+    async def keep(message: object) -> None:
+        assert isinstance(message, dict)
+        sent.append(message)
+
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [],
+        "state": {},
+    }
+    async with running(app) as runtime:
+        await fill(runtime, engine)
+        await app(scope, unread, keep)  # type: ignore[arg-type]
+        engine.go.set()
+        text = runtime.metrics.render().decode()
+    assert sent[0]["status"] == 503
+    headers = dict(sent[0]["headers"])  # type: ignore[call-overload]
+    assert headers[b"retry-after"] == b"1"
+    assert headers[b"x-request-id"]
+    assert b"Too many pictures" in bytes(sent[1]["body"])  # type: ignore[call-overload]
+    assert f'http_requests_total{{route="{route}",status="503"}} 1.0' in text
+    assert 'classifier_rejections_total{reason="queue-full"} 1.0' in text
+
+
+async def test_refused_crowd_comes_again_one_after_another(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(max_queue=2)
+    async with (
+        running(app) as runtime,
+        AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
+    ):
+        await fill(runtime, engine)
+        monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
+        answers = [await client.post("/predict", content=colour("red")) for _ in range(3)]
+        answers.append(await client.post("/v2/models/tiny/infer", json=INFER))
+        engine.go.set()
+        while runtime.is_full:
+            await asyncio.sleep(0.01)
+        # What the queue itself refuses, as it has no room for so many, stands in the same row.
+        monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
+        files = [("files", colour("red"))] * 3
+        answers.append(await client.post("/predict/batch", files=files))
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert [int(answer.headers["retry-after"]) for answer in answers] == [1, 2, 3, 4, 5]
+
+
+async def test_probes_and_the_rest_are_answered_while_the_queue_is_full(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(max_queue=2)
+    async with (
+        running(app) as runtime,
+        AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
+    ):
+        await fill(runtime, engine)
+        for path in ("/health/live", "/health/ready", "/metrics", "/"):
+            assert (await client.get(path)).status_code == 200
+        engine.go.set()
+        while runtime.is_full:
+            await asyncio.sleep(0.01)
+        assert (await client.post("/predict", content=colour("red"))).status_code == 200

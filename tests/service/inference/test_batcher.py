@@ -1,0 +1,347 @@
+"""The micro-batcher, with numbers in place of pictures."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+
+import pytest
+
+from service.errors import DeadlineExceededError, QueueFullError
+from service.inference.batcher import MicroBatcher
+
+pytestmark = pytest.mark.anyio
+
+FOREVER = 10_000
+
+
+class Doubler:
+    """Doubles numbers, once it is let go; refuses 13 and breaks on 666."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[list[int]] = []
+        self.started = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0 if held else FOREVER)
+
+    def prepare(self, value: int) -> int:
+        if value == 13:
+            raise ValueError("unlucky")
+        return value
+
+    def process(self, batch: Sequence[int]) -> list[int]:
+        self.batches.append(list(batch))
+        self.started.release()
+        assert self._permits.acquire(timeout=10)
+        if 666 in batch:
+            raise RuntimeError("broken")
+        return [2 * value for value in batch]
+
+    def go(self, batches: int = FOREVER) -> None:
+        self._permits.release(batches)
+
+    async def wait_until_started(self) -> None:
+        assert await asyncio.to_thread(self.started.acquire, timeout=10)
+
+
+def batcher_of(
+    doubler: Doubler,
+    *,
+    max_batch: int = 8,
+    max_queue: int = 8,
+    threads: int = 1,
+    on_batch: Callable[[int], None] = lambda _: None,
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> MicroBatcher[int, int, int]:
+    return MicroBatcher(
+        doubler.prepare,
+        doubler.process,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        threads=threads,
+        on_batch=on_batch,
+        on_wait=on_wait,
+    )
+
+
+async def test_lone_item_is_processed_at_once() -> None:
+    batcher = batcher_of(Doubler())
+    start = time.perf_counter()
+    assert await batcher.submit(21, deadline=10) == 42
+    assert time.perf_counter() - start < 0.5
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_items_that_wait_go_together_and_each_gets_its_own_result() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    process.go()
+    assert await asyncio.gather(first, *waiting) == [2, 4, 6, 8]
+    assert process.batches == [[1], [2, 3, 4]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_batch_is_no_larger_than_allowed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_batch=2)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    process.go()
+    await asyncio.gather(first, *waiting)
+    assert process.batches == [[1], [2, 3], [4]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_idle_workers_share_what_waits() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, threads=2)
+    items = [batcher.submit(value, 10) for value in (1, 2)]
+    await process.wait_until_started()
+    await process.wait_until_started()
+    process.go()
+    await asyncio.gather(*items)
+    assert sorted(process.batches) == [[1], [2]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_full_queue_refuses() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=1)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    second = batcher.submit(2, 10)
+    with pytest.raises(QueueFullError):
+        batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, second]) == [2, 4]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=1)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    batcher.submit(2, 10).cancel()
+    third = batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, third]) == [2, 6]
+    assert process.batches == [[1], [3]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_item_that_nobody_waits_for_leaves_the_queue() -> None:
+    doubler = Doubler(held=True)
+    batcher = batcher_of(doubler)
+    busy = batcher.submit(1, FOREVER)
+    await doubler.wait_until_started()
+    cancelled, late = batcher.submit(2, FOREVER), batcher.submit(3, 0.01)
+    assert batcher.depth == 2
+    cancelled.cancel()
+    batcher.drop_done()
+    assert batcher.depth == 1
+    with pytest.raises(DeadlineExceededError):
+        await late
+    assert batcher.depth == 0
+    doubler.go()
+    assert await busy == 2
+    batcher.close()
+
+
+async def test_caller_who_leaves_does_not_harm_the_rest_of_the_batch() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    leaver, stayer = batcher.submit(2, 10), batcher.submit(3, 10)
+    process.go(1)
+    assert await first == 2
+    await process.wait_until_started()
+    leaver.cancel()
+    process.go()
+    assert await stayer == 6
+    assert process.batches == [[1], [2, 3]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_late_item_fails_and_is_not_processed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    with pytest.raises(DeadlineExceededError):
+        await batcher.submit(2, deadline=0.01)
+    process.go()
+    await first
+    await asyncio.to_thread(batcher.close)
+    assert process.batches == [[1]]
+
+
+async def test_each_item_has_a_deadline_of_its_own() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    start = time.perf_counter()
+    deadlines = [10, 0.05, 0.2, 0.1]
+    items = [batcher.submit(value, deadline) for value, deadline in enumerate(deadlines)]
+    late = [False, True, True, True]
+    for item, is_late in sorted(zip(items, late, strict=True), key=lambda pair: not pair[1]):
+        if is_late:
+            with pytest.raises(DeadlineExceededError):
+                await item
+    assert 0.19 < time.perf_counter() - start < 5
+    process.go()
+    assert await items[0] == 0
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_failed_item_fails_alone() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    bad, good = batcher.submit(13, 10), batcher.submit(4, 10)
+    process.go()
+    with pytest.raises(ValueError, match="unlucky"):
+        await bad
+    assert await asyncio.gather(*[first, good]) == [2, 8]
+    assert process.batches == [[1], [4]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_broken_batch_fails_alone_and_the_worker_goes_on() -> None:
+    batcher = batcher_of(Doubler())
+    with pytest.raises(RuntimeError, match="broken"):
+        await batcher.submit(666, 10)
+    assert await batcher.submit(5, 10) == 10
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_close_answers_what_is_queued() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    items = [batcher.submit(value, 10) for value in (1, 2, 3)]
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    await process.wait_until_started()
+    process.go()
+    await closing
+    assert await asyncio.gather(*items) == [2, 4, 6]
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(4, 10)
+
+
+async def test_batches_are_observed() -> None:
+    sizes: list[int] = []
+    waits: list[float] = []
+    batcher = batcher_of(Doubler(), on_batch=sizes.append, on_wait=waits.append)
+    await batcher.submit(1, 10)
+    await asyncio.to_thread(batcher.close)
+    assert sizes == [1]
+    assert len(waits) == 1
+    assert 0 <= waits[0] < 1
+
+
+async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+    class Namer(Doubler):
+        def prepare(self, value: int) -> int:
+            seen.append(("prepare", caller.get()))
+            return super().prepare(value)
+
+    seen: list[tuple[str, str]] = []
+    batcher = batcher_of(Namer(), on_wait=lambda _: seen.append(("wait", caller.get())))
+    caller.set("somebody")
+    await batcher.submit(1, 10)
+    await asyncio.to_thread(batcher.close)
+    assert seen == [("wait", "somebody"), ("prepare", "somebody")]
+
+
+async def test_many_items_over_several_workers_all_come_back() -> None:
+    batcher = batcher_of(Doubler(), max_queue=1000, threads=4)
+    results = await asyncio.gather(*(batcher.submit(value, 10) for value in range(20, 600)))
+    assert results == [2 * value for value in range(20, 600)]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_caller_who_leaves_while_the_batch_is_prepared_is_not_processed() -> None:
+    class LeavingCaller(Doubler):
+        def prepare(self, value: int) -> int:
+            if value == 2:
+                leaver.get_loop().call_soon_threadsafe(leaver.cancel)
+                while not leaver.done():
+                    time.sleep(0.001)
+            return super().prepare(value)
+
+    process = LeavingCaller(held=True)
+    batcher = batcher_of(process)
+    first = batcher.submit(1, 10)
+    await process.wait_until_started()
+    stayer, leaver = batcher.submit(2, 10), batcher.submit(3, 10)
+    process.go()
+    assert await asyncio.gather(*[first, stayer]) == [2, 4]
+    assert process.batches == [[1], [2]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_stuck_worker_is_told_from_a_busy_one() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    assert batcher.ailment(limit=0) is None  # idle
+    item = batcher.submit(1, 10)
+    await process.wait_until_started()
+    assert batcher.ailment(limit=10) is None
+    await asyncio.sleep(0.02)
+    assert "compute-0 has been stuck" in str(batcher.ailment(limit=0.01))
+    process.go()
+    await item
+    await asyncio.to_thread(batcher.close)
+    assert batcher.ailment(limit=0) is None
+
+
+async def test_long_batch_that_goes_on_is_not_stuck() -> None:
+    class Slow(Doubler):
+        def prepare(self, value: int) -> int:
+            time.sleep(0.1)
+            return super().prepare(value)
+
+    batcher = batcher_of(Slow())
+    items = asyncio.gather(*(batcher.submit(value, 10) for value in range(5)))
+    while not items.done():
+        assert batcher.ailment(limit=0.3) is None
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(batcher.close)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
+    def die(_size: int) -> None:
+        raise SystemError("a mistake of ours")
+
+    batcher = batcher_of(Doubler(), on_batch=die)
+    first = batcher.submit(1, 10)
+    while batcher.ailment(limit=10) is None:
+        await asyncio.sleep(0.001)
+    assert batcher.ailment(limit=10) == "The compute thread compute-0 has died."
+    second = batcher.submit(2, 10)
+    batcher.abandon(QueueFullError("gone"))
+    for item in (first, second):
+        with pytest.raises(QueueFullError, match="gone"):
+            await item
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_items_of_a_stuck_worker_can_be_given_up() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process)
+    items = [batcher.submit(value, 10) for value in (1, 2)]
+    await process.wait_until_started()
+    batcher.abandon(QueueFullError("gone"))
+    for item in items:
+        with pytest.raises(QueueFullError, match="gone"):
+            await item
+    process.go()
+    await asyncio.to_thread(batcher.close)

@@ -1,0 +1,186 @@
+"""The life of a running process."""
+
+import asyncio
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+
+from service.errors import (
+    EngineFailedError,
+    LoadFailedError,
+    ModelRefusedError,
+    NotReadyError,
+    QueueFullError,
+)
+from service.http.app import create_app
+from service.inference.classifier import Classifier, ModelInfo
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from tests.service.conftest import RULE, FakeEngine, colour, keep_busy, running
+from tests.service.models import LABELS
+
+pytestmark = pytest.mark.anyio
+
+MakeApp = Callable[..., FastAPI]
+
+
+async def test_pictures_that_do_not_all_fit_are_not_computed(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    async with running(make_app(max_queue=2)) as runtime:
+        busy = await keep_busy(runtime, engine)
+        with pytest.raises(QueueFullError):
+            runtime.submit(runtime.classifier, [colour("blue")] * 3)
+        engine.go.set()
+        await busy
+    assert engine.batches == [1]
+
+
+async def test_stop_answers_what_waits_and_takes_no_more(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    async with running(make_app()) as runtime:
+        waiting = runtime.submit(runtime.classifier, [colour("blue")] * 3)
+    assert [(await answer).top(1)[0].label for answer in waiting] == ["blue"] * 3
+    with pytest.raises(RuntimeError, match="closed"):
+        runtime.submit(runtime.classifier, [colour("blue")])
+    assert runtime.health().status == "draining"
+    assert sum(engine.batches) == 3
+
+
+class Versions:
+    """Loads one version after another of the fake model, each with an engine of its own."""
+
+    def __init__(self) -> None:
+        self.engines: list[FakeEngine] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.error: Exception | None = None
+
+    def __call__(self, _settings: Settings, metrics: Metrics) -> Classifier:
+        assert self.go.wait(10)
+        if self.error:
+            raise self.error
+        self.engines.append(FakeEngine())
+        model = ModelInfo("tiny", len(self.engines), "model.onnx", "0" * 64, LABELS, RULE, 0.5)
+        return Classifier(model, self.engines[-1], observe=metrics.observe_stage)
+
+
+@pytest.fixture
+def versions() -> Versions:
+    return Versions()
+
+
+def app_of(versions: Versions, **settings: object) -> FastAPI:
+    return create_app(Settings.model_validate({"threads": 1, **settings}), versions)
+
+
+async def test_request_is_answered_by_the_version_that_it_met(versions: Versions) -> None:
+    async with running(app_of(versions)) as runtime:
+        old = runtime.classifier
+        busy = await keep_busy(runtime, versions.engines[0])
+        (before,) = runtime.submit(old, [colour("blue")])
+        await runtime.administer("load")
+        (late,) = runtime.submit(old, [colour("blue")])  # of a request that has met the old one
+        (after,) = runtime.submit(runtime.classifier, [colour("blue")])
+        versions.engines[0].go.set()
+        await asyncio.gather(busy, before, late, after)
+        assert runtime.classifier.model.version == 2
+    first, second = versions.engines
+    assert (sum(first.batches), sum(second.batches)) == (3, 1)
+
+
+async def test_old_version_is_set_free_once_unused(versions: Versions) -> None:
+    async with running(app_of(versions)) as runtime:
+        old = weakref.ref(runtime.classifier)
+        await runtime.submit(runtime.classifier, [colour("blue")])[0]
+        await runtime.administer("load")
+        await runtime.submit(runtime.classifier, [colour("blue")])[0]
+        gc.collect()
+        assert old() is None
+
+
+async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions) -> None:
+    async with running(app_of(versions)) as runtime:
+        versions.error = ModelRefusedError("It is damaged.")
+        with pytest.raises(LoadFailedError, match="damaged"):
+            await runtime.administer("load")
+        assert runtime.classifier.model.version == 1
+        assert runtime.health().status == "ok"
+
+
+async def test_dropped_version_is_not_served_even_if_it_comes_late(versions: Versions) -> None:
+    async with running(app_of(versions)) as runtime:
+        versions.go.clear()
+        preparing = asyncio.create_task(runtime.prepare())
+        await asyncio.sleep(0.01)
+        runtime.drop()
+        versions.go.set()
+        assert (await preparing).version == "2"
+        with pytest.raises(AssertionError):
+            runtime.commit()
+        assert runtime.classifier.model.version == 1
+
+
+async def test_lost_engine_is_said_and_only_once_it_fails_on_everything(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    async with running(make_app()) as runtime:
+        engine.error = EngineFailedError("CUDA failed: an illegal memory access was encountered")
+        with pytest.raises(NotReadyError):
+            await runtime.submit(runtime.classifier, [colour("blue")])[0]
+        health = runtime.health()
+        assert health.status == "failed"
+        assert health.reason == "CUDA failed: an illegal memory access was encountered"
+        with pytest.raises(NotReadyError, match="cannot be computed"):
+            _ = runtime.classifier
+
+
+async def test_engine_that_fails_once_goes_on(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_images: object) -> None:
+        monkeypatch.undo()
+        raise EngineFailedError("out of memory")
+
+    async with running(make_app()) as runtime:
+        monkeypatch.setattr(engine, "run", fail)
+        with pytest.raises(NotReadyError):
+            await runtime.submit(runtime.classifier, [colour("blue")])[0]
+        assert runtime.health().status == "ok"
+        await runtime.submit(runtime.classifier, [colour("blue")])[0]
+
+
+async def test_stuck_thread_is_said_and_nobody_waits_for_it(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
+    async with running(make_app(stuck_s=0.05)) as runtime:
+        busy = await keep_busy(runtime, engine)
+        (waiting,) = runtime.submit(runtime.classifier, [colour("blue")])
+        for future in (busy, waiting):
+            with pytest.raises(NotReadyError):
+                await future
+        health = runtime.health()
+        assert health.status == "failed"
+        assert "compute-0 has been stuck" in str(health.reason)
+        engine.go.set()
+
+
+async def test_process_that_was_paused_is_not_stuck(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.5)
+    monkeypatch.setattr("service.inference.model_server.PAUSE_S", 0.5)
+    async with running(make_app(stuck_s=1)) as runtime:
+        busy = await keep_busy(runtime, engine)
+        time.sleep(2)  # nothing goes on meanwhile
+        engine.go.set()
+        await busy
+        await asyncio.sleep(0.7)
+        assert runtime.health().status == "ok"

@@ -1,0 +1,200 @@
+"""The models/ folder: the right version, verified."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from service.errors import ModelNotFoundError, ModelRefusedError
+from service.inference import repository
+from service.inference.engine import open_engine
+from service.inference.repository import StoredFile
+from tests.service.models import add_variant, write_model
+
+
+def edit_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | changes))
+
+
+def read(models: Path, variant: str = "model.onnx") -> StoredFile:
+    stored = repository.load(models, "tiny")
+    return repository.read(stored, repository.choose(stored, variant, "int8"))
+
+
+def test_newest_version_is_served_by_number_and_not_by_name(tmp_path: Path) -> None:
+    for version in (2, 10, 9):
+        write_model(tmp_path, version=version)
+    (tmp_path / "tiny" / "11.partial").mkdir()
+    (tmp_path / "tiny" / "012").mkdir()
+    assert repository.load(tmp_path, "tiny").card.version == 10
+    assert repository.load(tmp_path, "tiny", 9).card.version == 9
+
+
+def test_missing_model_says_where_it_was_sought(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=str(tmp_path)):
+        repository.load(tmp_path, "tiny")
+
+
+def test_missing_version_says_which_there_are(tmp_path: Path) -> None:
+    for version in (1, 2):
+        write_model(tmp_path, version=version)
+    with pytest.raises(ModelNotFoundError, match="no version 7; these are there: 1, 2"):
+        repository.load(tmp_path, "tiny", 7)
+
+
+def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write_model(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ModelRefusedError, match="tiny cannot be read: Permission denied"):
+        repository.load(tmp_path, "tiny")
+
+
+def test_changed_model_file_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelRefusedError, match=r"model\.onnx .*sha256"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "card.json"])
+def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    (write_model(tmp_path) / name).unlink()
+    with pytest.raises(ModelRefusedError, match=f"{name} cannot be read"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("card", ["", "[]", "{}", '{"name": 3}'])
+def test_unreadable_card_is_refused(tmp_path: Path, card: str) -> None:
+    (write_model(tmp_path) / "card.json").write_text(card)
+    with pytest.raises(ModelRefusedError, match="is not a model card"):
+        repository.load(tmp_path, "tiny")
+
+
+def test_card_that_does_not_list_the_file_is_refused(tmp_path: Path) -> None:
+    edit_card(write_model(tmp_path), files={})
+    with pytest.raises(ModelRefusedError, match=r"does not list model\.onnx"):
+        read(tmp_path, "auto")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "other"),
+        ("version", 2),
+        ("labels", ["blue", "green", "red"]),
+        ("resize", {"mode": "crop", "filter": "bilinear"}),
+        ("energy_threshold", 0.6),
+    ],
+)
+def test_card_that_disagrees_with_its_file_is_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    edit_card(write_model(tmp_path), **{key: value})
+    file = read(tmp_path)
+    metadata = open_engine(lambda _: file.data, provider="cpu").metadata
+    with pytest.raises(ModelRefusedError, match=f"disagree on '{key}'"):
+        repository.check_metadata(file, metadata)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
+def test_missing_or_unreadable_metadata_is_refused(
+    tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    write_model(tmp_path)
+    with pytest.raises(ModelRefusedError, match="no readable metadata property"):
+        repository.check_metadata(read(tmp_path), metadata)
+
+
+@pytest.mark.parametrize(("precision", "variant"), [("int8", "model.int8.onnx"),
+                                                    ("float16", "model.fp16.onnx")])  # fmt: skip
+def test_auto_takes_the_file_of_the_preferred_precision(
+    tmp_path: Path, precision: str, variant: str
+) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8")
+    add_variant(folder, "float16")
+    stored = repository.load(tmp_path, "tiny")
+    assert repository.choose(stored, "auto", precision) == variant
+    assert repository.choose(stored, "auto", "float32") == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "split", "chosen"),
+    [
+        (0.895, "test", True),
+        (0.8949, "test", False),
+        (0.91, "test", True),
+        (0.895, "validation", True),
+        (0.8, "validation", False),
+        (float("nan"), "test", False),
+        (None, "test", False),
+    ],
+)
+def test_auto_takes_no_file_that_is_not_shown_to_be_within_its_limit(
+    tmp_path: Path, accuracy: float | None, split: str, chosen: bool
+) -> None:
+    add_variant(write_model(tmp_path), "int8", accuracy=accuracy, split=split)
+    expected = "model.int8.onnx" if chosen else "model.onnx"
+    stored = repository.load(tmp_path, "tiny")
+    assert repository.choose(stored, "auto", "int8") == expected
+    assert repository.choose(stored, "model.int8.onnx", "int8") == "model.int8.onnx"
+
+
+def test_test_split_counts_before_validation(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8", accuracy=0.8)
+    metrics = json.loads((folder / "card.json").read_text())["metrics"]
+    metrics["model.int8.onnx"]["validation"] = {"accuracy": 0.9}
+    edit_card(folder, metrics=metrics)
+    assert repository.choose(repository.load(tmp_path, "tiny"), "auto", "int8") == "model.onnx"
+
+
+@pytest.mark.parametrize("metrics", [None, [], "good", {"model.onnx": 0.9}, {"model.onnx": {}}])
+def test_odd_figures_do_not_keep_the_model_from_being_served(
+    tmp_path: Path, metrics: object
+) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8")
+    edit_card(folder, metrics=metrics)
+    assert read(tmp_path, "auto").path.name == "model.onnx"
+
+
+def test_unknown_file_says_which_there_are(tmp_path: Path) -> None:
+    add_variant(write_model(tmp_path), "int8")
+    known = r"no 'model\.fp16\.onnx'; these are there: model\.onnx, model\.int8\.onnx"
+    with pytest.raises(ModelNotFoundError, match=known):
+        read(tmp_path, "model.fp16.onnx")
+
+
+def test_changed_variant_is_refused(tmp_path: Path) -> None:
+    with add_variant(write_model(tmp_path), "int8").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelRefusedError, match=r"model\.int8\.onnx .*sha256"):
+        read(tmp_path, "auto")
+    assert read(tmp_path, "model.onnx").path.name == "model.onnx"
+
+
+def test_variant_has_an_energy_threshold_of_its_own(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8", energy_threshold=0.7)
+    assert read(tmp_path, "model.onnx").energy_threshold == 0.5
+    assert read(tmp_path, "model.int8.onnx").energy_threshold == 0.7
+
+
+def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8")
+    files = json.loads((folder / "card.json").read_text())["files"]
+    files["model.int8.onnx"]["energy_threshold"] = 0.5
+    edit_card(folder, files=files)
+    file = read(tmp_path, "auto")
+    metadata = open_engine(lambda _: file.data, provider="cpu").metadata
+    with pytest.raises(ModelRefusedError, match=r"int8\.onnx .*'energy_threshold'"):
+        repository.check_metadata(file, metadata)

@@ -1,0 +1,154 @@
+"""Metrics that several processes share."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.observability.metrics import FILE_BYTES, Metrics
+
+# A worker that served two pictures, and then stays alive until its input is closed.
+WORKER = """
+import sys
+from service.observability.metrics import Metrics, reserve_files
+
+version, status, queue_depth = sys.argv[1:]
+model = dict(model="tiny", variant="model.onnx", sha256="0", provider="a", requested_provider="a")
+reserve_files()
+metrics = Metrics()
+metrics.show_model({**model, "version": "1"})
+metrics.show_model({**model, "version": version})
+for label in ("cat", "ship"):
+    metrics.count_request("/predict", 200, 0.02)
+    metrics.count_answer(label, unfamiliar=label == "ship")
+    metrics.observe_stage("decode", 0.0004)
+metrics.observe_batch(2)
+for seconds in (0.001, 0.003):
+    metrics.observe_stage("queue", seconds)
+metrics.sample(status, int(queue_depth), 10)
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+MODEL = "model=tiny provider=a requested_provider=a sha256=0 variant=model.onnx version=1"
+Worker = subprocess.Popen[str]
+
+
+@pytest.fixture
+def start_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Worker]]:
+    """Starts a process that shares its metrics with this one, and waits until it has counted."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    workers: list[Worker] = []
+
+    def start(version: str = "1", status: str = "ok", queue_depth: int = 0) -> Worker:
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER, version, status, str(queue_depth)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert worker.stdout
+        assert worker.stdout.readline() == "done\n"
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.communicate()
+
+
+def samples() -> dict[str, float]:
+    """What any of the processes exports; the labels behind the name, in order."""
+    families = text_string_to_metric_families(Metrics().render().decode())
+    return {
+        " ".join(
+            [sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]
+        ): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_two_processes_export_their_sum(start_worker: Callable[..., Worker]) -> None:
+    start_worker(queue_depth=3)
+    start_worker(queue_depth=4)
+    found = samples()
+    expected = {
+        "http_requests_total route=/predict status=200": 4,
+        "http_request_seconds_count route=/predict": 4,
+        "http_request_seconds_bucket le=0.01 route=/predict": 0,
+        "http_request_seconds_bucket le=0.025 route=/predict": 4,
+        "classifier_stage_seconds_count stage=decode": 4,
+        "classifier_stage_seconds_bucket le=0.0005 stage=decode": 4,
+        "classifier_stage_seconds_count stage=queue": 4,
+        "classifier_stage_seconds_sum stage=queue": pytest.approx(0.008),
+        "classifier_batch_size_count": 2,
+        "classifier_batch_size_sum": 4,
+        "classifier_predictions_total label=cat": 2,
+        "classifier_predictions_total label=ship": 2,
+        "classifier_unfamiliar_total": 2,
+        "classifier_queue_depth": 7,
+        "classifier_queue_limit": 20,
+        "service_workers status=ok": 2,
+        "service_worker_restarts_total": 0,
+        f"classifier_model_info {MODEL}": 1,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert found["process_cpu_seconds_total"] > 0
+    assert not [name for name in found if "pid=" in name]
+
+
+def test_counts_of_a_dead_process_stay_and_its_gauges_go(
+    start_worker: Callable[..., Worker],
+) -> None:
+    dead = start_worker(queue_depth=3)
+    start_worker(queue_depth=4)
+    memory = samples()["process_resident_memory_bytes"]
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait()
+    mark_process_dead(dead.pid)  # type: ignore[no-untyped-call]
+    found = samples()
+    assert found["http_requests_total route=/predict status=200"] == 4
+    assert found["classifier_queue_depth"] == 4
+    assert found["service_workers status=ok"] == 1
+    assert found["process_resident_memory_bytes"] < memory
+
+
+def test_each_status_counts_its_workers(start_worker: Callable[..., Worker]) -> None:
+    for status in ("ok", "ok", "loading"):
+        start_worker(status=status)
+    found = samples()
+    counts = {status: found[f"service_workers status={status}"] for status in ("ok", "loading")}
+    assert counts == {"ok": 2, "loading": 1}
+    assert found["service_workers status=degraded"] == 0
+
+
+def test_model_is_shown_while_any_worker_serves_it(start_worker: Callable[..., Worker]) -> None:
+    start_worker(version="2")
+    start_worker(version="3")
+    shown = {
+        name.rpartition("=")[2]: value
+        for name, value in samples().items()
+        if name.startswith("classifier_model_info ")
+    }
+    assert shown == {"1": 0, "2": 1, "3": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="cannot reserve room")
+def test_room_for_all_metrics_is_reserved(
+    start_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    start_worker()
+    files = list(tmp_path.iterdir())
+    assert files
+    for file in files:
+        assert file.stat().st_size == FILE_BYTES
+        assert file.stat().st_blocks * 512 >= FILE_BYTES

@@ -1,0 +1,125 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, explain
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR10_PORT", "9000")
+    monkeypatch.setenv("CIFAR10_REQUIRE_CUDA", "1")
+    monkeypatch.setenv("CIFAR10_MODEL_VERSION", "3")
+    monkeypatch.setenv("CIFAR10_THREADS", "7")
+    monkeypatch.setenv("CIFAR10_CORS_ORIGINS", "https://a.example, https://b.example")
+    settings = Settings()
+    assert (settings.port, settings.require_cuda, settings.version) == (9000, True, 3)
+    assert settings.thread_count == 7
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR10_PORT", "")
+    monkeypatch.setenv("CIFAR10_MODEL_VERSION", "latest")
+    assert Settings().port == 8000
+    assert Settings().version is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 70000),
+        ("provider", "tpu"),
+        ("threads", 0),
+        ("model_version", 0),
+        ("max_batch", 0),
+        ("variant", "../model.onnx"),
+        ("variant", "int8"),
+    ],
+)
+def test_value_out_of_range_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})
+
+
+@pytest.mark.parametrize(
+    ("memory", "driver", "given", "workers", "threads"),
+    [
+        (64e9, False, {}, 8, 1),
+        (2e9, False, {}, 5, 2),
+        (0.5e9, False, {}, 1, 8),
+        (64e9, False, {"workers": 3}, 3, 3),
+        (64e9, False, {"workers": 2, "threads": 1}, 2, 1),
+        (64e9, True, {}, 1, 8),
+        (64e9, True, {"provider": "cpu"}, 8, 1),
+        (64e9, False, {"provider": "cuda"}, 1, 8),
+    ],
+)
+def test_workers_and_threads_follow_cpus_memory_and_provider(
+    monkeypatch: pytest.MonkeyPatch,
+    memory: float,
+    driver: bool,
+    given: dict[str, object],
+    workers: int,
+    threads: int,
+) -> None:
+    monkeypatch.setattr("service.settings.available_cpus", lambda: 8)
+    monkeypatch.setattr("service.settings.available_memory", lambda: memory)
+    monkeypatch.setattr("service.settings.nvidia_driver_visible", lambda: driver)
+    settings = Settings.model_validate(given)
+    assert (settings.worker_count, settings.thread_count) == (workers, threads)
+
+
+def test_pending_bytes_are_shared_out_and_one_body_always_fits() -> None:
+    for workers, share in [(1, 256_000_000), (4, 64_000_000), (100, 20_000_000)]:
+        assert Settings(workers=workers).pending_bytes_per_worker == share
+
+
+def test_keys_are_read_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys"
+    file.write_text("in-the-file")
+    monkeypatch.setenv("CIFAR10_API_KEYS", "first, second")
+    monkeypatch.setenv("CIFAR10_ADMIN_KEYS_FILE", str(file))
+    settings = Settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["first", "second"]
+    assert settings.has_keys
+    assert "first" not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("key", ["two words", "\u00e9", "a\tb", "a\0b"])
+def test_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"api_keys": key})
+    assert key not in str(caught.value)
+
+
+def test_file_of_keys_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="cannot be read"):
+        Settings(api_keys_file=tmp_path / "none")
+
+
+@pytest.mark.parametrize("rate", ["100", "0/minute", "1/week", "many/minute", "1.5/hour"])
+def test_odd_rate_is_refused(rate: str) -> None:
+    with pytest.raises(ValidationError, match="rate_limit"):
+        Settings.model_validate({"api_keys": "key", "rate_limit": rate})
+
+
+def test_rate_limit_needs_keys_to_count_by() -> None:
+    with pytest.raises(ValidationError, match="api_keys"):
+        Settings(rate_limit="100/minute")
+
+
+def test_setting_that_may_be_two_things_is_explained_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"model_version": "newest", "port": "http"})
+    assert explain(caught.value) == (
+        "port: Input should be a valid integer, unable to parse string as an integer; "
+        "model_version: Input should be a valid integer, unable to parse string as an integer, "
+        "or 'latest'"
+    )
