@@ -38,13 +38,13 @@ def nvidia_driver_visible() -> bool:
     return True
 
 
-def give_memory_back() -> None:
+def return_freed_memory() -> None:
     """Gives back what a large picture took, where glibc would keep it for the next one."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def interrupt_less() -> None:
+def use_batch_scheduling() -> None:
     """Has threads of this process, and of its children, not interrupt each other when they wake.
 
     Else each upload would take the processor from the batch that is computed, for as long as it
@@ -55,7 +55,7 @@ def interrupt_less() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def allow_open_files() -> None:
+def raise_open_file_limit() -> None:
     """Lets this process and its children have thousands of connections, as far as they may."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a sandbox
         import resource

@@ -20,8 +20,8 @@ PROBES = ("/health", "/v2/health", "/metrics")
 logger = logging.getLogger(__name__)
 
 
-class Records:
-    """Records requests."""
+class AccessLog:
+    """AccessLog requests."""
 
     def __init__(self, metrics: Metrics) -> None:
         """Counts in some metrics."""
@@ -33,7 +33,7 @@ class Records:
         scope.setdefault("state", {}).update(request_id=request_id, started_at=time.perf_counter())
         return (b"x-request-id", request_id.encode())
 
-    def describe_mistake(self, scope: Scope) -> Response:
+    def answer_unhandled_error(self, scope: Scope) -> Response:
         """Logs the exception at hand, which is our mistake, and makes its answer."""
         request_id = scope["state"]["request_id"]
         logger.exception("mistake", extra={"fields": {"request_id": request_id}})
@@ -41,7 +41,7 @@ class Records:
         return problems.respond(problem, scope["path"])
 
     def end(self, scope: Scope, status: int, sent: int) -> None:
-        """Records a request that is answered, with so many bytes."""
+        """AccessLog a request that is answered, with so many bytes."""
         state, now = scope["state"], time.perf_counter()
         seconds = now - state["started_at"]
         # Below a mount there is no route, only the mount's own path.

@@ -12,14 +12,14 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
 from service.http import openapi, problems
-from service.http.access_log import PROBES, Records
-from service.http.auth import Doors, count_request, require_key
+from service.http.access_log import PROBES, AccessLog
+from service.http.auth import Authenticator, count_request, require_key
 from service.http.body_limit import Bodies
 from service.http.fast_path import FastPath
-from service.http.load_shedding import Shedding
+from service.http.load_shedding import LoadShedding
 from service.http.middleware import BodyLimit, RequestContext
 from service.http.routes import health, models, page, predict, repository, v2
-from service.inference.model_server import Load, Runtime, load_classifier
+from service.inference.model_server import Load, ModelServer, load_classifier
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -49,25 +49,25 @@ def create_app(
         folder: a folder of all processes of the service, which a rate limit needs.
 
     Returns:
-        The app, with its `Runtime` in `app.state.runtime`, and in `app.state.administer` what
-        changes the model: in this process, unless one puts something else there.
+        The app, with its `ModelServer` in `app.state.model_server`, and in `app.state.administer`
+        what changes the model: in this process, unless one puts something else there.
     """
     traces = tracing.start()
     metrics = Metrics(on_stage=traces.trace_stage if traces else None)
-    runtime = Runtime(settings, metrics, load, traces)
+    model_server = ModelServer(settings, metrics, load, traces)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(runtime.start())
-        watching = asyncio.create_task(runtime.keep_watch())
+        loading = asyncio.create_task(model_server.start())
+        watching = asyncio.create_task(model_server.keep_watch())
         yield
         await loading
-        await runtime.stop()
+        await model_server.stop()
         watching.cancel()
         if traces:
             await asyncio.to_thread(traces.close)
 
-    records = Records(metrics)
+    records = AccessLog(metrics)
     middleware = [Middleware(RequestContext, records=records)]
     if settings.cors_origins:
         middleware.append(
@@ -79,7 +79,7 @@ def create_app(
                 expose_headers=["Retry-After", "X-Request-ID"],
             )
         )
-    middleware.append(Middleware(Shedding, runtime=runtime))
+    middleware.append(Middleware(LoadShedding, model_server=model_server))
     bodies = Bodies(
         max_bytes=settings.max_body_bytes,
         max_pending_bytes=settings.pending_bytes_per_worker,
@@ -97,11 +97,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.runtime = runtime
-    app.state.administer = runtime.administer
-    app.state.doors = doors = Doors(settings, folder)
+    app.state.model_server = model_server
+    app.state.administer = model_server.administer
+    app.state.authenticator = authenticator = Authenticator(settings, folder)
     if traces is None:  # it is FastAPI that makes the spans
-        app.fast_path = FastPath(app, settings, records, bodies, doors)
+        app.fast_path = FastPath(app, settings, records, bodies, authenticator)
     problems.install(app)
     locked = [Depends(require_key)] if settings.has_keys else []
     counted = [Depends(count_request)] if settings.rate_limit else locked

@@ -1,4 +1,4 @@
-"""The doors: whose key opens what. Keys are kept and compared as digests, never as text."""
+"""The authenticator: whose key opens what. Keys are kept and compared as digests, never as text."""
 
 import hashlib
 import hmac
@@ -68,7 +68,7 @@ class Keys:
             logger.warning("keys", extra={"fields": {"reason": str(error)}})
 
 
-class Doors:
+class Authenticator:
     """Which key opens what, as the settings say."""
 
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
@@ -153,17 +153,17 @@ SentKey = Annotated[str | None, Depends(_sent_key)]
 
 async def require_key(request: Request, key: SentKey) -> None:
     """Guards what needs a key."""
-    doors: Doors = request.app.state.doors
-    doors.check(key)
+    authenticator: Authenticator = request.app.state.authenticator
+    authenticator.check(key)
 
 
 async def count_request(request: Request, key: SentKey) -> None:
     """Guards what needs a key, and counts for its rate limit."""
-    doors: Doors = request.app.state.doors
-    doors.count(key)
+    authenticator: Authenticator = request.app.state.authenticator
+    authenticator.count(key)
 
 
 async def require_admin(request: Request, key: SentKey) -> None:
     """Guards administration, which needs a key of its own."""
-    doors: Doors = request.app.state.doors
-    doors.check_admin(key)
+    authenticator: Authenticator = request.app.state.authenticator
+    authenticator.check_admin(key)

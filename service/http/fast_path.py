@@ -14,12 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from service.errors import ServiceError
 from service.http import problems
-from service.http.access_log import Records
-from service.http.auth import Doors, read_key
+from service.http.access_log import AccessLog
+from service.http.auth import Authenticator, read_key
 from service.http.body_limit import Bodies
 from service.http.routes.predict import predict, predict_batch
 from service.http.routes.waiting import TIMEOUT_HEADER
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from service.settings import Settings
 
 _ENDPOINTS: dict[str, Callable[[Request], Awaitable[Response]]] = {
@@ -34,14 +34,19 @@ class FastPath:
     """Answers ordinary requests in place of the app, and does what all its layers would do."""
 
     def __init__(
-        self, app: FastAPI, settings: Settings, records: Records, bodies: Bodies, doors: Doors
+        self,
+        app: FastAPI,
+        settings: Settings,
+        records: AccessLog,
+        bodies: Bodies,
+        authenticator: Authenticator,
     ) -> None:
         """Shares all with an app."""
         self._app = app
-        self._runtime: Runtime = app.state.runtime
+        self._model_server: ModelServer = app.state.model_server
         self._records = records
         self._bodies = bodies
-        self._doors = doors
+        self._authenticator = authenticator
         self._locked = settings.has_keys
         self._extraordinary = {TIMEOUT_HEADER.lower().encode()}
         if settings.cors_origins:
@@ -55,7 +60,7 @@ class FastPath:
             and scope["method"] == "POST"
             and not scope["query_string"]
             and self._extraordinary.isdisjoint([name for name, _ in scope["headers"]])
-            and not self._runtime.is_full
+            and not self._model_server.is_full
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,11 +85,11 @@ class FastPath:
         try:
             try:
                 if self._locked:
-                    self._doors.count(await read_key(request))
+                    self._authenticator.count(await read_key(request))
                 return await _ENDPOINTS[path](request)
             except ServiceError as error:
                 return await problems.on_service_error(request, error)
             except ClientDisconnect as error:
                 return await problems.on_disconnect(request, error)
         except Exception:
-            return self._records.describe_mistake(request.scope)
+            return self._records.answer_unhandled_error(request.scope)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import QueueFullError
 from service.http import problems
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 # The routes that ask for the queue, as the metrics name them.
 _ROUTES = {
@@ -21,27 +21,27 @@ _ROUTES = {
 }
 
 
-class Shedding:
+class LoadShedding:
     """Refuses a request before its body is read and its route is sought, while the queue is full.
 
     Under overload most requests end here, so that they must cost a small part of an answer.
     """
 
-    def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
+    def __init__(self, app: ASGIApp, model_server: ModelServer) -> None:
         """Wraps an app."""
         self._app = app
-        self._runtime = runtime
+        self._model_server = model_server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        runtime = self._runtime
-        full = runtime.is_full and scope["type"] == "http"
+        model_server = self._model_server
+        full = model_server.is_full and scope["type"] == "http"
         if full and (route := _find_route(scope["path"])):
             scope["route"] = route
             error = QueueFullError()
-            runtime.metrics.count_rejection(problems.reason(error))
+            model_server.metrics.count_rejection(problems.reason(error))
             problem = problems.describe(error, scope["state"]["request_id"])
-            headers = {"Retry-After": str(runtime.retry_after_s())}
+            headers = {"Retry-After": str(model_server.retry_after_s())}
             await problems.respond(problem, scope["path"], headers)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -2,14 +2,14 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.access_log import Records
+from service.http.access_log import AccessLog
 from service.http.body_limit import Bodies
 
 
 class RequestContext:
     """Gives each request an id, a log line and its metrics, and a mistake of ours a 500."""
 
-    def __init__(self, app: ASGIApp, records: Records) -> None:
+    def __init__(self, app: ASGIApp, records: AccessLog) -> None:
         """Wraps an app."""
         self._app = app
         self._records = records
@@ -34,7 +34,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            response = self._records.describe_mistake(scope)
+            response = self._records.answer_unhandled_error(scope)
             if status:
                 raise  # too late for an answer: the server must break the connection
             await response(scope, receive, send_with_id)

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from service import errors
 from service.errors import ServiceError
 from service.http.schemas import InferenceError, Problem
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
@@ -110,11 +110,11 @@ async def on_service_error(request: Request, error: Exception) -> Response:
     """Answers an expected error with its document; any other goes on."""
     if type(error) not in _TABLE:
         raise error
-    runtime: Runtime = request.app.state.runtime
-    runtime.metrics.count_rejection(reason(error))
+    model_server: ModelServer = request.app.state.model_server
+    model_server.metrics.count_rejection(reason(error))
     headers = {}
     if isinstance(error, errors.QueueFullError):
-        headers["Retry-After"] = str(runtime.retry_after_s())
+        headers["Retry-After"] = str(model_server.retry_after_s())
     if isinstance(error, errors.RateLimitedError):
         headers["Retry-After"] = str(error.retry_after_s)
     return respond(describe(error, request.state.request_id), request.url.path, headers)

@@ -37,7 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Takes its bounds from the settings of the app that is served."""
         super().__init__(config, *args, **kwargs)
-        settings: Settings = config.app.state.runtime.settings  # type: ignore[union-attr]
+        settings: Settings = config.app.state.model_server.settings  # type: ignore[union-attr]
         self._max_bytes = settings.max_head_bytes
         self._max_seconds = settings.head_timeout_ms / 1000
         self._timer: asyncio.TimerHandle | None = None
@@ -59,8 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-            if on_leave := self._running.scope["state"].get("on_leave"):
-                on_leave()
+            if on_disconnect := self._running.scope["state"].get("on_disconnect"):
+                on_disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

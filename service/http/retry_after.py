@@ -10,7 +10,7 @@ RETURNS_PER_ANSWER = 0.5
 MAX_WAIT_S = 60
 
 
-class Appointments:
+class RetryAfter:
     """Gives each client who is refused the place in a row behind the one before.
 
     If all came again after the same time, they would all meet a full queue again, and refusing

@@ -83,7 +83,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._queue: deque[_Item[In, Out]] = deque()
         self._lock = threading.Lock()
         # A condition would wake workers to a lock that is held still: they would wait twice.
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._idle = 0  # workers that nobody has rung for
         self._closed = False
         self._waking = False
@@ -99,7 +99,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         """Number of items that wait."""
         return len(self._queue)
 
-    def ailment(self, limit: float) -> str | None:
+    def fault(self, limit: float) -> str | None:
         """Says which worker is dead, or has been at one step for more than `limit` seconds."""
         now = time.perf_counter()
         for worker in self._workers:
@@ -170,7 +170,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         with self._lock:
             idle, self._idle = self._idle, 0
         for _ in range(idle):
-            self._bell.put(None)
+            self._wakeups.put(None)
 
     def _unanswered(self) -> list[_Item[In, Out]]:
         with self._lock:
@@ -219,7 +219,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 if self._closed:
                     return False
                 self._idle += 1
-            self._bell.get()
+            self._wakeups.get()
 
     def _answer(self, worker: _Worker[In, Out]) -> None:
         wanted = [item for item in worker.batch if not item.future.done()]

@@ -184,7 +184,7 @@ class Classifier:
             energy_threshold=file.energy_threshold,
         )
         classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
-        if (classes := classifier.prove()) != len(model.labels):
+        if (classes := classifier.self_test()) != len(model.labels):
             raise ModelRefusedError(
                 f"{file.path} computes {classes} classes and names {len(model.labels)}; "
                 "export it again."
@@ -245,7 +245,7 @@ class Classifier:
             )
         ]
 
-    def prove(self) -> int:
+    def self_test(self) -> int:
         """Computes one black picture; returns the number of classes.
 
         Raises:

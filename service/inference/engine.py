@@ -1,4 +1,4 @@
-"""ONNX Runtime and nothing else: choose the provider, open the session, prove it, run it."""
+"""ONNX Runtime and nothing else: choose the provider, open the session, test it, run it."""
 
 import contextlib
 import io

@@ -17,7 +17,7 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.http.retry_after import Appointments
+from service.http.retry_after import RetryAfter
 from service.http.schemas import Health, Status
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Classifier, Decoded, Upload
@@ -66,13 +66,13 @@ def load_classifier(
     )
 
 
-class Runtime:
+class ModelServer:
     """Loads the model, answers while it can, and says how it is.
 
     Attributes:
         draining: whether the service is about to end; it still answers.
         failure: why the model could not be loaded at the start.
-        ailment: why this process cannot compute any more; only another one can.
+        fault: why this process cannot compute any more; only another one can.
         warning: what else is not as it should be, for those who run the service.
         started_at: when the service was started, on the monotonic clock.
         first_version: version to start with, if not the one that the settings name.
@@ -90,7 +90,7 @@ class Runtime:
         self.metrics = metrics
         self.draining = False
         self.failure: Exception | None = None
-        self.ailment: str | None = None
+        self.fault: str | None = None
         self.warning: str | None = None
         self.started_at = time.monotonic()
         self.first_version: int | None = None
@@ -101,7 +101,7 @@ class Runtime:
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
-        self._appointments = Appointments()
+        self._retry_after = RetryAfter()
 
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
@@ -118,7 +118,7 @@ class Runtime:
     async def stop(self) -> None:
         """Answers what is queued, then stops the workers."""
         self.draining = True
-        if self._batcher is not None and not self.ailment:
+        if self._batcher is not None and not self.fault:
             await asyncio.to_thread(self._batcher.close)
 
     async def prepare(self, version: int | None = None) -> Served:
@@ -186,7 +186,7 @@ class Runtime:
 
     def retry_after_s(self) -> int:
         """Seconds after which one more client for whom there is no room may come again."""
-        return self._appointments.make(self._batcher.seconds_per_item if self._batcher else 0)
+        return self._retry_after.make(self._batcher.seconds_per_item if self._batcher else 0)
 
     @property
     def served(self) -> Served | None:
@@ -200,7 +200,7 @@ class Runtime:
         Raises:
             NotReadyError: there is none.
         """
-        if self._classifier is None or self.ailment:
+        if self._classifier is None or self.fault:
             raise NotReadyError(_NOT_READY[self._status()])
         return self._classifier
 
@@ -214,20 +214,20 @@ class Runtime:
             raise NotReadyError(_NOT_READY[status])
 
     def submit(
-        self, classifier: Classifier, uploads: Sequence[Upload], patience: float = math.inf
+        self, classifier: Classifier, uploads: Sequence[Upload], timeout_s: float = math.inf
     ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none.
 
         Args:
             classifier: what is to classify them.
             uploads: the pictures.
-            patience: seconds that the client waits, if fewer than the settings allow.
+            timeout_s: seconds that the client waits, if fewer than the settings allow.
 
         Raises:
             QueueFullError: the queue cannot take them all.
         """
         assert self._batcher is not None, "ask for the classifier first"
-        deadline = min(patience, self.settings.deadline_ms / 1000)
+        deadline = min(timeout_s, self.settings.deadline_ms / 1000)
         futures: list[asyncio.Future[Classification]] = []
         try:
             for upload in uploads:
@@ -251,7 +251,7 @@ class Runtime:
         return Health(
             status=status,
             uptime_s=round(time.monotonic() - self.started_at, 1),
-            reason=self.ailment or degraded,
+            reason=self.fault or degraded,
             warning=self.warning,
             **(served._asdict() if served else {"model": self.settings.model}),
         )
@@ -268,9 +268,9 @@ class Runtime:
             # Who was paused, by the container or the machine, does not know what is stuck.
             was_paused, looked_at = now - looked_at > WATCH_S + PAUSE_S, now
             self.sample()
-            if self._batcher is not None and not self.ailment and not was_paused:
-                self.ailment = self._batcher.ailment(self.settings.stuck_s)
-            if self._batcher is not None and self.ailment:
+            if self._batcher is not None and not self.fault and not was_paused:
+                self.fault = self._batcher.fault(self.settings.stuck_s)
+            if self._batcher is not None and self.fault:
                 # Nobody is to wait for what does not come; a client may try another worker.
                 self._batcher.abandon(NotReadyError(_NOT_READY["failed"]))
             await asyncio.sleep(WATCH_S)
@@ -278,7 +278,7 @@ class Runtime:
     def _status(self) -> Status:
         if self.draining:
             return "draining"
-        if self.ailment:
+        if self.fault:
             return "failed"
         if self._classifier is None:
             return "unloaded" if self._unloaded else "loading"
@@ -315,9 +315,9 @@ class Runtime:
     def _examine(self, classifier: Classifier) -> None:
         """Finds out whether the engine fails on every picture: CUDA may be lost for good."""
         try:
-            classifier.prove()
+            classifier.self_test()
         except EngineFailedError as error:
-            self.ailment = str(error)
+            self.fault = str(error)
 
 
 def _decode(job: Job) -> DecodedJob:

@@ -155,13 +155,13 @@ class Metrics:
         self._restarts.inc()
 
     def observe_stage(self, stage: str, seconds: float) -> None:
-        """Records how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
+        """AccessLog how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
         self._stages[stage](seconds)
         if self._on_stage is not None:
             self._on_stage(stage, seconds)
 
     def observe_batch(self, size: int) -> None:
-        """Records the number of pictures in a batch."""
+        """AccessLog the number of pictures in a batch."""
         self._batch_size(size)
 
     def show_model(self, facts: Mapping[str, str] | None) -> None:

@@ -12,7 +12,7 @@ _RETRY_S = 0.02
 _TOO_MANY = "Too many large pictures are waiting; try again in a moment."
 
 
-class Turn:
+class FileLock:
     """A lock among all processes that name one file: `with turn: ...`.
 
     The kernel opens it when its holder dies, so that a killed worker leaves nobody waiting.

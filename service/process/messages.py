@@ -101,10 +101,10 @@ class Stop(NamedTuple):
 # From a worker to the supervisor
 
 
-class Beat(NamedTuple):
+class Heartbeat(NamedTuple):
     """The event loop turns; what only a new process can cure, if anything."""
 
-    ailment: str | None
+    fault: str | None
 
 
 class Ready(NamedTuple):
@@ -135,4 +135,4 @@ class Ask(NamedTuple):
 
 
 ToWorker = Listen | Prepare | Commit | Drop | Unload | Warn | Done | Drain | Stop
-ToSupervisor = Beat | Ready | Failed | Reply | Ask
+ToSupervisor = Heartbeat | Ready | Failed | Reply | Ask

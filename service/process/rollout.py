@@ -1,4 +1,4 @@
-"""Changes the model in all workers or in none.
+"""Rollout the model in all workers or in none.
 
 First all load the new one beside the one that serves; only when all have done so do they swap. One
 change at a time.
@@ -52,7 +52,7 @@ class _Change:
     deadline: float = 0
 
 
-class Changes:
+class Rollout:
     """The changes of model, one after another.
 
     Attributes:
@@ -67,7 +67,7 @@ class Changes:
         on_end: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Changes nothing yet.
+        """Rollout nothing yet.
 
         Args:
             ready: gives the workers that serve.
@@ -129,7 +129,7 @@ class Changes:
         else:
             self._give_up(change, "A worker ended while it loaded the model.")
 
-    def mind_the_time(self) -> None:
+    def check_deadlines(self) -> None:
         """Ends a step that takes too long."""
         change = self._current
         if change is None or self._clock() < change.deadline:

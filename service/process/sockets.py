@@ -39,7 +39,7 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
     ]
 
 
-def take_no_more(listener: socket.socket) -> None:
+def refuse_new_connections(listener: socket.socket) -> None:
     """Lets no new connection begin; those that have begun still come.
 
     Without this, what comes between the last `accept` and `close` would be lost.

@@ -15,18 +15,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from service.hardware import allow_open_files
+from service.hardware import raise_open_file_limit
 from service.process.messages import (
     Ask,
-    Beat,
     Done,
     Drain,
     Failed,
+    Heartbeat,
     Listen,
     Ready,
     Reply,
@@ -38,8 +38,8 @@ from service.process.messages import (
     Unload,
     Warn,
 )
-from service.process.rollout import Changes
-from service.process.sockets import take_no_more
+from service.process.rollout import Rollout
+from service.process.sockets import refuse_new_connections
 from service.settings import Settings
 
 # How long requests in flight may go on when the service ends.
@@ -71,7 +71,7 @@ class _Worker:
     """A process that serves, is about to, or was told to end by `kill_at`."""
 
     process: BaseProcess
-    link: Connection
+    connection: Connection
     heard_at: float
     may_be_silent_s: float = START_S
     ready_at: float | None = None
@@ -79,11 +79,11 @@ class _Worker:
     listens: frozenset[int] = frozenset()
     reason: str | None = None
     refused: bool = False
-    hung_up: bool = False
+    disconnected: bool = False
 
     def send(self, message: ToWorker) -> None:
         with contextlib.suppress(OSError):  # it has died, which is noticed elsewhere
-            self.link.send(message)
+            self.connection.send(message)
 
     def kill(self) -> None:
         self.process.kill()
@@ -122,7 +122,7 @@ class Supervisor:
         self._started_at = self._now = time.monotonic()
         self._on_terminal = sys.stderr.isatty()
         self._folder = Path()
-        self._changes = Changes(lambda: self._ready, self._warn)
+        self._changes = Rollout(lambda: self._ready, self._warn)
         self._has_served = False
         self._missing: str | None = None
         self._stop_at: float | None = None
@@ -141,13 +141,13 @@ class Supervisor:
             except OSError as error:
                 self.failure = f"cannot use a folder for temporary files: {error.strerror}"
                 return 1
-            allow_open_files()
+            raise_open_file_limit()
             # Started later, it would let signals through to the first worker.
             resource_tracker.ensure_running()
             signals = stack.enter_context(_signals())
             stack.callback(self._kill)
             while self._workers or not self._stopping:
-                self._mind_the_time()
+                self._check_deadlines()
                 self._wait(signals)
         return 0 if self._clean and not self.failure else 1
 
@@ -165,10 +165,12 @@ class Supervisor:
 
     def _wait(self, signals: Connection) -> None:
         """Waits for whatever happens next, and sees to it."""
-        links = {worker.link: worker for worker in self._workers if not worker.hung_up}
+        connections = {
+            worker.connection: worker for worker in self._workers if not worker.disconnected
+        }
         sentinels = {worker.process.sentinel: worker for worker in self._workers}
         before = time.monotonic()
-        happened = connection.wait([signals, *links, *sentinels], _TICK_S)
+        happened = wait([signals, *connections, *sentinels], _TICK_S)
         self._now = time.monotonic()
         if self._now - before > _TICK_S + 2:
             # All of us were paused, by the container or the machine: nobody could say anything.
@@ -178,12 +180,12 @@ class Supervisor:
             if thing is signals:
                 self._on_signal(signals.recv())
             elif isinstance(thing, Connection):
-                self._receive(links[thing])
+                self._receive(connections[thing])
         for thing in happened:
             if isinstance(thing, int):
                 self._on_death(sentinels[thing])
 
-    def _mind_the_time(self) -> None:
+    def _check_deadlines(self) -> None:
         """Does what is due."""
         self._now = time.monotonic()
         for worker in self._workers:
@@ -205,7 +207,7 @@ class Supervisor:
             for slot in self._slots:
                 if slot.worker is None and self._now >= slot.start_at:
                     self._start(slot)
-            self._changes.mind_the_time()
+            self._changes.check_deadlines()
 
     def _on_signal(self, number: int) -> None:
         if self._stopping:
@@ -224,15 +226,15 @@ class Supervisor:
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            message: ToSupervisor = worker.link.recv()
+            message: ToSupervisor = worker.connection.recv()
         except (EOFError, OSError):
-            worker.hung_up = True
+            worker.disconnected = True
             return
         worker.heard_at, worker.may_be_silent_s = self._now, self._settings.stuck_s
         match message:
-            case Beat(ailment):
-                if ailment and not worker.kill_at and not self._stopping:
-                    self._retire(worker, ailment)
+            case Heartbeat(fault):
+                if fault and not worker.kill_at and not self._stopping:
+                    self._retire(worker, fault)
             case Ready(served):
                 self._on_ready(worker, served)
             case Failed(reason):
@@ -246,7 +248,7 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         context = get_context("spawn")
-        link, its_link = context.Pipe()
+        connection, worker_connection = context.Pipe()
         served = self._changes.served
         start = Start(
             self._settings,
@@ -256,20 +258,20 @@ class Supervisor:
             replaces=slot.deaths > 0,
             version=int(served.version) if served else None,
         )
-        process = context.Process(target=self._run_worker, args=(start, its_link))
-        # Workers obey their link alone: Ctrl-C in a terminal goes to all processes in it.
+        process = context.Process(target=self._run_worker, args=(start, worker_connection))
+        # Workers obey their connection alone: Ctrl-C in a terminal goes to all processes in it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             process.start()
         except OSError as error:
-            link.close()
+            connection.close()
             self._miss(slot, f"It could not be started: {error.strerror}.")
         else:
-            slot.worker = _Worker(process, link, self._now)
+            slot.worker = _Worker(process, connection, self._now)
         finally:
-            its_link.close()
+            worker_connection.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        self._share_out()
+        self._assign_listeners()
 
     def _on_ready(self, worker: _Worker, served: Served) -> None:
         changes = self._changes
@@ -293,19 +295,19 @@ class Supervisor:
         if len(self._ready) == len(self._slots):
             self._missing = None
         self._warn()
-        self._share_out()
+        self._assign_listeners()
         changes.on_ready(worker)
 
     def _retire(self, worker: _Worker, reason: str) -> None:
         """Lets a worker end that cannot compute any more; others take over at once."""
         worker.reason, worker.kill_at = reason, self._now + END_S
-        self._share_out()
+        self._assign_listeners()
         worker.send(Stop())
 
     def _on_death(self, worker: _Worker) -> None:
-        while not worker.hung_up and worker.link.poll():
+        while not worker.disconnected and worker.connection.poll():
             self._receive(worker)  # its last words
-        worker.link.close()
+        worker.connection.close()
         worker.process.join()
         slot = next(slot for slot in self._slots if slot.worker is worker)
         slot.worker = None
@@ -321,7 +323,7 @@ class Supervisor:
             return
         self._miss(slot, reason, starting=worker.ready_at is None)
         self._changes.on_death(worker)
-        self._share_out()
+        self._assign_listeners()
 
     def _miss(self, slot: _Slot, reason: str, *, starting: bool = True) -> None:
         """Sees to it that a worker is replaced: at once, or later if that happens again."""
@@ -335,7 +337,7 @@ class Supervisor:
         self._missing = f"A worker is missing. {reason}"
         self._warn()
 
-    def _share_out(self) -> None:
+    def _assign_listeners(self) -> None:
         """Gives each listening socket to its own worker or, until that serves, to another."""
         if self._stopping:
             return
@@ -376,7 +378,7 @@ class Supervisor:
         """Takes no new connections; each worker ends when it has answered what it has."""
         self._kill_at = self._now + GRACE_S + END_S
         for listener in self._listeners:
-            take_no_more(listener)
+            refuse_new_connections(listener)
             listener.close()
         self._broadcast(Stop())
 
@@ -432,10 +434,10 @@ def _forget_gauges(pid: int | None) -> None:
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _run_worker(start: Start, link: Connection) -> None:
+def _run_worker(start: Start, connection: Connection) -> None:
     """Begins the life of a worker, in a process of its own, which imports what we do not."""
     # As it was when this process began: `multiprocessing` takes some of it back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     from service.process.worker import run
 
-    run(start, link)
+    run(start, connection)

@@ -15,22 +15,22 @@ from multiprocessing.connection import Connection
 import uvicorn
 
 from service.errors import LoadFailedError, StartupError
-from service.hardware import give_memory_back, interrupt_less
+from service.hardware import return_freed_memory, use_batch_scheduling
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
-from service.inference.model_server import Runtime, load_classifier
+from service.inference.model_server import ModelServer, load_classifier
 from service.observability.logging import configure, flush
 from service.observability.metrics import reserve_files
-from service.process.file_lock import Turn
+from service.process.file_lock import FileLock
 from service.process.messages import (
     Administration,
     Ask,
-    Beat,
     Commit,
     Done,
     Drain,
     Drop,
     Failed,
+    Heartbeat,
     Listen,
     Prepare,
     Ready,
@@ -59,31 +59,31 @@ _TICKS_A_BEAT = 10  # of uvicorn's ticks, which are tenths of a second
 logger = logging.getLogger(__name__)
 
 
-def run(start: Start, link: Connection) -> None:
+def run(start: Start, connection: Connection) -> None:
     """Serves until the supervisor says stop, or is gone.
 
     Args:
         start: what the worker is given.
-        link: the supervisor has its other end.
+        connection: the worker's end of the pipe to the supervisor.
     """
     settings, folder = start.settings, start.folder
-    give_memory_back()
-    interrupt_less()
+    return_freed_memory()
+    use_batch_scheduling()
     # Pillow warns of odd pictures, which is the sender's business: the answer says what counts.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     configure(settings.log_level, settings.log_format, may_wait=_LINES)
     try:
         reserve_files()
     except OSError as error:
-        link.send(Beat(f"There is no room for its temporary files: {error.strerror}."))
+        connection.send(Heartbeat(f"There is no room for its temporary files: {error.strerror}."))
         return
-    large = Turn(folder / "large", settings.deadline_ms / 1000)
+    large = FileLock(folder / "large", settings.deadline_ms / 1000)
     app = create_app(settings, functools.partial(load_classifier, large=large), folder)
-    runtime: Runtime = app.state.runtime
-    runtime.started_at = start.started_at
-    runtime.first_version = start.version
+    model_server: ModelServer = app.state.model_server
+    model_server.started_at = start.started_at
+    model_server.first_version = start.version
     if start.replaces:
-        runtime.metrics.count_restart()
+        model_server.metrics.count_restart()
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -93,14 +93,14 @@ def run(start: Start, link: Connection) -> None:
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    worker = Worker(config, runtime, start.listeners, link)
+    worker = Worker(config, model_server, start.listeners, connection)
     app.state.administer = worker.administer
     # What was imported stays: to look through it for garbage would hold up the event loop.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE)
     worker.run()
-    if runtime.ailment:
+    if model_server.fault:
         flush()
         os._exit(1)  # a thread that is stuck would be in the way of an orderly end
 
@@ -111,15 +111,15 @@ class Worker(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        runtime: Runtime,
+        model_server: ModelServer,
         listeners: Sequence[socket.socket],
-        link: Connection,
+        connection: Connection,
     ) -> None:
         """Does nothing yet; see `run`."""
         super().__init__(config)
-        self._runtime = runtime
+        self._model_server = model_server
         self._listeners = listeners
-        self._link = link
+        self._connection = connection
         self._open: dict[int, asyncio.Server] = {}
         self._messages: asyncio.Queue[ToWorker] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,22 +144,22 @@ class Worker(uvicorn.Server):
         await super().startup(sockets or [])
         for listener in self._listeners:
             listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._link.fileno(), self._receive)
+        asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
         self._spawn(self._obey())
 
     async def on_tick(self, counter: int) -> bool:
         """Tells the supervisor how the worker is; returns whether it is to end."""
         flush()
-        runtime = self._runtime
+        model_server = self._model_server
         if counter % _TICKS_A_BEAT == 0:
-            self._send(Beat(runtime.ailment))
-        if not self._introduced and runtime.failure:
+            self._send(Heartbeat(model_server.fault))
+        if not self._introduced and model_server.failure:
             self._introduced = self.should_exit = True
-            self._send(Failed(str(runtime.failure)))
-        elif not self._introduced and runtime.served:
+            self._send(Failed(str(model_server.failure)))
+        elif not self._introduced and model_server.served:
             self._introduced = True
             gc.freeze()  # all that was imported stays: no need to look through it ever again
-            self._send(Ready(runtime.served))
+            self._send(Ready(model_server.served))
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -182,9 +182,9 @@ class Worker(uvicorn.Server):
 
     def _receive(self) -> None:
         try:
-            self._messages.put_nowait(self._link.recv())
+            self._messages.put_nowait(self._connection.recv())
         except (EOFError, OSError):  # the supervisor is gone: nobody is to outlive it
-            asyncio.get_running_loop().remove_reader(self._link.fileno())
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self.should_exit = True
 
     async def _obey(self) -> None:
@@ -195,22 +195,22 @@ class Worker(uvicorn.Server):
                 case Prepare(change):
                     self._spawn(self._prepare(change))
                 case Commit(change):
-                    self._runtime.commit()
+                    self._model_server.commit()
                     self._send(Reply(change))
                 case Unload(change):
-                    self._runtime.unload()
+                    self._model_server.unload()
                     self._send(Reply(change))
                 case Drop():
-                    self._runtime.drop()
+                    self._model_server.drop()
                 case Warn(warning):
-                    self._runtime.warning = warning
+                    self._model_server.warning = warning
                 case Done(request, reason):
                     self._asked.pop(request).set_result(reason)
                 case Drain():
-                    self._runtime.draining = True
+                    self._model_server.draining = True
                     self._close_connections_once_answered()
                 case Stop():
-                    self._runtime.draining = True
+                    self._model_server.draining = True
                     self.should_exit = True
 
     async def _listen(self, wanted: frozenset[int]) -> None:
@@ -224,7 +224,7 @@ class Worker(uvicorn.Server):
 
     async def _prepare(self, change: int) -> None:
         try:
-            reply = Reply(change, await self._runtime.prepare())
+            reply = Reply(change, await self._model_server.prepare())
         except StartupError as error:
             reply = Reply(change, reason=str(error))
         except Exception as error:
@@ -252,7 +252,7 @@ class Worker(uvicorn.Server):
 
     def _send(self, message: ToSupervisor) -> None:
         with contextlib.suppress(OSError):  # it is gone: `_receive` notices that
-            self._link.send(message)
+            self._connection.send(message)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

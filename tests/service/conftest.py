@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from service.http.app import create_app
 from service.inference.classifier import Classification, Classifier, ModelInfo
 from service.inference.engine import CPU
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -108,19 +108,21 @@ def tiny_models(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[Runtime]:
+async def running(app: FastAPI) -> AsyncIterator[ModelServer]:
     """Runs an app on the test's own event loop, from when it is ready."""
-    runtime: Runtime = app.state.runtime
+    model_server: ModelServer = app.state.model_server
     async with app.router.lifespan_context(app):
-        while runtime.health().status != "ok":
+        while model_server.health().status != "ok":
             await asyncio.sleep(0.01)
-        yield runtime
+        yield model_server
 
 
-async def keep_busy(runtime: Runtime, engine: FakeEngine) -> "asyncio.Future[Classification]":
+async def keep_busy(
+    model_server: ModelServer, engine: FakeEngine
+) -> "asyncio.Future[Classification]":
     """Holds the engine, and its one worker with it, until `engine.go` is set."""
     engine.go.clear()
-    (busy,) = runtime.submit(runtime.classifier, [colour("red")])
+    (busy,) = model_server.submit(model_server.classifier, [colour("red")])
     while not engine.batches:
         await asyncio.sleep(0.01)
     return busy

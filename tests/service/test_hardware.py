@@ -57,9 +57,9 @@ def test_limit_of_the_container_bounds_the_memory(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such policies")
 def test_threads_do_not_interrupt_each_other_unless_told_to() -> None:
     script = (
-        "import os; from service.hardware import interrupt_less;"
+        "import os; from service.hardware import use_batch_scheduling;"
         "os.sched_setscheduler(0, int(os.environ['POLICY']), os.sched_param(0));"
-        "interrupt_less(); print(os.sched_getscheduler(0))"
+        "use_batch_scheduling(); print(os.sched_getscheduler(0))"
     )
 
     def policy_after(policy: int) -> int:
@@ -73,8 +73,8 @@ def test_threads_do_not_interrupt_each_other_unless_told_to() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
 def test_as_many_files_may_be_open_as_allowed() -> None:
     script = (
-        "import resource; from service.hardware import allow_open_files;"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100)); allow_open_files();"
+        "import resource; from service.hardware import raise_open_file_limit;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100)); raise_open_file_limit();"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "(100, 100)\n"
@@ -84,7 +84,7 @@ def test_as_many_files_may_be_open_as_allowed() -> None:
 def test_memory_of_large_pictures_is_given_back() -> None:
     """Without it, what a freed block of 30 MB took is kept while a small one lies above it."""
     script = (
-        "import psutil; from service.hardware import give_memory_back; give_memory_back();"
+        "import psutil; from service.hardware import return_freed_memory; return_freed_memory();"
         "memory = psutil.Process().memory_info;"
         "bytearray(31_000_000); before = memory().rss;"  # raises the threshold of malloc
         "large = bytearray(30_000_000); small = [bytes(1000) for _ in range(1000)]; del large;"

@@ -4,7 +4,7 @@ import os
 import time
 from multiprocessing.connection import Connection
 
-from service.process.messages import Beat, Failed, Ready, Served
+from service.process.messages import Failed, Heartbeat, Ready, Served
 
 SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 
@@ -21,6 +21,6 @@ def refuses(_start: object, link: Connection) -> None:
 
 def is_deaf(_start: object, link: Connection) -> None:
     """Serves, and never ends."""
-    link.send(Beat(None))
+    link.send(Heartbeat(None))
     link.send(Ready(SERVED))
     time.sleep(60)

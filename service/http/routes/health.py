@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.http import openapi, problems
 from service.http.schemas import Health, Live
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 router = APIRouter(tags=["health"])
 monitoring = APIRouter(tags=["health"])
@@ -17,8 +17,8 @@ monitoring = APIRouter(tags=["health"])
 @router.get("/health", response_model_exclude_none=True, **openapi.HEALTH)
 async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
-    runtime: Runtime = request.app.state.runtime
-    state = runtime.health()
+    model_server: ModelServer = request.app.state.model_server
+    state = model_server.health()
     if state.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = problems.RETRY_AFTER_S
@@ -28,17 +28,17 @@ async def health(request: Request, response: Response) -> Health:
 @router.get("/health/live", response_model_exclude_none=True, **openapi.LIVE)
 async def live(request: Request, response: Response) -> Live:
     """Says that the process answers and can compute, whether or not it has a model."""
-    runtime: Runtime = request.app.state.runtime
-    if runtime.ailment:
+    model_server: ModelServer = request.app.state.model_server
+    if model_server.fault:
         response.status_code = 503
-        return Live(status="failed", reason=runtime.ailment)
+        return Live(status="failed", reason=model_server.fault)
     return Live()
 
 
 @monitoring.get("/metrics", response_class=Response, **openapi.METRICS)
 async def metrics(request: Request) -> Response:
     """All metrics in the text format of Prometheus."""
-    runtime: Runtime = request.app.state.runtime
-    runtime.sample()
-    text = await asyncio.to_thread(runtime.metrics.render)
+    model_server: ModelServer = request.app.state.model_server
+    model_server.sample()
+    text = await asyncio.to_thread(model_server.metrics.render)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -5,7 +5,7 @@ from fastapi.responses import FileResponse
 
 from service.errors import NotServedError
 from service.http import openapi
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from service.inference.repository import CARD_FILE
 
 router = APIRouter(tags=["model"])
@@ -14,9 +14,9 @@ router = APIRouter(tags=["model"])
 @router.get("/card", response_class=FileResponse, **openapi.CARD)
 def card(request: Request) -> FileResponse:
     """The card of the model that answers: its measured figures, its training, its data."""
-    runtime: Runtime = request.app.state.runtime
-    model = runtime.classifier.model
-    path = runtime.settings.models / model.name / str(model.version) / CARD_FILE
+    model_server: ModelServer = request.app.state.model_server
+    model = model_server.classifier.model
+    path = model_server.settings.models / model.name / str(model.version) / CARD_FILE
     if not path.is_file():
         raise NotServedError(f"The card of {model.name!r}, version {model.version}, is gone.")
     return FileResponse(path, media_type="application/json", headers={"Cache-Control": "no-cache"})

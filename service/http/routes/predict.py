@@ -19,7 +19,7 @@ from service.http.multipart import is_form, read_body, read_files
 from service.http.routes.waiting import Timeout, classify
 from service.http.schemas import BatchResponse, PredictResponse
 from service.inference.classifier import Classification, ModelInfo
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 DEFAULT_TOP_K = 5
 
@@ -39,12 +39,12 @@ async def predict(
     timeout_ms: Timeout = None,
 ) -> Response:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
-    runtime: Runtime = request.app.state.runtime
-    classifier = runtime.classifier
+    model_server: ModelServer = request.app.state.model_server
+    classifier = model_server.classifier
     model = classifier.model
     k = _check_top_k(top_k, len(model.labels))
     if is_form(request):
-        fields = runtime.settings.max_form_fields
+        fields = model_server.settings.max_form_fields
         upload = (await read_files(request, "file", max_files=1, max_fields=fields))[0]
     else:
         upload = await read_body(request)
@@ -62,22 +62,22 @@ async def predict_batch(
     request: Request, top_k: TopK = None, timeout_ms: Timeout = None
 ) -> Response:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
-    runtime: Runtime = request.app.state.runtime
-    classifier = runtime.classifier
+    model_server: ModelServer = request.app.state.model_server
+    classifier = model_server.classifier
     model = classifier.model
     k = _check_top_k(top_k, len(model.labels))
     if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
         )
-    limits = runtime.settings
+    limits = model_server.settings
     uploads = await read_files(
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
     results: list[dict[str, Any]] = []
     for answer in await classify(request, classifier, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
-            runtime.metrics.count_rejection(problems.reason(answer))
+            model_server.metrics.count_rejection(problems.reason(answer))
             problem = problems.describe(answer, request.state.request_id)
             results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):

@@ -13,7 +13,7 @@ from service.http.auth import require_admin
 from service.http.routes.v2 import ModelName, explain
 from service.http.schemas import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
 from service.inference import catalogue
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from service.process.messages import Administration
 
 Administer = Callable[[Administration], Awaitable[None]]
@@ -27,12 +27,12 @@ router = APIRouter(
 @router.post("/index", response_model_exclude_none=True, **openapi.REPOSITORY_INDEX)
 async def index(request: Request) -> list[RepositoryModel]:
     """Lists all versions of all models in the repository, and says which one is served."""
-    runtime: Runtime = request.app.state.runtime
+    model_server: ModelServer = request.app.state.model_server
     wanted = await _read(request, RepositoryIndexRequest)
-    served = runtime.served
+    served = model_server.served
     models = []
     try:
-        folders = await asyncio.to_thread(catalogue.versions, runtime.settings.models)
+        folders = await asyncio.to_thread(catalogue.versions, model_server.settings.models)
     except ModelNotFoundError:
         folders = []
     for name, version in ((folder.parent.name, folder.name) for folder in folders):
@@ -67,11 +67,12 @@ async def unload(request: Request, model_name: ModelName) -> Response:
 
 
 async def _administer(request: Request, what: Administration, model_name: str) -> Response:
-    runtime: Runtime = request.app.state.runtime
+    model_server: ModelServer = request.app.state.model_server
     administer: Administer = request.app.state.administer
-    if model_name != runtime.settings.model:
+    if model_name != model_server.settings.model:
         raise NotServedError(
-            f"This service has one model, {runtime.settings.model!r}, and never {model_name!r}."
+            f"This service has one model, {model_server.settings.model!r}, "
+            f"and never {model_name!r}."
         )
     await administer(what)
     return Response()

@@ -35,7 +35,7 @@ from service.http.schemas import (
     TensorMetadata,
 )
 from service.inference.classifier import Classification, Classifier
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # Parsing it holds up all other requests; binary data have no such limit.
@@ -51,8 +51,8 @@ HeaderLength = Annotated[
 
 async def _find_model(request: Request, model_name: ModelName) -> Classifier:
     """The model of this request, even if another is served before it is answered."""
-    runtime: Runtime = request.app.state.runtime
-    classifier = runtime.classifier
+    model_server: ModelServer = request.app.state.model_server
+    classifier = model_server.classifier
     served = classifier.model.name
     if model_name != served:
         raise NotServedError(f"There is no model {model_name!r} here; this service has {served!r}.")
@@ -91,17 +91,17 @@ async def server_metadata(request: Request) -> ServerMetadata:
 @probes.get("/live", **openapi.SERVER_LIVE)
 async def server_live(request: Request) -> ServerLive:
     """Says that the process answers and can compute, whether or not it has a model."""
-    runtime: Runtime = request.app.state.runtime
-    if runtime.ailment:
-        raise NotReadyError(runtime.ailment)
+    model_server: ModelServer = request.app.state.model_server
+    if model_server.fault:
+        raise NotReadyError(model_server.fault)
     return ServerLive()
 
 
 @probes.get("/ready", **openapi.SERVER_READY)
 async def server_ready(request: Request) -> ServerReady:
     """Says whether the service can answer now."""
-    runtime: Runtime = request.app.state.runtime
-    runtime.check_ready()
+    model_server: ModelServer = request.app.state.model_server
+    model_server.check_ready()
     return ServerReady(ready=True)
 
 
@@ -127,8 +127,8 @@ async def model_metadata(classifier: Model) -> ModelMetadata:
 @one_version.get("/ready", **openapi.MODEL_READY)
 async def model_ready(request: Request, classifier: Model) -> ModelReady:
     """Says whether the model can answer now."""
-    runtime: Runtime = request.app.state.runtime
-    runtime.check_ready()
+    model_server: ModelServer = request.app.state.model_server
+    model_server.check_ready()
     return ModelReady(name=classifier.model.name, ready=True)
 
 
@@ -141,12 +141,12 @@ async def infer(
     timeout_ms: Timeout = None,
 ) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
-    runtime: Runtime = request.app.state.runtime
+    model_server: ModelServer = request.app.state.model_server
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedEncodingError("The body is compressed; send it without Content-Encoding.")
     wanted, binary = _parse(await request.body(), header_length)
     size = (classifier.engine.height, classifier.engine.width)
-    pictures = _read_pictures(wanted.inputs[0], binary, size, runtime.settings.max_files)
+    pictures = _read_pictures(wanted.inputs[0], binary, size, model_server.settings.max_files)
     answers = []
     for answer in await classify(request, classifier, list(pictures), timeout_ms):
         if isinstance(answer, Exception):

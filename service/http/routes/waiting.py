@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import DeadlineExceededError
 from service.inference.classifier import Classification, Classifier, Upload
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
@@ -46,35 +46,35 @@ async def classify(
         QueueFullError: the queue cannot take them all.
         ClientDisconnect: the client has left.
     """
-    runtime: Runtime = request.app.state.runtime
+    model_server: ModelServer = request.app.state.model_server
     state = request.scope["state"]
     state["model_version"] = classifier.model.version
     elapsed = time.perf_counter() - state["started_at"]
-    runtime.metrics.observe_stage("receive", elapsed)
-    patience = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
-    if patience <= 0:
+    model_server.metrics.observe_stage("receive", elapsed)
+    timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
+    if timeout_s <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
-    futures = runtime.submit(classifier, uploads, patience)
-    client_has_left = False
+    futures = model_server.submit(classifier, uploads, timeout_s)
+    client_disconnected = False
 
     def give_up() -> None:
-        nonlocal client_has_left
-        client_has_left = True
+        nonlocal client_disconnected
+        client_disconnected = True
         _cancel(futures)
 
-    state["on_leave"] = give_up  # for `protocol`, which knows at once
+    state["on_disconnect"] = give_up  # for `protocol`, which knows at once
     try:
         answers = [await _outcome(future) for future in futures]
     except asyncio.CancelledError:
         _cancel(futures)
-        runtime.drop_cancelled()
-        if client_has_left:
+        model_server.drop_cancelled()
+        if client_disconnected:
             raise ClientDisconnect from None
         raise
     state["answered_at"] = time.perf_counter()
     for answer in answers:
         if isinstance(answer, Classification):
-            runtime.metrics.count_answer(answer.label, answer.unfamiliar)
+            model_server.metrics.count_answer(answer.label, answer.unfamiliar)
     return answers
 
 

@@ -1,4 +1,4 @@
-"""What holds for every route: ids, limits, problems, logs, doors."""
+"""What holds for every route: ids, limits, problems, logs, authenticator."""
 
 import logging
 import threading
@@ -162,13 +162,13 @@ def test_failed_load_is_kept_for_the_command_line() -> None:
     app, client = start(load)
     with client:
         load.go.set()
-    assert str(app.state.runtime.failure) == "there is none"
+    assert str(app.state.model_server.failure) == "there is none"
 
 
 def test_draining_is_alive_but_not_ready(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.runtime.draining = True
+    app.state.model_server.draining = True
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").json()["status"] == "draining"
     assert client.get("/health").status_code == 503
@@ -178,7 +178,7 @@ def test_draining_is_alive_but_not_ready(client: TestClient) -> None:
 def test_process_that_cannot_compute_says_why_and_is_not_alive(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.runtime.ailment = "A thread has died."
+    app.state.model_server.fault = "A thread has died."
     for path in ("/health/live", "/health/ready", "/health"):
         response = client.get(path)
         assert response.status_code == 503
@@ -192,7 +192,7 @@ def test_process_that_cannot_compute_says_why_and_is_not_alive(client: TestClien
 def test_warning_is_shown_and_changes_nothing_else(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.runtime.warning = "The last model was not loaded."
+    app.state.model_server.warning = "The last model was not loaded."
     response = client.get("/health")
     assert response.status_code == 200
     assert response.json()["status"] == "ok"

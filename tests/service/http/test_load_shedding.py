@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, keep_busy, running
 
 pytestmark = pytest.mark.anyio
@@ -16,10 +16,10 @@ IMAGE = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [0
 INFER = {"inputs": [IMAGE]}
 
 
-async def fill(runtime: Runtime, engine: FakeEngine) -> None:
+async def fill(model_server: ModelServer, engine: FakeEngine) -> None:
     """Holds the engine, and lets as many pictures wait as may."""
-    await keep_busy(runtime, engine)
-    runtime.submit(runtime.classifier, [colour("red")] * runtime.settings.max_queue)
+    await keep_busy(model_server, engine)
+    model_server.submit(model_server.classifier, [colour("red")] * model_server.settings.max_queue)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ async def test_full_queue_refuses_before_the_body_is_read(
         "headers": [],
         "state": {},
     }
-    async with running(app) as runtime:
-        await fill(runtime, engine)
+    async with running(app) as model_server:
+        await fill(model_server, engine)
         await app(scope, unread, keep)  # type: ignore[arg-type]
         engine.go.set()
-        text = runtime.metrics.render().decode()
+        text = model_server.metrics.render().decode()
     assert sent[0]["status"] == 503
     headers = dict(sent[0]["headers"])  # type: ignore[call-overload]
     assert headers[b"retry-after"] == b"1"
@@ -76,18 +76,18 @@ async def test_refused_crowd_comes_again_one_after_another(
 ) -> None:
     app = make_app(max_queue=2)
     async with (
-        running(app) as runtime,
+        running(app) as model_server,
         AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
     ):
-        await fill(runtime, engine)
-        monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
+        await fill(model_server, engine)
+        monkeypatch.setattr(model_server._batcher, "seconds_per_item", 0.5)
         answers = [await client.post("/predict", content=colour("red")) for _ in range(3)]
         answers.append(await client.post("/v2/models/tiny/infer", json=INFER))
         engine.go.set()
-        while runtime.is_full:
+        while model_server.is_full:
             await asyncio.sleep(0.01)
         # What the queue itself refuses, as it has no room for so many, stands in the same row.
-        monkeypatch.setattr(runtime._batcher, "seconds_per_item", 0.5)
+        monkeypatch.setattr(model_server._batcher, "seconds_per_item", 0.5)
         files = [("files", colour("red"))] * 3
         answers.append(await client.post("/predict/batch", files=files))
     assert [answer.status_code for answer in answers] == [503] * 5
@@ -99,13 +99,13 @@ async def test_probes_and_the_rest_are_answered_while_the_queue_is_full(
 ) -> None:
     app = make_app(max_queue=2)
     async with (
-        running(app) as runtime,
+        running(app) as model_server,
         AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
     ):
-        await fill(runtime, engine)
+        await fill(model_server, engine)
         for path in ("/health/live", "/health/ready", "/metrics", "/"):
             assert (await client.get(path)).status_code == 200
         engine.go.set()
-        while runtime.is_full:
+        while model_server.is_full:
             await asyncio.sleep(0.01)
         assert (await client.post("/predict", content=colour("red"))).status_code == 200

@@ -290,16 +290,16 @@ async def test_caller_who_leaves_while_the_batch_is_prepared_is_not_processed() 
 async def test_stuck_worker_is_told_from_a_busy_one() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    assert batcher.ailment(limit=0) is None  # idle
+    assert batcher.fault(limit=0) is None  # idle
     item = batcher.submit(1, 10)
     await process.wait_until_started()
-    assert batcher.ailment(limit=10) is None
+    assert batcher.fault(limit=10) is None
     await asyncio.sleep(0.02)
-    assert "compute-0 has been stuck" in str(batcher.ailment(limit=0.01))
+    assert "compute-0 has been stuck" in str(batcher.fault(limit=0.01))
     process.go()
     await item
     await asyncio.to_thread(batcher.close)
-    assert batcher.ailment(limit=0) is None
+    assert batcher.fault(limit=0) is None
 
 
 async def test_long_batch_that_goes_on_is_not_stuck() -> None:
@@ -311,7 +311,7 @@ async def test_long_batch_that_goes_on_is_not_stuck() -> None:
     batcher = batcher_of(Slow())
     items = asyncio.gather(*(batcher.submit(value, 10) for value in range(5)))
     while not items.done():
-        assert batcher.ailment(limit=0.3) is None
+        assert batcher.fault(limit=0.3) is None
         await asyncio.sleep(0.01)
     await asyncio.to_thread(batcher.close)
 
@@ -323,9 +323,9 @@ async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
 
     batcher = batcher_of(Doubler(), on_batch=die)
     first = batcher.submit(1, 10)
-    while batcher.ailment(limit=10) is None:
+    while batcher.fault(limit=10) is None:
         await asyncio.sleep(0.001)
-    assert batcher.ailment(limit=10) == "The compute thread compute-0 has died."
+    assert batcher.fault(limit=10) == "The compute thread compute-0 has died."
     second = batcher.submit(2, 10)
     batcher.abandon(QueueFullError("gone"))
     for item in (first, second):

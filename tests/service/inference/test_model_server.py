@@ -32,10 +32,10 @@ MakeApp = Callable[..., FastAPI]
 async def test_pictures_that_do_not_all_fit_are_not_computed(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    async with running(make_app(max_queue=2)) as runtime:
-        busy = await keep_busy(runtime, engine)
+    async with running(make_app(max_queue=2)) as model_server:
+        busy = await keep_busy(model_server, engine)
         with pytest.raises(QueueFullError):
-            runtime.submit(runtime.classifier, [colour("blue")] * 3)
+            model_server.submit(model_server.classifier, [colour("blue")] * 3)
         engine.go.set()
         await busy
     assert engine.batches == [1]
@@ -44,12 +44,12 @@ async def test_pictures_that_do_not_all_fit_are_not_computed(
 async def test_stop_answers_what_waits_and_takes_no_more(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    async with running(make_app()) as runtime:
-        waiting = runtime.submit(runtime.classifier, [colour("blue")] * 3)
+    async with running(make_app()) as model_server:
+        waiting = model_server.submit(model_server.classifier, [colour("blue")] * 3)
     assert [(await answer).top(1)[0].label for answer in waiting] == ["blue"] * 3
     with pytest.raises(RuntimeError, match="closed"):
-        runtime.submit(runtime.classifier, [colour("blue")])
-    assert runtime.health().status == "draining"
+        model_server.submit(model_server.classifier, [colour("blue")])
+    assert model_server.health().status == "draining"
     assert sum(engine.batches) == 3
 
 
@@ -81,64 +81,66 @@ def app_of(versions: Versions, **settings: object) -> FastAPI:
 
 
 async def test_request_is_answered_by_the_version_that_it_met(versions: Versions) -> None:
-    async with running(app_of(versions)) as runtime:
-        old = runtime.classifier
-        busy = await keep_busy(runtime, versions.engines[0])
-        (before,) = runtime.submit(old, [colour("blue")])
-        await runtime.administer("load")
-        (late,) = runtime.submit(old, [colour("blue")])  # of a request that has met the old one
-        (after,) = runtime.submit(runtime.classifier, [colour("blue")])
+    async with running(app_of(versions)) as model_server:
+        old = model_server.classifier
+        busy = await keep_busy(model_server, versions.engines[0])
+        (before,) = model_server.submit(old, [colour("blue")])
+        await model_server.administer("load")
+        (late,) = model_server.submit(
+            old, [colour("blue")]
+        )  # of a request that has met the old one
+        (after,) = model_server.submit(model_server.classifier, [colour("blue")])
         versions.engines[0].go.set()
         await asyncio.gather(busy, before, late, after)
-        assert runtime.classifier.model.version == 2
+        assert model_server.classifier.model.version == 2
     first, second = versions.engines
     assert (sum(first.batches), sum(second.batches)) == (3, 1)
 
 
 async def test_old_version_is_set_free_once_unused(versions: Versions) -> None:
-    async with running(app_of(versions)) as runtime:
-        old = weakref.ref(runtime.classifier)
-        await runtime.submit(runtime.classifier, [colour("blue")])[0]
-        await runtime.administer("load")
-        await runtime.submit(runtime.classifier, [colour("blue")])[0]
+    async with running(app_of(versions)) as model_server:
+        old = weakref.ref(model_server.classifier)
+        await model_server.submit(model_server.classifier, [colour("blue")])[0]
+        await model_server.administer("load")
+        await model_server.submit(model_server.classifier, [colour("blue")])[0]
         gc.collect()
         assert old() is None
 
 
 async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions) -> None:
-    async with running(app_of(versions)) as runtime:
+    async with running(app_of(versions)) as model_server:
         versions.error = ModelRefusedError("It is damaged.")
         with pytest.raises(LoadFailedError, match="damaged"):
-            await runtime.administer("load")
-        assert runtime.classifier.model.version == 1
-        assert runtime.health().status == "ok"
+            await model_server.administer("load")
+        assert model_server.classifier.model.version == 1
+        assert model_server.health().status == "ok"
 
 
 async def test_dropped_version_is_not_served_even_if_it_comes_late(versions: Versions) -> None:
-    async with running(app_of(versions)) as runtime:
+    async with running(app_of(versions)) as model_server:
         versions.go.clear()
-        preparing = asyncio.create_task(runtime.prepare())
+        preparing = asyncio.create_task(model_server.prepare())
         await asyncio.sleep(0.01)
-        runtime.drop()
+        model_server.drop()
         versions.go.set()
         assert (await preparing).version == "2"
         with pytest.raises(AssertionError):
-            runtime.commit()
-        assert runtime.classifier.model.version == 1
+            model_server.commit()
+        assert model_server.classifier.model.version == 1
 
 
 async def test_lost_engine_is_said_and_only_once_it_fails_on_everything(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    async with running(make_app()) as runtime:
+    async with running(make_app()) as model_server:
         engine.error = EngineFailedError("CUDA failed: an illegal memory access was encountered")
         with pytest.raises(NotReadyError):
-            await runtime.submit(runtime.classifier, [colour("blue")])[0]
-        health = runtime.health()
+            await model_server.submit(model_server.classifier, [colour("blue")])[0]
+        health = model_server.health()
         assert health.status == "failed"
         assert health.reason == "CUDA failed: an illegal memory access was encountered"
         with pytest.raises(NotReadyError, match="cannot be computed"):
-            _ = runtime.classifier
+            _ = model_server.classifier
 
 
 async def test_engine_that_fails_once_goes_on(
@@ -148,25 +150,25 @@ async def test_engine_that_fails_once_goes_on(
         monkeypatch.undo()
         raise EngineFailedError("out of memory")
 
-    async with running(make_app()) as runtime:
+    async with running(make_app()) as model_server:
         monkeypatch.setattr(engine, "run", fail)
         with pytest.raises(NotReadyError):
-            await runtime.submit(runtime.classifier, [colour("blue")])[0]
-        assert runtime.health().status == "ok"
-        await runtime.submit(runtime.classifier, [colour("blue")])[0]
+            await model_server.submit(model_server.classifier, [colour("blue")])[0]
+        assert model_server.health().status == "ok"
+        await model_server.submit(model_server.classifier, [colour("blue")])[0]
 
 
 async def test_stuck_thread_is_said_and_nobody_waits_for_it(
     make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
-    async with running(make_app(stuck_s=0.05)) as runtime:
-        busy = await keep_busy(runtime, engine)
-        (waiting,) = runtime.submit(runtime.classifier, [colour("blue")])
+    async with running(make_app(stuck_s=0.05)) as model_server:
+        busy = await keep_busy(model_server, engine)
+        (waiting,) = model_server.submit(model_server.classifier, [colour("blue")])
         for future in (busy, waiting):
             with pytest.raises(NotReadyError):
                 await future
-        health = runtime.health()
+        health = model_server.health()
         assert health.status == "failed"
         assert "compute-0 has been stuck" in str(health.reason)
         engine.go.set()
@@ -177,10 +179,10 @@ async def test_process_that_was_paused_is_not_stuck(
 ) -> None:
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.5)
     monkeypatch.setattr("service.inference.model_server.PAUSE_S", 0.5)
-    async with running(make_app(stuck_s=1)) as runtime:
-        busy = await keep_busy(runtime, engine)
+    async with running(make_app(stuck_s=1)) as model_server:
+        busy = await keep_busy(model_server, engine)
         time.sleep(2)  # nothing goes on meanwhile
         engine.go.set()
         await busy
         await asyncio.sleep(0.7)
-        assert runtime.health().status == "ok"
+        assert model_server.health().status == "ok"

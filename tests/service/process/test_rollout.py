@@ -3,7 +3,7 @@
 import pytest
 
 from service.process.messages import Commit, Drop, Prepare, Reply, Served, ToWorker, Unload
-from service.process.rollout import STEP_S, Changes
+from service.process.rollout import STEP_S, Rollout
 
 OLD = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 NEW = OLD._replace(version="2", sha256="2" * 64)
@@ -31,7 +31,7 @@ class Team:
         self.first, self.second = FakePeer(), FakePeer()
         self.peers = [self.first, self.second]
         self.answers: list[str | None] = []
-        self.changes = Changes(lambda: self.peers, lambda: None, lambda: self.now)
+        self.changes = Rollout(lambda: self.peers, lambda: None, lambda: self.now)
         self.changes.served = OLD
 
     def load(self) -> None:
@@ -134,7 +134,7 @@ def test_slow_preparation_is_given_up_and_its_late_reply_ignored(team: Team) -> 
     team.load()
     team.changes.on_reply(team.first, Reply(1, NEW))
     team.now = STEP_S
-    team.changes.mind_the_time()
+    team.changes.check_deadlines()
     assert "took longer" in str(team.answers[0])
     team.changes.on_reply(team.second, Reply(1, NEW))
     assert team.second.told == [Prepare(1), Drop()]
@@ -146,7 +146,7 @@ def test_worker_that_does_not_commit_is_killed(team: Team) -> None:
         team.changes.on_reply(peer, Reply(1, NEW))
     team.changes.on_reply(team.first, Reply(1))
     team.now = STEP_S
-    team.changes.mind_the_time()
+    team.changes.check_deadlines()
     assert [peer.killed for peer in team.peers] == [False, True]
     team.die(team.second)
     assert team.answers == [None]

@@ -275,8 +275,8 @@ async def test_picture_of_a_client_who_has_left_is_not_computed(
     make_app: Callable[..., FastAPI], engine: FakeEngine
 ) -> None:
     app = make_app()
-    async with running(app) as runtime:
-        busy = await keep_busy(runtime, engine)
+    async with running(app) as model_server:
+        busy = await keep_busy(model_server, engine)
         status = await asyncio.wait_for(post_and_leave(app, colour("blue")), 5)
         engine.go.set()
         await busy
@@ -323,9 +323,9 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
     }
     answering = asyncio.create_task(app(scope, receive, send))
     if whole:
-        while "on_leave" not in state:
+        while "on_disconnect" not in state:
             await asyncio.sleep(0.01)
-        state["on_leave"]()  # as `protocol` does
+        state["on_disconnect"]()  # as `protocol` does
     await answering
     status: int = outgoing[0]["status"]
     return status

@@ -20,7 +20,7 @@ from service.errors import ModelNotFoundError
 from service.http.routes import v2
 from service.http.routes.v2 import HEADER_LENGTH
 from service.inference.classifier import Classification, Classifier, Upload
-from service.inference.model_server import Runtime
+from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
 from tests.service.http.test_app import SlowStart, sample, start
 
@@ -383,10 +383,10 @@ async def test_full_queue_is_503_and_nothing_is_computed(
 ) -> None:
     app = make_app(max_queue=2)
     async with (
-        running(app) as runtime,
+        running(app) as model_server,
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
     ):
-        busy = await keep_busy(runtime, engine)
+        busy = await keep_busy(model_server, engine)
         response = await client.post(INFER, json=tensor(pixels("red", "green", "blue")))
         engine.go.set()
         await busy
@@ -427,7 +427,7 @@ def test_loading_is_live_but_not_ready() -> None:
 def test_draining_is_live_but_not_ready(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.runtime.draining = True
+    app.state.model_server.draining = True
     assert client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", "/v2/models/tiny/ready"):
         response = client.get(path)
@@ -439,7 +439,7 @@ def test_draining_is_live_but_not_ready(client: TestClient) -> None:
 def test_process_that_cannot_compute_is_neither_live_nor_ready(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)
-    app.state.runtime.ailment = "A thread has died."
+    app.state.model_server.fault = "A thread has died."
     assert error(client.get("/v2/health/live"), 503) == "A thread has died."
     for response in [*map(client.get, BUSY_PATHS), client.post(INFER, json=tensor(RED))]:
         assert "cannot be computed" in error(response, 503)
@@ -457,10 +457,10 @@ def test_batch_goes_through_the_engine_together(
 async def test_tensors_and_uploads_share_a_batch(
     make_app: Callable[..., FastAPI], engine: FakeEngine
 ) -> None:
-    async with running(make_app()) as runtime:
-        busy = await keep_busy(runtime, engine)
+    async with running(make_app()) as model_server:
+        busy = await keep_busy(model_server, engine)
         first, second = pixels("blue", "green")
-        waiting = runtime.submit(runtime.classifier, [first, colour("red"), second])
+        waiting = model_server.submit(model_server.classifier, [first, colour("red"), second])
         engine.go.set()
         await busy
         answers = [await answer for answer in waiting]
@@ -470,15 +470,18 @@ async def test_tensors_and_uploads_share_a_batch(
 
 def test_binary_data_are_not_copied(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Upload] = []
-    submit = Runtime.submit
+    submit = ModelServer.submit
 
     def spy(
-        runtime: Runtime, classifier: Classifier, uploads: Sequence[Upload], patience: float
+        model_server: ModelServer,
+        classifier: Classifier,
+        uploads: Sequence[Upload],
+        timeout_s: float,
     ) -> "list[asyncio.Future[Classification]]":
         seen.extend(uploads)
-        return submit(runtime, classifier, uploads, patience)
+        return submit(model_server, classifier, uploads, timeout_s)
 
-    monkeypatch.setattr(Runtime, "submit", spy)
+    monkeypatch.setattr(ModelServer, "submit", spy)
     request = binary(pixels("red", "blue"))
     client.post(INFER, **request)
     for upload in seen:
