@@ -4,21 +4,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI, params
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import Receive, Scope, Send
 
-from service.http import openapi, problems
-from service.http.access_log import PROBES, AccessLog
-from service.http.auth import Authenticator, count_request, require_key
-from service.http.body_limit import Bodies
-from service.http.fast_path import FastPath
-from service.http.load_shedding import LoadShedding
-from service.http.middleware import BodyLimit, RequestContext
+from service.http import problems
+from service.http.auth import (
+    REQUIRE_AND_COUNT_KEY,
+    REQUIRE_KEY,
+    ApiKeyMiddleware,
+    Authenticator,
+)
+from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddleware
+from service.http.middleware.body_limit import BodyLimitMiddleware
+from service.http.middleware.head import HeadMiddleware
+from service.http.middleware.load_shedding import LoadSheddingMiddleware
+from service.http.retry_after import RetryAfter
 from service.http.routes import health, models, page, predict, repository, v2
+from service.http.routing import Guard, build_openapi, operation_id
 from service.inference.model_server import Load, ModelServer, load_classifier
 from service.observability import tracing
 from service.observability.metrics import Metrics
@@ -26,16 +32,11 @@ from service.settings import Settings
 
 
 class _App(FastAPI):
-    """FastAPI with a way around it."""
-
-    fast_path: FastPath | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection."""
-        if self.fast_path and self.fast_path.takes(scope):
-            await self.fast_path(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, built once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = build_openapi(self)
+        return self.openapi_schema
 
 
 def create_app(
@@ -45,16 +46,18 @@ def create_app(
 
     Args:
         settings: the settings.
-        load: what loads the classifier.
-        folder: a folder of all processes of the service, which a rate limit needs.
+        load: loads the classifier.
+        folder: shared by all processes of the service; a rate limit needs it.
 
     Returns:
-        The app, with its `ModelServer` in `app.state.model_server`, and in `app.state.administer`
-        what changes the model: in this process, unless one puts something else there.
+        The app. In its `state` are `model_server`, `access_log`, `authenticator`, and `administer`,
+        which changes the model: in this process, unless it is replaced.
     """
     traces = tracing.start()
     metrics = Metrics(on_stage=traces.trace_stage if traces else None)
     model_server = ModelServer(settings, metrics, load, traces)
+    access_log = AccessLog(metrics)
+    authenticator = Authenticator(settings, folder)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -67,57 +70,69 @@ def create_app(
         if traces:
             await asyncio.to_thread(traces.close)
 
-    records = AccessLog(metrics)
-    middleware = [Middleware(RequestContext, records=records)]
-    if settings.cors_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["*"],
-                expose_headers=["Retry-After", "X-Request-ID"],
-            )
-        )
-    middleware.append(Middleware(LoadShedding, model_server=model_server))
-    bodies = Bodies(
-        max_bytes=settings.max_body_bytes,
-        max_pending_bytes=settings.pending_bytes_per_worker,
-        max_seconds=settings.body_timeout_ms / 1000,
-    )
-    middleware.append(Middleware(BodyLimit, bodies=bodies))
+    guard = _guard(settings, model_server, authenticator)
     app = _App(
         title="cifar10-serve",
         version="1",
         summary="Send a picture, get the probability of each class.",
         lifespan=lifespan,
-        middleware=middleware,
-        telemetry=_trace_with(traces),
-        generate_unique_id_function=openapi.operation_id,
+        routes=[*predict.routes(guard), *v2.routes(guard)],
+        middleware=_middleware(settings, access_log),
+        telemetry=_telemetry(traces),
+        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
     )
     app.state.model_server = model_server
     app.state.administer = model_server.administer
-    app.state.authenticator = authenticator = Authenticator(settings, folder)
-    if traces is None:  # it is FastAPI that makes the spans
-        app.fast_path = FastPath(app, settings, records, bodies, authenticator)
-    problems.install(app)
-    locked = [Depends(require_key)] if settings.has_keys else []
-    counted = [Depends(count_request)] if settings.rate_limit else locked
-    app.include_router(predict.router, dependencies=counted)
-    app.include_router(v2.router, dependencies=counted)
+    app.state.access_log = access_log
+    app.state.authenticator = authenticator
+    problems.install(app, metrics, RetryAfter(lambda: model_server.seconds_per_item))
+    key = REQUIRE_KEY if settings.has_keys else []
+    app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
     app.include_router(repository.router)
-    app.include_router(models.router, dependencies=locked)
+    app.include_router(models.router, dependencies=key)
     app.include_router(health.router)
-    app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else locked)
+    app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else key)
     app.include_router(page.router)
     page.mount_files(app)
     return app
 
 
-def _trace_with(traces: tracing.Tracing | None) -> TelemetryConfig:
+def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
+    """What every request passes, the first one first."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After", "X-Request-ID"],
+    )
+    return [
+        Middleware(AccessLogMiddleware, access_log=access_log),
+        *([cors] if settings.cors_origins else []),
+        Middleware(HeadMiddleware),
+        Middleware(
+            BodyLimitMiddleware,
+            max_bytes=settings.max_body_bytes,
+            max_pending_bytes=settings.pending_bytes_per_worker,
+            max_seconds=settings.body_timeout_ms / 1000,
+        ),
+    ]
+
+
+def _guard(settings: Settings, model_server: ModelServer, authenticator: Authenticator) -> Guard:
+    """What stands in front of the routes that use the queue."""
+    middleware = [Middleware(LoadSheddingMiddleware, model_server=model_server)]
+    dependencies: list[params.Depends] = []
+    if settings.has_keys:
+        middleware.append(Middleware(ApiKeyMiddleware, authenticator=authenticator))
+        dependencies = REQUIRE_AND_COUNT_KEY
+    return Guard(middleware, dependencies)
+
+
+def _telemetry(traces: tracing.Tracing | None) -> TelemetryConfig:
     """Lets FastAPI make the spans of requests, other than probes, and nothing else."""
     return {
         "tracing": traces is not None,

@@ -1,4 +1,4 @@
-"""The authenticator: whose key opens what. Keys are kept and compared as digests, never as text."""
+"""API keys and what each may do. Keys are kept and compared as digests, never as text."""
 
 import hashlib
 import hmac
@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ForbiddenError, UnauthorizedError
 from service.http.rate_limit import RateLimit
@@ -69,24 +70,24 @@ class Keys:
 
 
 class Authenticator:
-    """Which key opens what, as the settings say."""
+    """Checks the key of a request, as the settings say."""
 
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
         """Reads the keys.
 
         Args:
             settings: the settings.
-            folder: for what all processes of the service count together; a rate limit needs it.
+            folder: shared by all processes of the service; a rate limit counts in it.
         """
-        self.api = Keys(settings.api_keys, settings.api_keys_file)
-        self.admin = Keys(settings.admin_keys, settings.admin_keys_file)
+        self._api = Keys(settings.api_keys, settings.api_keys_file)
+        self._admin = Keys(settings.admin_keys, settings.admin_keys_file)
         self._rate: RateLimit | None = None
         if settings.rate_limit:
             assert folder is not None, "a rate limit needs a folder"
             self._rate = RateLimit(settings.rate_limit, folder)
 
-    def check(self, key: str | None) -> bytes:
-        """Finds out whose request this is.
+    def check(self, headers: Headers) -> bytes:
+        """Checks the key that a request was sent with.
 
         Returns:
             The digest of the key.
@@ -94,76 +95,89 @@ class Authenticator:
         Raises:
             UnauthorizedError: the key is missing or unknown.
         """
+        key = _sent_key(headers)
         if not key:
             raise UnauthorizedError(
                 "This needs an API key; send it as 'Authorization: Bearer <key>' or 'X-API-Key'."
             )
-        known = self.api.find(key) or self.admin.find(key)
-        if known is None:
+        digest = self._api.find(key) or self._admin.find(key)
+        if digest is None:
             raise UnauthorizedError("The API key is not known here; check it, or ask for another.")
-        return known
+        return digest
 
-    def count(self, key: str | None) -> None:
-        """Counts a request of this key.
+    async def check_and_count(self, headers: Headers) -> None:
+        """Checks the key of a request and counts the request for the key's rate limit.
 
         Raises:
-            RateLimitedError: it has asked too often.
+            RateLimitedError: the key has sent too many requests.
             UnauthorizedError: the key is missing or unknown.
         """
-        digest = self.check(key)
+        digest = self.check(headers)
         if self._rate:
             self._rate.take(digest)
 
-    def check_admin(self, key: str | None) -> None:
-        """Lets administrators in.
+    def check_admin(self, headers: Headers) -> None:
+        """Checks that a request was sent with the key of an administrator.
 
         Raises:
-            ForbiddenError: there is no key for administration, or it is another one.
+            ForbiddenError: there are no such keys, or the key is another one.
             UnauthorizedError: the key is missing or unknown.
         """
-        if not self.admin.configured:
+        if not self._admin.configured:
             raise ForbiddenError("Administration is off: the service has no CIFAR10_ADMIN_KEYS.")
-        self.check(key)
-        if not key or self.admin.find(key) is None:
+        self.check(headers)
+        if self._admin.find(_sent_key(headers) or "") is None:
             raise ForbiddenError("This API key may not administer the service; use one that may.")
+
+
+class ApiKeyMiddleware:
+    """Checks and counts the key of each request to a plain route."""
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        """Wraps the app of a route."""
+        self._app = app
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        await self._authenticator.check_and_count(Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+
+def _sent_key(headers: Headers) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key:
+        return key
+    return headers.get("x-api-key")
 
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-_bearer = HTTPBearer(auto_error=False)
-_header = APIKeyHeader(name="X-API-Key", auto_error=False)
+# These document in OpenAPI how a key is sent; it is read by `_sent_key`.
+_DOCUMENTED = [
+    Depends(HTTPBearer(auto_error=False)),
+    Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
+]
 
 
-async def _sent_key(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    header: Annotated[str | None, Depends(_header)],
-) -> str | None:
-    return bearer.credentials if bearer else header
-
-
-async def read_key(request: Request) -> str | None:
-    """The key that a request was sent with, as the guards below see it."""
-    return await _sent_key(await _bearer(request), await _header(request))
-
-
-SentKey = Annotated[str | None, Depends(_sent_key)]
-
-
-async def require_key(request: Request, key: SentKey) -> None:
-    """Guards what needs a key."""
+async def _require_key(request: Request) -> None:
     authenticator: Authenticator = request.app.state.authenticator
-    authenticator.check(key)
+    authenticator.check(request.headers)
 
 
-async def count_request(request: Request, key: SentKey) -> None:
-    """Guards what needs a key, and counts for its rate limit."""
+async def _require_and_count_key(request: Request) -> None:
     authenticator: Authenticator = request.app.state.authenticator
-    authenticator.count(key)
+    await authenticator.check_and_count(request.headers)
 
 
-async def require_admin(request: Request, key: SentKey) -> None:
-    """Guards administration, which needs a key of its own."""
+async def _require_admin_key(request: Request) -> None:
     authenticator: Authenticator = request.app.state.authenticator
-    authenticator.check_admin(key)
+    authenticator.check_admin(request.headers)
+
+
+# Dependencies of the routes that need a key, one that is counted, or that of an administrator.
+REQUIRE_KEY = [*_DOCUMENTED, Depends(_require_key)]
+REQUIRE_AND_COUNT_KEY = [*_DOCUMENTED, Depends(_require_and_count_key)]
+REQUIRE_ADMIN_KEY = [*_DOCUMENTED, Depends(_require_admin_key)]

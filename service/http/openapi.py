@@ -1,103 +1,79 @@
 """What /docs shows beyond the types: bodies, and an example of every answer and every error."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from fastapi.routing import APIRoute
-
-from service.errors import (
-    BodyTooLargeError,
-    DeadlineExceededError,
-    EmptyUploadError,
-    ForbiddenError,
-    InvalidInferenceRequestError,
-    InvalidParameterError,
-    LoadFailedError,
-    MalformedFormError,
-    MissingFieldError,
-    NotReadyError,
-    NotServedError,
-    QueueFullError,
-    RateLimitedError,
-    ServiceError,
-    SlowBodyError,
-    TooManyFilesError,
-    TooManyPixelsError,
-    UnauthorizedError,
-    UndecodableImageError,
-    UnsupportedEncodingError,
-    UnsupportedFormatError,
-)
 from service.http import problems
-from service.http.schemas import Health, InferenceError, Live, Problem
+from service.http.schemas import Health, InferenceError, Live
 
+Operation = dict[str, Any]  # keyword arguments of a route of FastAPI
 Responses = dict[int | str, dict[str, Any]]
-Operation = dict[str, Any]  # for the decorator of a route
 
+
+def _load(name: str) -> Any:  # noqa: ANN401
+    return json.loads((Path(__file__).parent / "examples" / name).read_text())
+
+
+_ANSWERS = _load("answers.json")  # by operation, status and name of the example
+_PROBLEMS: dict[str, str] = _load("problems.json")  # an example of each problem's detail
+_STATUSES: dict[str, str] = _load("statuses.json")  # what each status of an error means
 _REQUEST_ID = "2a0f40f8a9e04aff8394aebcfa79156f"
-_MEANINGS: dict[int | str, str] = {
-    400: "Nothing that can be understood, or that fits the model.",
-    401: "No API key, or an unknown one.",
-    403: "No administration, or not with this key.",
-    404: "Another model or version than the one served.",
-    408: "The request took too long to arrive.",
-    409: "The model cannot be loaded; the one before still serves.",
-    413: "Over a limit: bytes, pixels or pictures.",
-    415: "Not in an accepted format.",
-    422: "A picture that cannot be decoded, or a parameter out of range.",
-    429: "This key asks too often; try again after `Retry-After`.",
-    503: "Loading, shutting down, or too much is waiting; try again after `Retry-After`.",
-    504: "The answer missed its deadline.",
-    "default": "Any other error.",
-}
-
-
-def operation_id(route: APIRoute) -> str:
-    """Names an operation after its path, `predict_batch` say; generated clients take the name."""
-    parts = route.path_format.strip("/").split("/")
-    return "_".join(part for part in parts if not part.startswith("{"))
 
 
 def _examples(**values: object) -> dict[str, Any]:
     return {"examples": {name: {"value": value} for name, value in values.items()}}
 
 
-def _answer(**values: object) -> Responses:
-    """Describes the answer of a route by examples."""
-    return {200: {"content": {"application/json": _examples(**values)}}}
+def _answers(operation: str, status: int = 200, media_type: str = "application/json") -> Operation:
+    """Examples of the answers of an operation with one status."""
+    return {"content": {media_type: _examples(**_ANSWERS[operation][str(status)])}}
 
 
-def _problems(*errors: ServiceError) -> Responses:
+def _details(reasons: Sequence[str], details: dict[str, str]) -> dict[int, dict[str, str]]:
+    """Details by status and reason of problems: the general examples, or those given."""
+    groups: dict[int, dict[str, str]] = {}
+    for reason in dict.fromkeys((*reasons, *details)):
+        status = problems.BY_REASON[reason].status
+        groups.setdefault(status, {})[reason] = details.get(reason, _PROBLEMS[reason])
+    return groups
+
+
+def _problems(*reasons: str, **details: str) -> Responses:
     """Describes the problems that a route may answer with, by an example of each."""
-    schema = {"$ref": "#/components/schemas/Problem"}
+    own = {name.replace("_", "-"): detail for name, detail in details.items()}
     return {
         status: {
-            "description": _MEANINGS[status],
+            "description": _STATUSES[str(status)],
             "content": {
                 problems.MEDIA_TYPE: {
-                    "schema": schema,
-                    **_examples(**{name: problem.model_dump() for name, problem in group.items()}),
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    **_examples(
+                        **{
+                            reason: problems.document(reason, detail, _REQUEST_ID).model_dump()
+                            for reason, detail in group.items()
+                        }
+                    ),
                 }
             },
         }
-        for status, group in _by_status(errors).items()
+        for status, group in _details(reasons, own).items()
     }
 
 
-def _inference_errors(*errors: ServiceError) -> Responses:
+def _inference_errors(*reasons: str, **details: str) -> Responses:
     """Describes the errors of a route of the inference protocol, by an example of each."""
-    groups: dict[int | str, dict[str, str]] = {
-        status: {name: problem.detail for name, problem in group.items()}
-        for status, group in _by_status(errors).items()
-    }
+    own = {name.replace("_", "-"): detail for name, detail in details.items()}
+    groups: dict[int | str, dict[str, str]] = dict(_details(reasons, own).items())
     groups["default"] = {"method": "/v2 does not answer DELETE; see /docs for what it does."}
     return {
         status: {
-            "description": _MEANINGS[status],
+            "description": _STATUSES[str(status)],
             "model": InferenceError,
             "content": {
                 "application/json": _examples(
-                    **{name: {"error": detail} for name, detail in group.items()}
+                    **{reason: {"error": detail} for reason, detail in group.items()}
                 )
             },
         }
@@ -105,169 +81,84 @@ def _inference_errors(*errors: ServiceError) -> Responses:
     }
 
 
-def _by_status(errors: Iterable[ServiceError]) -> dict[int, dict[str, Problem]]:
-    groups: dict[int, dict[str, Problem]] = {}
-    for error in errors:
-        problem = problems.describe(error, _REQUEST_ID)
-        groups.setdefault(problem.status, {})[problems.reason(error)] = problem
-    return groups
+def _form(**fields: object) -> dict[str, Any]:
+    return {"schema": {"type": "object", "properties": fields, "required": list(fields)}}
+
+
+def _accepts(**content: object) -> Operation:
+    media_types = {"form": "multipart/form-data", "raw": "application/octet-stream"}
+    media_types["json"] = "application/json"
+    body = {media_types[name]: description for name, description in content.items()}
+    return {"requestBody": {"required": True, "content": body}}
+
+
+def _json_body(**properties: object) -> Operation:
+    schema = {"type": "object", "properties": properties}
+    return {
+        "requestBody": {"content": {"application/json": {"schema": schema, **_examples(plain={})}}}
+    }
 
 
 _FILE = {"type": "string", "contentMediaType": "application/octet-stream", "format": "binary"}
-
-_KEY = UnauthorizedError(
-    "This needs an API key; send it as 'Authorization: Bearer <key>' or 'X-API-Key'."
-)
-_DOORS = (_KEY, RateLimitedError("This API key may ask 100/minute; try again in 3 s."))
-_NOT_READY = NotReadyError("The model is still loading; try again in a moment.")
-_BODY = (
-    SlowBodyError("The request took longer than 60 s to arrive; send less at a time."),
-    BodyTooLargeError("The request is over the limit of 20,000,000 bytes; send less at a time."),
-)
-_QUEUE = (
-    _NOT_READY,
-    QueueFullError(),
-    DeadlineExceededError("The answer took too long; try again in a moment."),
-)
-_FORM = (
-    MissingFieldError("The form has no file in the field 'file'; send it there."),
-    MalformedFormError("The form is cut off before its end; send it again."),
-    TooManyFilesError("The form holds more files than allowed (1); send fewer at a time."),
-)
-_TOP_K = InvalidParameterError("top_k: the model has 10 classes; ask for no more.")
-_FORMAT = UnsupportedFormatError(
-    "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
-)
-_PICTURE = (
-    EmptyUploadError("The upload is empty; send the bytes of a picture."),
-    TooManyPixelsError(
-        "The picture has 60000 x 60000 pixels and the limit is 50,000,000 in all; "
-        "send a smaller one."
-    ),
-    _FORMAT,
-    UndecodableImageError(
-        "The JPEG data are broken or cut off; open the picture, save it again and resend it."
-    ),
-)
-
-_SERVED = {"model": "cifar10", "version": "1"}
-_CAT = {
-    "predictions": [
-        {"label": "cat", "class_id": 3, "probability": 0.761272},
-        {"label": "dog", "class_id": 5, "probability": 0.225517},
-        {"label": "frog", "class_id": 6, "probability": 0.006936},
-    ],
-    "unfamiliar": False,
-    "image": {"width": 451, "height": 300, "format": "JPEG"},
-}
+_KEY = ("unauthorized", "rate-limited")
+_BODY = ("slow-body", "body-too-large", "unsupported-encoding")
+_QUEUE = ("not-ready", "queue-full", "deadline-exceeded")
+_FORM = ("missing-field", "malformed-form", "too-many-files")
+_PICTURE = ("empty-upload", "too-many-pixels", "unsupported-format", "undecodable-image")
 
 PREDICT: Operation = {
     "summary": "Classify one picture",
     "responses": {
-        **_answer(picture=_SERVED | _CAT),
-        **_problems(*_FORM, *_PICTURE, *_BODY, *_QUEUE, _TOP_K, *_DOORS),
+        200: _answers("predict"),
+        **_problems(*_FORM, *_PICTURE, *_BODY, *_QUEUE, "invalid-parameter", *_KEY),
     },
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {"file": _FILE},
-                        "required": ["file"],
-                    }
-                },
-                "application/octet-stream": {"schema": _FILE},
-            },
-        }
-    },
+    "openapi_extra": _accepts(form=_form(file=_FILE), raw={"schema": _FILE}),
 }
 PREDICT_BATCH: Operation = {
     "summary": "Classify several pictures",
     "responses": {
-        **_answer(
-            pictures=_SERVED
-            | {"results": [_CAT, {"error": problems.describe(_FORMAT, _REQUEST_ID).model_dump()}]}
-        ),
-        **_problems(*_FORM, *_BODY, *_QUEUE, _TOP_K, *_DOORS),
+        200: _answers("predict_batch"),
+        **_problems(*_FORM, *_BODY, *_QUEUE, "invalid-parameter", *_KEY),
     },
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {"files": {"type": "array", "items": _FILE}},
-                        "required": ["files"],
-                    }
-                }
-            },
-        }
-    },
+    "openapi_extra": _accepts(form=_form(files={"type": "array", "items": _FILE})),
 }
-
-_STATE = {
-    "status": "ok",
-    **_SERVED,
-    "variant": "model.onnx",
-    "provider": "CPUExecutionProvider",
-    "requested_provider": "CPUExecutionProvider",
-    "sha256": "dc0b4a4aa2b041a3976483811cf5a168f41e350ea9eb99f80b31ecd7cb3dc685",
-    "uptime_s": 4.2,
-}
-_DEGRADED = {
-    "status": "degraded",
-    "requested_provider": "CUDAExecutionProvider",
-    "reason": "CUDA cannot be used: no NVIDIA driver is visible (libcuda cannot be loaded).",
-}
-_LOST = "The compute thread compute-0 has been stuck for 31 s."
 HEALTH: Operation = {
     "summary": "State of the service",
     "responses": {
-        **_answer(ok=_STATE, degraded=_STATE | _DEGRADED),
+        200: _answers("health"),
         503: {
             "description": "Loading, shutting down, or without a model that can be computed.",
             "model": Health,
-            "content": {
-                "application/json": _examples(
-                    loading={"status": "loading", "model": "cifar10", "uptime_s": 0.3},
-                    draining=_STATE | {"status": "draining"},
-                    unloaded={"status": "unloaded", "model": "cifar10", "uptime_s": 4.2},
-                    failed=_STATE | {"status": "failed", "reason": _LOST},
-                )
-            },
+            **_answers("health", 503),
         },
     },
-}
-_CARD = {
-    "name": "cifar10",
-    "version": 1,
-    "labels": ["airplane", "automobile", "bird"],
-    "metrics": {"model.onnx": {"test": {"pictures": 10000, "accuracy": 0.8535}}},
 }
 CARD: Operation = {
     "summary": "Card of the model that answers",
     "responses": {
         200: {
             "content": {
-                "application/json": {"schema": {"type": "object"}, **_examples(excerpt=_CARD)}
+                "application/json": {
+                    "schema": {"type": "object"},
+                    **_examples(**_ANSWERS["card"]["200"]),
+                }
             }
         },
-        **_problems(NotServedError("The card of 'cifar10', version 1, is gone."), _NOT_READY, _KEY),
+        **_problems(
+            "not-ready",
+            "unauthorized",
+            not_served="The card of 'cifar10', version 1, is gone.",
+        ),
     },
 }
 LIVE: Operation = {
     "summary": "Whether the process can compute",
     "responses": {
-        **_answer(live={"status": "ok"}),
+        200: _answers("live"),
         503: {
             "description": "This process cannot compute any more; only a new one can.",
             "model": Live,
-            "content": {
-                "application/json": _examples(failed={"status": "failed", "reason": _LOST})
-            },
+            **_answers("live", 503),
         },
     },
 }
@@ -278,110 +169,51 @@ METRICS: Operation = {
             "content": {
                 "text/plain": {
                     "schema": {"type": "string"},
-                    **_examples(some='classifier_predictions_total{label="cat"} 2.0\n'),
+                    **_examples(**_ANSWERS["metrics"]["200"]),
                 }
             }
         },
-        **_problems(_KEY),
+        **_problems("unauthorized"),
     },
 }
-
-_IMAGE = {"name": "image", "datatype": "UINT8"}
-_PROBABILITIES = {"name": "probabilities", "datatype": "FP32"}
-_ENERGY = {"name": "energy", "datatype": "FP32"}
-_NOT_SERVED = NotServedError("There is no model 'mnist' here; this service has 'cifar10'.")
-
 SERVER_METADATA: Operation = {
     "summary": "Name, version and extensions",
-    "responses": {
-        **_answer(
-            server={
-                "name": "cifar10-serve",
-                "version": "1",
-                "extensions": ["binary_tensor_data", "model_repository"],
-            }
-        ),
-        **_inference_errors(*_DOORS),
-    },
+    "responses": {200: _answers("server_metadata"), **_inference_errors(*_KEY)},
 }
 SERVER_LIVE: Operation = {
     "summary": "Whether the process can compute",
-    "responses": {**_answer(live={"live": True}), **_inference_errors(NotReadyError(_LOST))},
+    "responses": {
+        200: _answers("server_live"),
+        **_inference_errors(not_ready="The compute thread compute-0 has been stuck for 31 s."),
+    },
 }
 SERVER_READY: Operation = {
     "summary": "Whether it can answer",
-    "responses": {**_answer(ready={"ready": True}), **_inference_errors(_NOT_READY)},
+    "responses": {200: _answers("server_ready"), **_inference_errors("not-ready")},
 }
 MODEL_METADATA: Operation = {
     "summary": "Inputs and outputs of the model",
     "responses": {
-        **_answer(
-            model={
-                "name": "cifar10",
-                "versions": ["1"],
-                "platform": "onnxruntime_onnx",
-                "inputs": [_IMAGE | {"shape": [-1, 32, 32, 3]}],
-                "outputs": [_PROBABILITIES | {"shape": [-1, 10]}, _ENERGY | {"shape": [-1]}],
-            }
-        ),
-        **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
+        200: _answers("model_metadata"),
+        **_inference_errors("not-served", "not-ready", *_KEY),
     },
 }
 MODEL_READY: Operation = {
     "summary": "Whether the model can answer",
     "responses": {
-        **_answer(ready={"name": "cifar10", "ready": True}),
-        **_inference_errors(_NOT_SERVED, _NOT_READY, *_DOORS),
+        200: _answers("model_ready"),
+        **_inference_errors("not-served", "not-ready", *_KEY),
     },
 }
-_INFERENCE_REQUEST = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string", "description": "Comes back with the answer."},
-        "inputs": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": 1,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "name": {"type": "string", "enum": ["image"]},
-                    "datatype": {"type": "string", "enum": ["UINT8"]},
-                    "shape": {"type": "array", "items": {"type": "integer"}},
-                    "data": {
-                        "type": "array",
-                        "description": "0 to 255; flat, or nested like the shape.",
-                        "items": {},
-                    },
-                },
-                "required": ["name", "datatype", "shape", "data"],
-            },
-        },
-        "outputs": {
-            "type": "array",
-            "description": "All, if none is named.",
-            "maxItems": 2,
-            "items": {
-                "type": "object",
-                "properties": {"name": {"type": "string", "enum": ["probabilities", "energy"]}},
-                "required": ["name"],
-            },
-        },
-    },
-    "required": ["inputs"],
-}
-_GREY = {"id": "42", "inputs": [_IMAGE | {"shape": [1, 32, 32, 3], "data": [127] * 32 * 32 * 3}]}
-_OUTPUTS = {
-    "model_name": "cifar10",
-    "model_version": "1",
+_GREY = {
     "id": "42",
-    "outputs": [
-        _PROBABILITIES
-        | {
-            "shape": [1, 10],
-            "data": [0.29, 0.01, 0.173, 0.068, 0.053, 0.025, 0.064, 0.008, 0.293, 0.016],
-        },
-        _ENERGY | {"shape": [1], "data": [3.08]},
+    "inputs": [
+        {
+            "name": "image",
+            "datatype": "UINT8",
+            "shape": [1, 32, 32, 3],
+            "data": [127] * 32 * 32 * 3,
+        }
     ],
 }
 INFER: Operation = {
@@ -389,109 +221,79 @@ INFER: Operation = {
     "responses": {
         200: {
             "content": {
-                "application/json": _examples(outputs=_OUTPUTS),
+                **_answers("infer")["content"],
                 "application/octet-stream": {
                     "schema": {
                         **_FILE,
-                        "description": "If binary data were asked for: the JSON, as long as "
+                        "description": "If binary data are asked for: the JSON, as long as "
                         "`Inference-Header-Content-Length` says, and after it the tensors.",
                     }
                 },
             }
         },
         **_inference_errors(
-            EmptyUploadError("The request is empty; send an inference request."),
-            InvalidInferenceRequestError("The shape of `image` must be [pictures, 32, 32, 3]."),
-            _NOT_SERVED,
+            "invalid-inference-request",
+            "not-served",
             *_BODY,
-            TooManyFilesError(
-                "The batch holds more pictures than allowed (64); send fewer at a time."
-            ),
-            UnsupportedEncodingError("The body is compressed; send it without Content-Encoding."),
-            InvalidParameterError(
-                "Inference-Header-Content-Length: Input should be a valid integer, "
-                "unable to parse string as an integer."
-            ),
             *_QUEUE,
-            *_DOORS,
+            *_KEY,
+            empty_upload="The request is empty; send an inference request.",
+            too_many_files="The batch holds more pictures than allowed (64); send fewer at a time.",
+            invalid_parameter="Inference-Header-Content-Length: Input should be a valid integer, "
+            "unable to parse string as an integer.",
         ),
     },
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _INFERENCE_REQUEST, **_examples(grey=_GREY)},
-                "application/octet-stream": {
-                    "schema": {
-                        **_FILE,
-                        "description": "The JSON, with `binary_data_size` in the parameters of the "
-                        "input instead of `data`, and after it the bytes of the tensor.",
-                    }
-                },
-            },
-        }
-    },
+    "openapi_extra": _accepts(
+        json={"schema": _load("inference_request_schema.json"), **_examples(grey=_GREY)},
+        raw={
+            "schema": {
+                **_FILE,
+                "description": "The JSON, with `binary_data_size` in the parameters of the "
+                "input instead of `data`, and after it the bytes of the tensor.",
+            }
+        },
+    ),
 }
-
-_NO_ADMINISTRATION = ForbiddenError("Administration is off: the service has no CIFAR10_ADMIN_KEYS.")
-_PARAMETERS = InvalidInferenceRequestError(
-    "The repository is the only source of models: send no parameters."
-)
-_NEVER_SERVED = NotServedError("This service has one model, 'cifar10', and never 'mnist'.")
-_REFUSED = LoadFailedError(
-    "models/cifar10/2/model.onnx has not the sha256 that its card states: the file was changed or "
-    "damaged; publish the model again, or restore both files from a good copy."
-)
+_ADMIN = ("unauthorized", "forbidden")
 _DONE: Responses = {200: {"description": "Done, in all workers."}}
-
-
-def _body(**properties: object) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties}
-    return {
-        "requestBody": {"content": {"application/json": {"schema": schema, **_examples(plain={})}}}
-    }
-
-
+_NEVER_SERVED = "This service has one model, 'cifar10', and never 'mnist'."
 REPOSITORY_INDEX: Operation = {
     "summary": "List the models and versions",
     "responses": {
-        **_answer(
-            versions=[
-                {"name": "cifar10", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
-                {"name": "cifar10", "version": "2", "state": "READY"},
-            ]
-        ),
+        200: _answers("repository_index"),
         **_inference_errors(
-            InvalidInferenceRequestError(
-                "The inference request is wrong: ready: Input should be a valid boolean."
-            ),
-            _KEY,
-            _NO_ADMINISTRATION,
+            *_ADMIN,
+            invalid_inference_request="The inference request is wrong: ready: "
+            "Input should be a valid boolean.",
         ),
     },
-    "openapi_extra": _body(ready={"type": "boolean", "description": "Only what is served."}),
+    "openapi_extra": _json_body(ready={"type": "boolean", "description": "Only what is served."}),
 }
 REPOSITORY_LOAD: Operation = {
     "summary": "Load the model as it is in the repository",
     "responses": {
         **_DONE,
-        **_inference_errors(_PARAMETERS, _KEY, _NO_ADMINISTRATION, _NEVER_SERVED, _REFUSED),
+        **_inference_errors(
+            *_ADMIN,
+            "load-failed",
+            not_served=_NEVER_SERVED,
+            invalid_inference_request="The repository is the only source of models: "
+            "send no parameters.",
+        ),
     },
-    "openapi_extra": _body(),
+    "openapi_extra": _json_body(),
 }
 REPOSITORY_UNLOAD: Operation = {
     "summary": "Stop serving a model",
     "responses": {
         **_DONE,
         **_inference_errors(
-            InvalidInferenceRequestError(
-                "The inference request is wrong: parameters: Input should be a valid dictionary."
-            ),
-            _KEY,
-            _NO_ADMINISTRATION,
-            _NEVER_SERVED,
-            LoadFailedError("The service is shutting down."),
+            *_ADMIN,
+            not_served=_NEVER_SERVED,
+            load_failed="The service is shutting down.",
+            invalid_inference_request="The inference request is wrong: parameters: "
+            "Input should be a valid dictionary.",
         ),
     },
-    "openapi_extra": _body(parameters={"type": "object"}),
+    "openapi_extra": _json_body(parameters={"type": "object"}),
 }

@@ -12,11 +12,14 @@ from starlette.requests import ClientDisconnect
 
 from service import errors
 from service.errors import ServiceError
+from service.http.context import context_of
+from service.http.retry_after import RetryAfter
 from service.http.schemas import InferenceError, Problem
-from service.inference.model_server import ModelServer
+from service.observability.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
+_CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
 
 
 class _Row(NamedTuple):
@@ -51,38 +54,47 @@ _TABLE: dict[type[ServiceError], _Row] = {
 }
 
 
-def describe(error: Exception, request_id: str) -> Problem:
-    """Turns an expected error into its document, and any other into one that gives nothing away."""
-    row = _TABLE.get(type(error)) if isinstance(error, ServiceError) else None
-    if row is None:
-        return Problem(
-            type="about:blank",
-            title="Internal Server Error",
-            status=500,
-            detail="That is our mistake; report it with the request id, which is in the log.",
-            request_id=request_id,
-        )
+def reason(error: type[Exception]) -> str:
+    """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
+    name = error.__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+_REASONS = {error: reason(error) for error in _TABLE}
+BY_REASON = {_REASONS[error]: row for error, row in _TABLE.items()}
+
+
+def document(reason: str, detail: str, request_id: str) -> Problem:
+    """The document of an expected error, by its reason."""
+    status, title = BY_REASON[reason]
     return Problem(
-        type=f"/problems/{reason(error)}",
-        title=row.title,
-        status=row.status,
-        detail=str(error),
+        type=f"/problems/{reason}",
+        title=title,
+        status=status,
+        detail=detail,
         request_id=request_id,
     )
 
 
-def reason(error: Exception) -> str:
-    """Short name of an error, such as `queue-full`: the end of its type URI."""
-    name = type(error).__name__.removesuffix("Error")
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+def describe(error: Exception, request_id: str) -> Problem:
+    """The document of an expected error; that of any other error gives no detail away."""
+    if isinstance(error, ServiceError) and type(error) in _REASONS:
+        return document(_REASONS[type(error)], str(error), request_id)
+    return Problem(
+        type="about:blank",
+        title="Internal Server Error",
+        status=500,
+        detail="The service failed; report it with the request id, which is in its log.",
+        request_id=request_id,
+    )
 
 
 def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) -> Response:
-    """Wraps a problem document into its HTTP answer.
+    """Makes the HTTP answer of a problem document.
 
     Args:
-        problem: the document; the inference protocol has a shape of its own for it.
-        path: path of the request.
+        problem: the document.
+        path: path of the request; the inference protocol has a shape of its own for errors.
         headers: headers of the answer.
     """
     headers = dict(headers or {})
@@ -98,31 +110,42 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Makes the app answer every expected error with a problem document."""
+def install(app: FastAPI, metrics: Metrics, retry_after: RetryAfter) -> None:
+    """Makes the app answer every expected error with a problem document.
+
+    Args:
+        app: the app.
+        metrics: counts the errors by their reason.
+        retry_after: says when a client that was refused may send again.
+    """
+
+    async def on_service_error(request: Request, error: Exception) -> Response:
+        if not isinstance(error, ServiceError) or type(error) not in _REASONS:
+            raise error
+        metrics.count_rejection(_REASONS[type(error)])
+        headers = {}
+        if isinstance(error, errors.QueueFullError):
+            headers["Retry-After"] = str(retry_after.next())
+        if isinstance(error, errors.RateLimitedError):
+            headers["Retry-After"] = str(error.retry_after_s)
+        document = describe(error, context_of(request.scope).request_id)
+        return respond(document, request.scope["path"], headers)
+
+    async def on_invalid_parameter(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        text = f"{first['loc'][-1]}: {first['msg']}."
+        return await on_service_error(request, errors.InvalidParameterError(text))
+
     app.exception_handler(ServiceError)(on_service_error)
+    app.exception_handler(RequestValidationError)(on_invalid_parameter)
     app.exception_handler(HTTPException)(_on_http_exception)
-    app.exception_handler(RequestValidationError)(_on_invalid_parameter)
-    app.exception_handler(ClientDisconnect)(on_disconnect)
-
-
-async def on_service_error(request: Request, error: Exception) -> Response:
-    """Answers an expected error with its document; any other goes on."""
-    if type(error) not in _TABLE:
-        raise error
-    model_server: ModelServer = request.app.state.model_server
-    model_server.metrics.count_rejection(reason(error))
-    headers = {}
-    if isinstance(error, errors.QueueFullError):
-        headers["Retry-After"] = str(model_server.retry_after_s())
-    if isinstance(error, errors.RateLimitedError):
-        headers["Retry-After"] = str(error.retry_after_s)
-    return respond(describe(error, request.state.request_id), request.url.path, headers)
+    app.exception_handler(ClientDisconnect)(_on_disconnect)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = request.scope["path"]
     details = {
         404: f"There is nothing at {path}; see /docs for what there is.",
         405: f"{path} does not answer {request.method}; see /docs for what it does.",
@@ -132,18 +155,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         title=http.HTTPStatus(error.status_code).phrase,
         status=error.status_code,
         detail=details.get(error.status_code, error.detail),
-        request_id=request.state.request_id,
+        request_id=context_of(request.scope).request_id,
     )
     return respond(problem, path, dict(error.headers or {}))
 
 
-async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    text = f"{first['loc'][-1]}: {first['msg']}."
-    return await on_service_error(request, errors.InvalidParameterError(text))
-
-
-async def on_disconnect(_request: Request, _error: Exception) -> Response:
-    """The end of a request whose client has left."""
-    return Response(status_code=499)  # nobody reads it; the log and the metrics do
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """The end of a request whose client has disconnected: only the log and the metrics read it."""
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
 from service.http import problems
+from service.http.context import RequestContext
 from service.settings import Settings
 
 # The parser would drop the body of a request that offers another protocol, as some clients do with
@@ -59,8 +60,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-            if on_disconnect := self._running.scope["state"].get("on_disconnect"):
-                on_disconnect()
+            context: RequestContext | None = self._running.scope["state"].get("context")
+            if context is not None and context.on_disconnect is not None:
+                context.on_disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

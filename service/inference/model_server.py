@@ -17,7 +17,6 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.http.retry_after import RetryAfter
 from service.http.schemas import Health, Status
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Classifier, Decoded, Upload
@@ -101,7 +100,6 @@ class ModelServer:
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
-        self._retry_after = RetryAfter()
 
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
@@ -184,9 +182,10 @@ class ModelServer:
         """Whether no more pictures may wait."""
         return self.queue_depth >= self.settings.max_queue
 
-    def retry_after_s(self) -> int:
-        """Seconds after which one more client for whom there is no room may come again."""
-        return self._retry_after.make(self._batcher.seconds_per_item if self._batcher else 0)
+    @property
+    def seconds_per_item(self) -> float:
+        """Time from one answer to the next, at present; 0 before the first."""
+        return self._batcher.seconds_per_item if self._batcher else 0
 
     @property
     def served(self) -> Served | None:

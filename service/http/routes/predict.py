@@ -1,7 +1,7 @@
 """POST /predict and /predict/batch.
 
 The answers are written as plain objects, at once to JSON: to make and to validate the models in
-`schemas.py`, which document them, would take longer than to read the request. A test holds the two
+`schemas.py`, which document them, takes longer than to read the request. A test holds the two
 together.
 """
 
@@ -9,63 +9,62 @@ import base64
 import io
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Header, Query
 from PIL import Image
 from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
 from service.http import openapi, problems
-from service.http.multipart import is_form, read_body, read_files
-from service.http.routes.waiting import Timeout, classify
+from service.http.context import context_of
+from service.http.parameters import (
+    BatchQuery,
+    DeadlineHeader,
+    PredictQuery,
+    read_headers,
+    read_query,
+)
+from service.http.routes.classify import classify
+from service.http.routing import Guard, PlainRoute
 from service.http.schemas import BatchResponse, PredictResponse
+from service.http.uploads import is_form, read_body, read_files
 from service.inference.classifier import Classification, ModelInfo
 from service.inference.model_server import ModelServer
 
 DEFAULT_TOP_K = 5
-
-router = APIRouter(tags=["predict"])
-
-TopK = Annotated[
-    int | None, Query(ge=1, description="How many classes to return; 5 if the model has as many.")
-]
-IncludeInput = Annotated[bool, Query(description="Return the picture as the model saw it, too.")]
+TAG = "predict"
 
 
-@router.post("/predict", response_model=PredictResponse, **openapi.PREDICT)
-async def predict(
-    request: Request,
-    top_k: TopK = None,
-    include_input: IncludeInput = False,
-    timeout_ms: Timeout = None,
-) -> Response:
+async def predict(request: Request) -> Response:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
+    query = read_query(request, PredictQuery)
+    timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
     classifier = model_server.classifier
-    model = classifier.model
-    k = _check_top_k(top_k, len(model.labels))
+    top_k = _check_top_k(query.top_k, len(classifier.model.labels))
     if is_form(request):
         fields = model_server.settings.max_form_fields
-        upload = (await read_files(request, "file", max_files=1, max_fields=fields))[0]
+        (upload,) = await read_files(request, "file", max_files=1, max_fields=fields)
     else:
         upload = await read_body(request)
-    answer = (await classify(request, classifier, [upload], timeout_ms))[0]
+    (answer,) = await classify(request, classifier, [upload], timeout_ms)
     if isinstance(answer, Exception):
         raise answer
-    document = _served(model) | _result(answer, k)
-    if include_input:
+    document = _served(classifier.model) | _result(answer, top_k)
+    if query.include_input:
         document["input"] = _data_url(answer)
     return _respond(document)
 
 
-@router.post("/predict/batch", response_model=BatchResponse, **openapi.PREDICT_BATCH)
-async def predict_batch(
-    request: Request, top_k: TopK = None, timeout_ms: Timeout = None
-) -> Response:
+async def predict_batch(request: Request) -> Response:
     """Classifies the pictures in the field `files` of a form, which is repeated for each."""
+    query = read_query(request, BatchQuery)
+    timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
     classifier = model_server.classifier
-    model = classifier.model
-    k = _check_top_k(top_k, len(model.labels))
+    top_k = _check_top_k(query.top_k, len(classifier.model.labels))
     if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
@@ -77,14 +76,43 @@ async def predict_batch(
     results: list[dict[str, Any]] = []
     for answer in await classify(request, classifier, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
-            model_server.metrics.count_rejection(problems.reason(answer))
-            problem = problems.describe(answer, request.state.request_id)
+            model_server.metrics.count_rejection(problems.reason(type(answer)))
+            problem = problems.describe(answer, context_of(request.scope).request_id)
             results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):
             raise answer
         else:
-            results.append(_result(answer, k))
-    return _respond({**_served(model), "results": results})
+            results.append(_result(answer, top_k))
+    return _respond({**_served(classifier.model), "results": results})
+
+
+def routes(guard: Guard) -> list[BaseRoute]:
+    """The two routes.
+
+    Args:
+        guard: stands in front of them.
+    """
+
+    async def one(
+        query: Annotated[PredictQuery, Query()], headers: Annotated[DeadlineHeader, Header()]
+    ) -> None: ...
+
+    async def several(
+        query: Annotated[BatchQuery, Query()], headers: Annotated[DeadlineHeader, Header()]
+    ) -> None: ...
+
+    return [
+        PlainRoute("/predict", predict, one, guard, PredictResponse, TAG, openapi.PREDICT),
+        PlainRoute(
+            "/predict/batch",
+            predict_batch,
+            several,
+            guard,
+            BatchResponse,
+            TAG,
+            openapi.PREDICT_BATCH,
+        ),
+    ]
 
 
 def _check_top_k(top_k: int | None, classes: int) -> int:
@@ -99,13 +127,13 @@ def _served(model: ModelInfo) -> dict[str, Any]:
     return {"model": model.name, "version": str(model.version)}
 
 
-def _result(answer: Classification, k: int) -> dict[str, Any]:
+def _result(answer: Classification, top_k: int) -> dict[str, Any]:
     facts = answer.image
     return {
         "predictions": [
-            # As `round(probability, 6)`, which would print and parse each.
+            # The same as `round(probability, 6)`, which would print and parse each number.
             {"label": label, "class_id": class_id, "probability": round(probability * 1e6) / 1e6}
-            for label, class_id, probability in answer.top(k)
+            for label, class_id, probability in answer.top(top_k)
         ],
         "unfamiliar": answer.unfamiliar,
         "image": {"width": facts.width, "height": facts.height, "format": facts.format},

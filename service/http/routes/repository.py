@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import ValidationError
+from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidInferenceRequestError, ModelNotFoundError, NotServedError
 from service.http import openapi
-from service.http.auth import require_admin
-from service.http.routes.v2 import ModelName, explain
-from service.http.schemas import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
+from service.http.auth import REQUIRE_ADMIN_KEY
+from service.http.parameters import read_json
+from service.http.routes.v2 import ModelName
+from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
+from service.http.uploads import read_body
 from service.inference import catalogue
 from service.inference.model_server import ModelServer
 from service.process.messages import Administration
@@ -20,7 +21,7 @@ Administer = Callable[[Administration], Awaitable[None]]
 Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)
 
 router = APIRouter(
-    prefix="/v2/repository", tags=["model repository"], dependencies=[Depends(require_admin)]
+    prefix="/v2/repository", tags=["model repository"], dependencies=REQUIRE_ADMIN_KEY
 )
 
 
@@ -78,8 +79,5 @@ async def _administer(request: Request, what: Administration, model_name: str) -
     return Response()
 
 
-async def _read(request: Request, kind: type[Body]) -> Body:
-    try:
-        return kind.model_validate_json(await request.body() or b"{}")
-    except ValidationError as error:
-        raise InvalidInferenceRequestError(explain(error)) from error
+async def _read(request: Request, model: type[Body]) -> Body:
+    return read_json(await read_body(request) or b"{}", model)

@@ -1,4 +1,6 @@
-"""Refused clients come again one after another."""
+"""Refused clients return one after another."""
+
+from collections.abc import Callable
 
 from service.http.retry_after import MAX_WAIT_S, RETURNS_PER_ANSWER, RetryAfter
 
@@ -10,17 +12,21 @@ class Clock:
         return self.now
 
 
-def test_lone_client_comes_again_after_a_second() -> None:
+def pace(seconds_per_answer: float) -> Callable[[], float]:
+    return lambda: seconds_per_answer
+
+
+def test_lone_client_returns_after_a_second() -> None:
     clock = Clock()
-    retry_after = RetryAfter(clock)
-    assert retry_after.make(0.01) == 1
+    retry_after = RetryAfter(pace(0.01), clock)
+    assert retry_after.next() == 1
     clock.now += 1
-    assert retry_after.make(0.01) == 1
+    assert retry_after.next() == 1
 
 
-def test_crowd_is_spread_out_by_the_pace_of_the_answers() -> None:
-    retry_after = RetryAfter(Clock())
-    waits = [retry_after.make(seconds_per_answer=0.01) for _ in range(200)]
+def test_crowd_is_spread_by_the_pace_of_the_answers() -> None:
+    retry_after = RetryAfter(pace(0.01), Clock())
+    waits = [retry_after.next() for _ in range(200)]
     assert waits == sorted(waits)
     # 100 answers a second, and a part of that in returns.
     per_second = [waits.count(second) for second in range(2, waits[-1])]
@@ -28,14 +34,15 @@ def test_crowd_is_spread_out_by_the_pace_of_the_answers() -> None:
     assert waits[-1] == 5
 
 
-def test_nobody_is_sent_away_for_long_and_the_row_clears() -> None:
+def test_wait_is_bounded_and_ends() -> None:
     clock = Clock()
-    retry_after = RetryAfter(clock)
-    assert [retry_after.make(10) for _ in range(100)][-1] == MAX_WAIT_S
+    paces = [0.01, *[10.0] * 100]
+    retry_after = RetryAfter(lambda: paces.pop(), clock)
+    assert [retry_after.next() for _ in range(100)][-1] == MAX_WAIT_S
     clock.now += MAX_WAIT_S + 1
-    assert retry_after.make(0.01) == 1
+    assert retry_after.next() == 1
 
 
-def test_pace_that_is_not_known_yet_keeps_nobody_away() -> None:
-    retry_after = RetryAfter(Clock())
-    assert {retry_after.make(0) for _ in range(1000)} == {1}
+def test_unknown_pace_makes_no_client_wait() -> None:
+    retry_after = RetryAfter(pace(0), Clock())
+    assert {retry_after.next() for _ in range(1000)} == {1}

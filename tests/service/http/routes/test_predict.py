@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -323,9 +324,9 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
     }
     answering = asyncio.create_task(app(scope, receive, send))
     if whole:
-        while "on_disconnect" not in state:
+        while "context" not in state or state["context"].on_disconnect is None:
             await asyncio.sleep(0.01)
-        state["on_disconnect"]()  # as `protocol` does
+        state["context"].on_disconnect()  # as `protocol` does
     await answering
     status: int = outgoing[0]["status"]
     return status
@@ -334,10 +335,11 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
 def test_large_upload_stays_off_the_disk(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_arguments: object) -> None:
-        raise AssertionError("wrote an upload to the disk")
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("opened a temporary file")
 
-    monkeypatch.setattr("python_multipart.multipart.File.flush_to_disk", refuse)
+    for name in ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
     data = encode(Image.effect_noise((1500, 1500), 100))
     assert len(data) > 2_000_000
     assert client.post("/predict", files=form(data, field="file")).status_code == 200

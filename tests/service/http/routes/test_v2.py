@@ -17,8 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
-from service.http.routes import v2
-from service.http.routes.v2 import HEADER_LENGTH
+from service.http.parameters import HEADER_LENGTH
 from service.inference.classifier import Classification, Classifier, Upload
 from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
@@ -241,7 +240,7 @@ def ragged() -> list[Any]:
         ({"shape": [-1, -8, 8, 3]}, "[pictures, 8, 8, 3]"),
         ({"shape": [1.0, 8, 8, 3]}, "inputs.0.shape.0"),
         ({"shape": [True, 8, 8, 3]}, "inputs.0.shape.0"),
-        ({"shape": ["x"] * 100_000}, "inputs.0.shape.0"),
+        ({"shape": ["x"] * 10_000}, "inputs.0.shape.0"),
         ({"shape": [2, 8, 8, 3]}, "from 0 to 255, flat or nested"),
         ({"shape": [2, 8, 8, 3], "data": [0] * 192}, "takes 384 values; the request has 192"),
         ({"data": [0] * 191}, "takes 192 values; the request has 191"),
@@ -275,7 +274,7 @@ def test_tensor_that_does_not_fit_is_400(
     [
         ({"inputs": []}, "inputs: List should have at least 1 item"),
         ({"inputs": tensor(RED)["inputs"] * 2}, "inputs: List should have at most 1 item"),
-        ({"inputs": [7] * 100_000}, "inputs.0: "),
+        ({"inputs": [7] * 10_000}, "inputs.0: "),
         ({"inputs": None}, "inputs: "),
         ({"outputs": [{"name": "logits"}]}, "'probabilities' or 'energy'"),
         ({"outputs": [{"name": "energy"}] * 3}, "outputs: List should have at most 2 items"),
@@ -363,9 +362,11 @@ def test_body_over_the_limit_is_413(make_client: MakeClient) -> None:
 def test_long_json_is_413_and_long_binary_data_are_not(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(v2, "MAX_JSON_BYTES", 500)
+    monkeypatch.setattr("service.http.parameters.MAX_JSON_BYTES", 500)
     images = pixels(*["red"] * 5)
-    assert "500 bytes; send binary data" in error(client.post(INFER, json=tensor(images)), 413)
+    assert "500 bytes; send tensors as binary data" in error(
+        client.post(INFER, json=tensor(images)), 413
+    )
     assert len(outputs(client.post(INFER, **binary(images)))["energy"]) == 5
 
 

@@ -8,16 +8,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.http import problems
-from service.http.body_limit import Bodies
-from service.http.middleware import BodyLimit
+from service.http.context import RequestContext
+from service.http.middleware.body_limit import BodyLimitMiddleware
 
 pytestmark = pytest.mark.anyio
 
 
-def limited(app: ASGIApp, max_seconds: float = 60, pending_bytes: int = 0) -> BodyLimit:
-    bodies = Bodies(max_bytes=1000, max_pending_bytes=1500, max_seconds=max_seconds)
-    bodies.pending_bytes = pending_bytes
-    return BodyLimit(app, bodies)
+def limited(app: ASGIApp, max_seconds: float = 60, pending_bytes: int = 0) -> BodyLimitMiddleware:
+    middleware = BodyLimitMiddleware(
+        app, max_bytes=1000, max_pending_bytes=1500, max_seconds=max_seconds
+    )
+    middleware.pending_bytes = pending_bytes
+    return middleware
+
+
+def scope(*headers: tuple[bytes, bytes]) -> Scope:
+    context = RequestContext("id", 0)
+    return {"type": "http", "headers": list(headers), "state": {"context": context}}
 
 
 async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -36,7 +43,7 @@ async def test_dribbled_body_is_408() -> None:
 
     app = limited(read_all, max_seconds=0.05)
     with pytest.raises(SlowBodyError, match=r"0\.05 s") as caught:
-        await app({"type": "http", "headers": [], "state": {}}, dribble, send_nothing)
+        await app(scope(), dribble, send_nothing)
     assert problems.describe(caught.value, "").status == 408
 
 
@@ -50,7 +57,7 @@ async def test_bytes_are_counted_over_all_chunks() -> None:
 
     app = limited(read_all)
     with pytest.raises(BodyTooLargeError):
-        await app({"type": "http", "headers": [], "state": {}}, receive, send_nothing)
+        await app(scope(), receive, send_nothing)
     assert next(chunks, None) is None
 
 
@@ -70,14 +77,14 @@ async def test_wait_after_the_body_has_no_limit() -> None:
         assert (await receive())["type"] == "http.disconnect"
 
     app = limited(read_and_wait, max_seconds=0.02)
-    await app({"type": "http", "headers": [], "state": {}}, receive, send_nothing)
+    await app(scope(), receive, send_nothing)
 
 
 class Sender:
     """A client that sends its body when it is told to, in one piece."""
 
     def __init__(self, size: int, stated: int | None = None) -> None:
-        self.scope: Scope = {"type": "http", "headers": [], "state": {}}
+        self.scope = scope()
         if stated is not None:
             self.scope["headers"] = [(b"content-length", str(stated).encode())]
         self.go = asyncio.Event()

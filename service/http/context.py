@@ -1,0 +1,38 @@
+"""What one request carries from layer to layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """Facts of one request; the access log makes it, and writes what it holds at the end.
+
+    Attributes:
+        request_id: id of the request, the client's own if that is acceptable.
+        started_at: when the request began, on the clock of `time.perf_counter`.
+        received_bytes: bytes of the body that have arrived.
+        model_version: version of the model that answers, once that is known.
+        answered_at: when the answer was known, on the same clock.
+        on_disconnect: called when the client disconnects before it has its answer.
+    """
+
+    request_id: str
+    started_at: float
+    received_bytes: int = 0
+    model_version: int | None = None
+    answered_at: float | None = None
+    on_disconnect: Callable[[], None] | None = None
+
+
+def attach(scope: Scope, context: RequestContext) -> None:
+    """Gives a request its context."""
+    scope.setdefault("state", {})["context"] = context
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """The context of a request."""
+    context: RequestContext = scope["state"]["context"]
+    return context

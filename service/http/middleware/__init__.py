@@ -1,0 +1,1 @@
+"""What happens around every request: one pure ASGI class a file."""

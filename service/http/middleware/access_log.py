@@ -1,0 +1,117 @@
+"""Gives each request its id, one line of the log, its metrics and, on an unhandled error, a 500."""
+
+import logging
+import random
+import re
+import time
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http import problems
+from service.http.context import RequestContext, attach
+from service.observability.metrics import Metrics
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# Paths that machines request every few seconds: logged at debug level, and not traced.
+PROBES = ("/health", "/v2/health", "/metrics")
+UNMATCHED = "unmatched"
+_MAX_PATH = 200
+
+logger = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """Writes the log line of each request and counts it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Counts in the given metrics."""
+        self._metrics = metrics
+
+    def record(self, scope: Scope, context: RequestContext, status: int, sent_bytes: int) -> None:
+        """Records a request that the app has answered."""
+        now = time.perf_counter()
+        seconds = now - context.started_at
+        # Below a mount there is no route, only the path of the mount.
+        route: str = getattr(scope.get("route"), "path", scope.get("root_path")) or UNMATCHED
+        self._metrics.count_request(route, status, seconds)
+        if context.answered_at is not None:
+            self._metrics.observe_stage("respond", now - context.answered_at)
+        is_probe = route.startswith(PROBES) and status < 400
+        level = logging.DEBUG if is_probe else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        fields: dict[str, Any] = {
+            "method": scope["method"],
+            "path": scope["raw_path"][:_MAX_PATH].decode("latin-1"),
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "received_bytes": context.received_bytes,
+            "sent_bytes": sent_bytes,
+            "request_id": context.request_id,
+            "client": (scope.get("client") or ("unknown",))[0],
+        }
+        if context.model_version is not None:
+            fields["model_version"] = context.model_version
+        if trace_id := _trace_id(scope):
+            fields["trace_id"] = trace_id
+        logger.log(level, "request", extra={"fields": fields})
+
+
+class AccessLogMiddleware:
+    """Records every request; see `AccessLog`."""
+
+    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
+        """Wraps an app."""
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = RequestContext(_request_id(scope), time.perf_counter())
+        attach(scope, context)
+        id_header = (b"x-request-id", context.request_id.encode())
+        status = sent_bytes = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), id_header]
+            else:
+                sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            fields = {"request_id": context.request_id}
+            logger.exception("unhandled error", extra={"fields": fields})
+            if status:
+                raise  # the answer has begun: the server has to break the connection
+            problem = problems.describe(error, context.request_id)
+            await problems.respond(problem, scope["path"])(scope, receive, send_with_id)
+        finally:
+            self._access_log.record(scope, context, status, sent_bytes)
+
+
+def new_request_id() -> str:
+    """A random id; it is no secret, so it need not come from the kernel, which `uuid4` asks."""
+    return f"{random.getrandbits(128):032x}"
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers(scope=scope).get("x-request-id")
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id()
+
+
+def _trace_id(scope: Scope) -> str | None:
+    """The trace that the caller says this request belongs to (W3C Trace Context)."""
+    sent = Headers(scope=scope).get("traceparent")
+    parent = _TRACE_PARENT.fullmatch(sent) if sent else None
+    return parent[1] if parent else None

@@ -1,0 +1,140 @@
+"""Limits of request bodies: their size, the time they take, and how many bytes wait in all."""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
+from service.http.context import context_of
+
+
+class BodyLimitMiddleware:
+    """Stops reading a body that is too large or too slow, or for which there is no room.
+
+    The limit of Starlette has a size alone. Only bytes that have arrived count as pending: a
+    stated length takes no room from others.
+
+    Attributes:
+        pending_bytes: bytes of all requests that are not answered yet.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_pending_bytes: int, max_seconds: float
+    ) -> None:
+        """Wraps an app.
+
+        Args:
+            app: the app.
+            max_bytes: size of the largest body.
+            max_pending_bytes: most bytes of all requests that are not answered yet.
+            max_seconds: longest time in which a body may arrive, in seconds.
+        """
+        self._app = app
+        self.max_bytes = max_bytes
+        self.max_pending_bytes = max_pending_bytes
+        self.max_seconds = max_seconds
+        self.pending_bytes = 0
+        # In the order of their deadlines, since all have the same time.
+        self._arriving: dict[_Body, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        body = _Body(self, receive, int(length) if length.isdecimal() else 0)
+        if self._timer is None:
+            self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
+        self._arriving[body] = None
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self.on_arrived(body)
+            self.pending_bytes -= body.received_bytes
+            context_of(scope).received_bytes = body.received_bytes
+
+    def on_arrived(self, body: "_Body") -> None:
+        """Takes a body off the list of those that are still arriving."""
+        self._arriving.pop(body, None)
+
+    def _stop_late_bodies(self) -> None:
+        """Stops the bodies whose time is over; one timer serves all, since few of them are late."""
+        self._timer = None
+        for body in list(self._arriving):
+            if body.deadline > body.loop.time():
+                self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
+                return
+            del self._arriving[body]
+            body.stop()
+
+
+class _Body:
+    """One body, and the number of its bytes that have arrived."""
+
+    def __init__(self, limit: BodyLimitMiddleware, receive: Receive, stated_bytes: int) -> None:
+        self.received_bytes = 0
+        self.loop = asyncio.get_running_loop()
+        self.deadline = self.loop.time() + limit.max_seconds
+        self._limit = limit
+        self._receive = receive
+        self._stated_bytes = stated_bytes
+        self._complete = False
+        self._late = False
+        self._reader: asyncio.Task[object] | None = None
+
+    async def receive(self) -> Message:
+        """Receives the next message in place of the server's own `receive`.
+
+        Raises:
+            BodyTooLargeError: the body is over the limit; at once where its length is stated.
+            QueueFullError: too many bytes are pending.
+            SlowBodyError: the body takes too long to arrive.
+        """
+        if self._complete:
+            return await self._receive()  # which returns when the client disconnects
+        self._check(self._stated_bytes)
+        self._reader = asyncio.current_task()
+        try:
+            if self._late:
+                raise self._slow()
+            message = await self._receive()
+        except asyncio.CancelledError:
+            # Something else may have cancelled the task too: `uncancel` tells.
+            if self._late and self._reader is not None and not self._reader.uncancel():
+                raise self._slow() from None
+            raise
+        finally:
+            self._reader = None
+        if not message.get("more_body"):
+            self._complete = True
+            self._limit.on_arrived(self)
+        size = len(message.get("body", b""))
+        self.received_bytes += size
+        self._limit.pending_bytes += size
+        self._check(self.received_bytes)
+        return message
+
+    def stop(self) -> None:
+        """Fails the task that reads the body, now or when it reads on."""
+        self._late = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _slow(self) -> SlowBodyError:
+        return SlowBodyError(
+            f"The request took longer than {self._limit.max_seconds:g} s to arrive; "
+            "send less at a time."
+        )
+
+    def _check(self, size: int) -> None:
+        """Refuses a body of which `size` bytes are stated or have arrived."""
+        limit = self._limit
+        if size > limit.max_bytes:
+            raise BodyTooLargeError(
+                f"The request is over the limit of {limit.max_bytes:,} bytes; send less at a time."
+            )
+        if size and limit.pending_bytes - self.received_bytes + size > limit.max_pending_bytes:
+            raise QueueFullError("Too many bytes are waiting; try again in a moment.")

@@ -1,0 +1,117 @@
+"""What requests say beside their uploads: query, headers and JSON, checked by models."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from service.errors import (
+    BodyTooLargeError,
+    InvalidInferenceRequestError,
+    InvalidParameterError,
+)
+
+# JSON is parsed on the event loop, which it holds for a few milliseconds at this size.
+MAX_JSON_BYTES = 200_000
+HEADER_LENGTH = "Inference-Header-Content-Length"
+_DAY_MS = 86_400_000
+_MAX_TEXT = 300
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class BatchQuery(_Parameters):
+    """Query of /predict/batch."""
+
+    top_k: int | None = Field(
+        None, ge=1, description="How many classes to return; 5 if the model has as many."
+    )
+
+
+class PredictQuery(BatchQuery):
+    """Query of /predict."""
+
+    include_input: bool = Field(
+        False, description="Return the picture as the model sees it as well."
+    )
+
+
+class DeadlineHeader(_Parameters):
+    """The header by which clients limit the time of their request."""
+
+    timeout_ms: int | None = Field(
+        None,
+        alias="X-Request-Timeout-Ms",
+        ge=1,
+        le=_DAY_MS,
+        description="Longest time for the request in milliseconds, from when it begins to arrive; "
+        "the service has a limit of its own.",
+    )
+
+
+class InferHeaders(DeadlineHeader):
+    """The headers of /infer."""
+
+    json_bytes: int | None = Field(
+        None,
+        alias=HEADER_LENGTH,
+        ge=0,
+        description="Bytes of the JSON before binary data.",
+    )
+
+
+def read_query(request: Request, model: type[Model]) -> Model:
+    """Reads the query of a request.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range.
+    """
+    query = request.scope["query_string"]
+    return _validate(model, dict(QueryParams(query)) if query else {})
+
+
+def read_headers(request: Request, model: type[Model]) -> Model:
+    """Reads the headers of a request that a model names.
+
+    Raises:
+        InvalidParameterError: a header is out of range.
+    """
+    headers = request.headers
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return _validate(model, {name: headers[name] for name in names if name in headers})
+
+
+def read_json(data: bytes, model: type[Model]) -> Model:
+    """Reads the JSON of the inference protocol.
+
+    Raises:
+        BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
+        InvalidInferenceRequestError: it is not what the model describes.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise BodyTooLargeError(
+            f"The JSON is over the limit of {MAX_JSON_BYTES:,} bytes; "
+            "send tensors as binary data instead."
+        )
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        # A key that is not allowed is part of the location, whatever its length.
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        text = f"The inference request is wrong: {what[:_MAX_TEXT]}."
+        raise InvalidInferenceRequestError(text) from error
+
+
+def _validate(model: type[Model], values: dict[str, str]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidParameterError(f"{first['loc'][-1]}: {first['msg']}.") from error

@@ -1,0 +1,153 @@
+"""The requests and answers of the Open Inference Protocol, in the names of the artifact."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+from service.http.schemas import Schema
+
+Output = Literal["probabilities", "energy"]
+
+
+class ServerMetadata(Schema):
+    """What this server is."""
+
+    name: Annotated[str, Field(examples=["cifar10-serve"])]
+    version: Annotated[str, Field(examples=["1"])]
+    extensions: Annotated[list[str], Field(examples=[["binary_tensor_data"]])]
+
+
+class ServerLive(Schema):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(Schema):
+    """The service can answer."""
+
+    ready: bool
+
+
+class ModelReady(ServerReady):
+    """The model can answer."""
+
+    name: Annotated[str, Field(examples=["cifar10"])]
+
+
+class RepositoryModel(Schema):
+    """A version of a model in the repository."""
+
+    name: Annotated[str, Field(examples=["cifar10"])]
+    version: Annotated[str, Field(examples=["1"])]
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str | None = None
+
+
+class TensorMetadata(Schema):
+    """One tensor of a model."""
+
+    name: Annotated[str, Field(examples=["image"])]
+    datatype: Annotated[str, Field(examples=["UINT8"])]
+    shape: Annotated[list[int], Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])]
+
+
+class ModelMetadata(Schema):
+    """What a model takes and returns."""
+
+    name: Annotated[str, Field(examples=["cifar10"])]
+    versions: Annotated[list[str], Field(examples=[["1"]])]
+    platform: Annotated[str, Field(examples=["onnxruntime_onnx"])]
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class _Request(BaseModel):
+    # Lists fail at their first wrong item: a report on a million of them would take gigabytes.
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class RepositoryIndexRequest(_Request):
+    """What of the repository is to be listed."""
+
+    ready: bool = False
+
+
+class RepositoryRequest(_Request):
+    """How a model is to be loaded or unloaded."""
+
+    parameters: dict[str, Any] = {}
+
+
+class InputParameters(_Request):
+    """How an input travels."""
+
+    binary_data_size: int | None = None
+
+
+class RequestedInput(_Request):
+    """A batch of pictures, here or, as binary data, after the JSON."""
+
+    name: Literal["image"]
+    datatype: Literal["UINT8"]
+    shape: Annotated[list[int], FailFast()]
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = None
+
+
+class OutputParameters(_Request):
+    """How an output is to travel."""
+
+    # Classes or shared memory, say, cannot be had, and must not be answered with something else.
+    model_config = ConfigDict(extra="forbid")
+
+    binary_data: bool | None = None
+
+
+class RequestedOutput(_Request):
+    """An output that is asked for."""
+
+    name: Output
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferenceParameters(_Request):
+    """How all outputs are to travel that do not say it themselves."""
+
+    binary_data_output: bool = False
+
+
+class InferenceRequest(_Request):
+    """The JSON of an inference request."""
+
+    id: str | None = None
+    parameters: InferenceParameters = InferenceParameters()
+    inputs: Annotated[list[RequestedInput], Field(min_length=1, max_length=1), FailFast()]
+    outputs: Annotated[list[RequestedOutput], Field(max_length=2), FailFast()] = []
+
+
+class BinaryData(Schema):
+    """Says that a tensor follows the JSON."""
+
+    binary_data_size: int
+
+
+class Tensor(Schema):
+    """One output, here or, as binary data, after the JSON."""
+
+    name: Output
+    datatype: Literal["FP32"] = "FP32"
+    shape: Annotated[list[int], Field(examples=[[1, 3]])]
+    parameters: BinaryData | None = None
+    data: Annotated[
+        list[float] | None, Field(description="Row by row.", examples=[[0.91, 0.06, 0.03]])
+    ] = None
+
+
+class InferenceResponse(Schema):
+    """The JSON of an inference answer."""
+
+    model_name: Annotated[str, Field(examples=["cifar10"])]
+    model_version: Annotated[str, Field(examples=["1"])]
+    id: Annotated[str | None, Field(description="That of the request.")] = None
+    outputs: list[Tensor]
