@@ -1,5 +1,6 @@
 """What requests say beside their uploads: query, headers and JSON, checked by models."""
 
+import functools
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +14,7 @@ from service.errors import (
 )
 
 # JSON is parsed on the event loop, which it holds for a few milliseconds at this size.
-MAX_JSON_BYTES = 200_000
+MAX_JSON_BYTES = 150_000
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _DAY_MS = 86_400_000
 _MAX_TEXT = 300
@@ -82,8 +83,18 @@ def read_headers(request: Request, model: type[Model]) -> Model:
         InvalidParameterError: a header is out of range.
     """
     headers = request.headers
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return _validate(model, {name: headers[name] for name in names if name in headers})
+    sent = {name: headers.get(name) for name in _aliases(model)}
+    return _validate(model, {name: value for name, value in sent.items() if value is not None})
+
+
+@functools.cache
+def _aliases(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+@functools.cache
+def _defaults(model: type[Model]) -> Model:
+    return model()
 
 
 def read_json(data: bytes, model: type[Model]) -> Model:
@@ -111,7 +122,7 @@ def read_json(data: bytes, model: type[Model]) -> Model:
 
 def _validate(model: type[Model], values: dict[str, str]) -> Model:
     try:
-        return model.model_validate(values)
+        return model.model_validate(values) if values else _defaults(model)
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidParameterError(f"{first['loc'][-1]}: {first['msg']}.") from error
