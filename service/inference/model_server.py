@@ -17,12 +17,13 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
+from service.http.retry_after import RetryAfter
 from service.http.schemas import Health, Status
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Classifier, Decoded, Upload
+from service.inference.served_model import Administration, Served
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
-from service.process.messages import Administration, Served
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class ModelServer:
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
         self._batcher: Predictor | None = None
+        self._retry_after = RetryAfter()
 
     async def start(self) -> None:
         """Loads the model off the event loop; a failure is kept in `failure`."""
@@ -182,10 +184,9 @@ class ModelServer:
         """Whether no more pictures may wait."""
         return self.queue_depth >= self.settings.max_queue
 
-    @property
-    def seconds_per_item(self) -> float:
-        """Time from one answer to the next, at present; 0 before the first."""
-        return self._batcher.seconds_per_item if self._batcher else 0
+    def retry_after_s(self) -> int:
+        """Seconds after which one more client for whom there is no room may come again."""
+        return self._retry_after.make(self._batcher.seconds_per_item if self._batcher else 0)
 
     @property
     def served(self) -> Served | None:

@@ -3,11 +3,10 @@
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from service.inference.served_model import Administration, Served
 from service.settings import Settings
-
-Administration = Literal["load", "unload"]
 
 
 class Start(NamedTuple):
@@ -28,22 +27,6 @@ class Start(NamedTuple):
     started_at: float
     replaces: bool
     version: int | None
-
-
-class Served(NamedTuple):
-    """The model that a worker serves, and where it computes it."""
-
-    model: str
-    version: str
-    variant: str
-    sha256: str
-    provider: str
-    requested_provider: str
-
-    def agrees_with(self, other: "Served") -> bool:
-        """Whether both are of one version, with the same content as far as one can see."""
-        same_version = (self.model, self.version) == (other.model, other.version)
-        return same_version and (self.variant != other.variant or self.sha256 == other.sha256)
 
 
 # From the supervisor to a worker

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from service.inference.served_model import Administration, Served
 from service.process.messages import (
-    Administration,
     Commit,
     Drop,
     Prepare,
     Reply,
-    Served,
     ToWorker,
     Unload,
 )

@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from service.hardware import raise_open_file_limit
+from service.inference.served_model import Served
 from service.process.messages import (
     Ask,
     Done,
@@ -30,7 +31,6 @@ from service.process.messages import (
     Listen,
     Ready,
     Reply,
-    Served,
     Start,
     Stop,
     ToSupervisor,

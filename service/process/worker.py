@@ -19,11 +19,11 @@ from service.hardware import return_freed_memory, use_batch_scheduling
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
 from service.inference.model_server import ModelServer, load_classifier
+from service.inference.served_model import Administration
 from service.observability.logging import configure, flush
 from service.observability.metrics import reserve_files
 from service.process.file_lock import FileLock
 from service.process.messages import (
-    Administration,
     Ask,
     Commit,
     Done,

@@ -4,7 +4,8 @@ import os
 import time
 from multiprocessing.connection import Connection
 
-from service.process.messages import Failed, Heartbeat, Ready, Served
+from service.inference.served_model import Served
+from service.process.messages import Failed, Heartbeat, Ready
 
 SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 

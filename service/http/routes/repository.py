@@ -15,7 +15,7 @@ from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, Rep
 from service.http.uploads import read_body
 from service.inference import catalogue
 from service.inference.model_server import ModelServer
-from service.process.messages import Administration
+from service.inference.served_model import Administration
 
 Administer = Callable[[Administration], Awaitable[None]]
 Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.process.messages import Commit, Drop, Prepare, Reply, Served, ToWorker, Unload
+from service.inference.served_model import Served
+from service.process.messages import Commit, Drop, Prepare, Reply, ToWorker, Unload
 from service.process.rollout import STEP_S, Rollout
 
 OLD = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
