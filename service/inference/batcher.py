@@ -1,4 +1,4 @@
-"""A bounded micro-batcher: whatever is waiting goes together, and nothing waits for company."""
+"""A bounded micro-batcher: items that wait are processed together; no item waits for a batch."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
 
-# Event loops keep time in milliseconds: a timer may be that early.
+# The resolution of an event loop's clock: a timer may fire this much too early.
 _CLOCK_S = 0.001
 
 In = TypeVar("In")
@@ -32,22 +32,22 @@ class _Item(Generic[In, Out]):
 
 
 @dataclass(slots=True, eq=False)
-class _Worker(Generic[In, Out]):
-    """A thread, the batch that it is at, and since when it has been at its present step."""
+class _Thread(Generic[In, Out]):
+    """A compute thread, its current batch, and when its current step began (None: idle)."""
 
     thread: threading.Thread
     batch: list[_Item[In, Out]] = field(default_factory=list)
-    since: float | None = None
+    step_began_at: float | None = None
 
 
 class MicroBatcher(Generic[In, Prepared, Out]):
-    """Hands waiting items to worker threads in batches.
+    """Hands waiting items to compute threads in batches.
 
-    An idle worker takes an item at once; batches form only while all workers are busy. An item
-    whose caller has left or whose deadline has passed is dropped before it is prepared.
+    An idle thread takes an item at once; batches form only while all threads are busy. An item
+    that was cancelled, or whose deadline has passed, is dropped before it is prepared.
 
     Attributes:
-        seconds_per_item: time from one result to the next, as the last batch had it.
+        seconds_per_item: seconds between two results, as measured on the last batch.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         on_batch: Callable[[int], None] = lambda _size: None,
         on_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """Starts the worker threads.
+        """Starts the compute threads.
 
         Args:
-            prepare: readies one item in a worker thread, in the context (contextvars) of its
-                `submit`; what it raises fails that item alone.
+            prepare: prepares one item in a compute thread, in the context (contextvars) of its
+                `submit`; an exception fails this item only.
             process: turns prepared items into as many results, in order, in the same thread;
-                what it raises fails them all.
+                an exception fails all of them.
             max_batch: most items in one batch.
             max_queue: most items that may wait.
-            threads: number of workers.
-            on_batch: told the size of each batch.
-            on_wait: told the seconds that each item has waited, in its context.
+            threads: number of compute threads.
+            on_batch: called with the size of each batch.
+            on_wait: called with the seconds that an item has waited, in the item's context.
         """
         self._prepare = prepare
         self._process = process
@@ -82,17 +82,17 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._on_wait = on_wait
         self._queue: deque[_Item[In, Out]] = deque()
         self._lock = threading.Lock()
-        # A condition would wake workers to a lock that is held still: they would wait twice.
+        # A threading.Condition wakes threads while its lock is still held: they would block twice.
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._idle = 0  # workers that nobody has rung for
+        self._idle = 0  # threads that wait for a wakeup that has not been sent
         self._closed = False
-        self._waking = False
+        self._wake_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self.seconds_per_item = 0.0
-        self._workers = [self._new_worker(i) for i in range(threads)]
-        for worker in self._workers:
-            worker.thread.start()
+        self._threads = [self._new_thread(i) for i in range(threads)]
+        for thread in self._threads:
+            thread.thread.start()
 
     @property
     def depth(self) -> int:
@@ -100,32 +100,30 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         return len(self._queue)
 
     def fault(self, limit: float) -> str | None:
-        """Says which worker is dead, or has been at one step for more than `limit` seconds."""
+        """Describes a thread that is dead or has spent over `limit` seconds on one step."""
         now = time.perf_counter()
-        for worker in self._workers:
-            since = worker.since
-            if not worker.thread.is_alive() and not self._closed:
-                return f"The compute thread {worker.thread.name} has died."
-            if since is not None and now - since > limit:
-                return (
-                    f"The compute thread {worker.thread.name} has been stuck for "
-                    f"{now - since:.0f} s."
-                )
+        for thread in self._threads:
+            began_at, name = thread.step_began_at, thread.thread.name
+            if not thread.thread.is_alive() and not self._closed:
+                return f"The compute thread {name} has died."
+            if began_at is not None and now - began_at > limit:
+                return f"The compute thread {name} has been stuck for {now - began_at:.0f} s."
         return None
 
     def submit(self, value: In, deadline: float) -> "asyncio.Future[Out]":
         """Queues one item; call it on the event loop.
 
         Args:
-            value: what `prepare` gets.
-            deadline: seconds until the result is of no use.
+            value: the argument of `prepare`.
+            deadline: seconds after which the result is no longer wanted.
 
         Returns:
-            A future of the result; cancel it when nobody wants the result any more, and then
-            `drop_done`. It raises DeadlineExceededError when the result comes too late.
+            A future of the result, which raises DeadlineExceededError after the deadline. When
+            the result is not wanted any more, cancel the future and call `drop_done`.
 
         Raises:
             QueueFullError: too many items wait.
+            RuntimeError: the batcher is closed.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Out] = loop.create_future()
@@ -139,46 +137,46 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             if len(self._queue) >= self._max_queue:
                 raise QueueFullError()
             self._queue.append(item)
-        if not self._waking:
-            # Once for all that the event loop has at hand now: they can go together.
-            self._waking = True
+        if not self._wake_scheduled:
+            # Items that are submitted in the same iteration of the event loop form one batch.
+            self._wake_scheduled = True
             loop.call_soon(self._wake)
         self._set_timer(loop, ends_at)
         return future
 
     def drop_done(self) -> None:
-        """Empties the queue of what nobody waits for: it takes up room, and may be large."""
+        """Removes items from the queue whose future is done: they take room and memory."""
         with self._lock:
             self._queue = deque(item for item in self._queue if not item.future.done())
 
     def abandon(self, reason: Exception) -> None:
         """Fails all items that wait or are being computed; call it on the event loop."""
-        for item in self._unanswered():
+        for item in self._pending():
             _settle(item, reason)
         self.drop_done()
 
     def close(self) -> None:
-        """Processes what is queued, then stops the workers; call it off the event loop."""
+        """Processes the queue, then ends the threads; blocks, so call it off the event loop."""
         with self._lock:
             self._closed = True
         self._wake()
-        for worker in self._workers:
-            worker.thread.join()
+        for thread in self._threads:
+            thread.thread.join()
 
     def _wake(self) -> None:
-        self._waking = False
+        self._wake_scheduled = False
         with self._lock:
             idle, self._idle = self._idle, 0
         for _ in range(idle):
             self._wakeups.put(None)
 
-    def _unanswered(self) -> list[_Item[In, Out]]:
+    def _pending(self) -> list[_Item[In, Out]]:
         with self._lock:
-            items = [item for worker in self._workers for item in worker.batch]
+            items = [item for thread in self._threads for item in thread.batch]
             return [item for item in (*items, *self._queue) if not item.future.done()]
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        """Sees to it that a deadline is not missed; one timer for all, for few items are late."""
+        """Makes sure that a deadline is noticed; one timer serves all items, as few are late."""
         if deadline < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -188,7 +186,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
     def _fail_late(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time() + _CLOCK_S
         self._timer_at = math.inf
-        for item in self._unanswered():
+        for item in self._pending():
             if item.deadline > now:
                 self._set_timer(loop, item.deadline)
             else:
@@ -196,69 +194,73 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 _settle(item, DeadlineExceededError(text))
         self.drop_done()
 
-    def _new_worker(self, number: int) -> _Worker[In, Out]:
-        thread = threading.Thread(
-            target=lambda: self._work(worker), name=f"compute-{number}", daemon=True
+    def _new_thread(self, number: int) -> _Thread[In, Out]:
+        name = f"compute-{number}"
+        thread: _Thread[In, Out] = _Thread(
+            threading.Thread(target=lambda: self._run(thread), name=name, daemon=True)
         )
-        worker: _Worker[In, Out] = _Worker(thread)
-        return worker
+        return thread
 
-    def _work(self, worker: _Worker[In, Out]) -> None:
-        while self._take(worker):
-            self._answer(worker)
-            worker.batch, worker.since = [], None
+    def _run(self, thread: _Thread[In, Out]) -> None:
+        while self._take(thread):
+            self._answer(thread)
+            thread.batch, thread.step_began_at = [], None
 
-    def _take(self, worker: _Worker[In, Out]) -> bool:
-        """Waits for items and takes a fair share of them; none once closed and drained."""
+    def _take(self, thread: _Thread[In, Out]) -> bool:
+        """Waits for items and takes an equal share of them; False once closed and empty."""
         while True:
             with self._lock:
                 if self._queue:
-                    share = min(-(-len(self._queue) // len(self._workers)), self._max_batch)
-                    worker.batch = [self._queue.popleft() for _ in range(share)]
+                    share = min(-(-len(self._queue) // len(self._threads)), self._max_batch)
+                    thread.batch = [self._queue.popleft() for _ in range(share)]
                     return True
                 if self._closed:
                     return False
                 self._idle += 1
             self._wakeups.get()
 
-    def _answer(self, worker: _Worker[In, Out]) -> None:
-        wanted = [item for item in worker.batch if not item.future.done()]
-        if not wanted:
+    def _answer(self, thread: _Thread[In, Out]) -> None:
+        items = [item for item in thread.batch if not item.future.done()]
+        if not items:
             return
-        now = time.perf_counter()
-        self._on_batch(len(wanted))
-        for item in wanted:
-            item.context.run(self._on_wait, now - item.queued_at)
+        start = time.perf_counter()
+        self._on_batch(len(items))
+        for item in items:
+            item.context.run(self._on_wait, start - item.queued_at)
+        answers = self._compute(thread, items)
+        self.seconds_per_item = (time.perf_counter() - start) / len(items) / len(self._threads)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits the futures
+            items[0].future.get_loop().call_soon_threadsafe(_settle_all, answers)
+
+    def _compute(
+        self, thread: _Thread[In, Out], items: Sequence[_Item[In, Out]]
+    ) -> list[tuple[_Item[In, Out], Out | Exception]]:
         answers: list[tuple[_Item[In, Out], Out | Exception]] = []
         ready: list[_Item[In, Out]] = []
         prepared: list[Prepared] = []
-        for item in wanted:
-            worker.since = time.perf_counter()
-            if item.future.done():  # its caller has left while others were prepared
+        for item in items:
+            thread.step_began_at = time.perf_counter()
+            if item.future.done():  # cancelled while others were prepared
                 continue
             try:
                 prepared.append(item.context.run(self._prepare, item.value))
                 ready.append(item)
             except Exception as error:
                 answers.append((item, error))
-        worker.since = time.perf_counter()
+        thread.step_began_at = time.perf_counter()
         if ready:
-            answers.extend(zip(ready, self._compute(prepared), strict=True))
-        spent = time.perf_counter() - now
-        self.seconds_per_item = spent / len(wanted) / len(self._workers)
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it the callers
-            loop = wanted[0].future.get_loop()
-            loop.call_soon_threadsafe(_settle_all, answers)
+            answers.extend(zip(ready, self._try_to_process(prepared), strict=True))
+        return answers
 
-    def _compute(self, prepared: Sequence[Prepared]) -> Sequence[Out | Exception]:
+    def _try_to_process(self, prepared: Sequence[Prepared]) -> Sequence[Out | Exception]:
         try:
             return self._process(prepared)
-        except Exception as error:  # it fails these items, not the worker
+        except Exception as error:  # it fails these items; the thread goes on
             return [error] * len(prepared)
 
 
 def _settle_all(answers: Sequence[tuple[_Item[In, Out], Out | Exception]]) -> None:
-    """Wakes all callers of a batch in one turn of the loop, while the cache is hot."""
+    """Settles a whole batch in one callback: one wakeup of the event loop is enough."""
     for item, result in answers:
         _settle(item, result)
 

@@ -1,4 +1,4 @@
-"""The use case, free of HTTP: bytes in, labelled probabilities out.
+"""One model: encoded pictures in, labelled probabilities out.
 
 In a notebook:
 
@@ -25,13 +25,15 @@ from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.repository import StoredFile
 from service.inference.resizing import ResizeRule
+from service.inference.served_model import Served
 
+# An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, float], None]
 
 
 class Prediction(NamedTuple):
-    """One class and how probable it is."""
+    """A class and its probability in 0..1."""
 
     label: str
     class_id: int
@@ -39,7 +41,7 @@ class Prediction(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A picture as the model wants it: uint8 (height, width, 3), and what was uploaded."""
+    """A picture at the model's size, uint8 (height, width, 3), and the facts of its upload."""
 
     pixels: NDArray[np.uint8]
     facts: ImageFacts
@@ -51,12 +53,12 @@ class Classification:
 
     Attributes:
         labels: names of the classes.
-        probabilities: float32 (classes,), calibrated, sum 1.
+        probabilities: float32 (classes,), calibrated; the sum is 1.
         ranking: class ids, the most probable first.
         energy: logsumexp of the logits; higher is more familiar.
-        unfamiliar: whether the energy is under the model's threshold.
-        image: what was uploaded.
-        pixels: uint8 (height, width, 3), the picture as the model saw it.
+        unfamiliar: whether the energy is below the model's threshold.
+        image: facts of the upload.
+        pixels: uint8 (height, width, 3), the input of the model.
     """
 
     labels: Sequence[str]
@@ -80,7 +82,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model this is and how it wants its pictures."""
+    """Which model a classifier has, and how the model's pictures are resized and judged."""
 
     name: str
     version: int
@@ -96,7 +98,7 @@ def _ignore(_stage: str, _seconds: float) -> None:
 
 
 class Classifier:
-    """A model that is ready to answer; safe to use from several threads."""
+    """A loaded model; safe to use from several threads."""
 
     def __init__(
         self,
@@ -107,21 +109,21 @@ class Classifier:
         observe: Observer = _ignore,
         large: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Puts the parts together.
+        """Wraps an engine; use `open` for a model of the repository.
 
         Args:
-            model: what the engine computes.
-            engine: the thing that computes.
+            model: the model that the engine computes.
+            engine: computes the batches.
             max_pixels: most pixels in one picture.
-            observe: told the seconds of each `decode` and `infer`.
-            large: entered while a large picture is decoded; by default a lock of this classifier.
+            observe: called with the stage, `decode` or `infer`, and its seconds.
+            large: held while a large picture is decoded; by default a lock of this classifier.
         """
         self.model = model
         self.engine = engine
         self._max_pixels = max_pixels
         self._observe = observe
-        # Decoding takes up to 12 bytes a pixel: large pictures take turns, so that a handful of
-        # them cannot use up the memory.
+        # Decoding takes up to 12 bytes a pixel. Large pictures are decoded one at a time, so that
+        # a few of them cannot exhaust the memory.
         self._large = large or threading.Lock()
 
     @classmethod
@@ -145,15 +147,15 @@ class Classifier:
         Args:
             models: folder of the model repository.
             name: name of the model.
-            version: version of the model; None takes the newest.
-            variant: its file; `auto` takes the fastest for the provider that keeps the accuracy.
+            version: version of the model; None takes the highest.
+            variant: its file; `auto` takes the fastest on the provider that keeps the accuracy.
             provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
             threads: CPU threads within one inference.
             max_pixels: most pixels in one picture.
-            observe: told the seconds of each `decode` and `infer`.
-            large: entered while a large picture is decoded; by default a lock of this classifier.
+            observe: called with the stage, `decode` or `infer`, and its seconds.
+            large: held while a large picture is decoded; by default a lock of this classifier.
 
         Raises:
             StartupError: the model is missing or refused, or CUDA is required and missing.
@@ -174,15 +176,7 @@ class Classifier:
         )
         file = file_for(engine.provider)
         repository.check_metadata(file, engine.metadata)
-        model = ModelInfo(
-            name=file.card.name,
-            version=file.card.version,
-            variant=file.path.name,
-            sha256=file.sha256,
-            labels=tuple(file.card.labels),
-            resize=file.card.resize,
-            energy_threshold=file.energy_threshold,
-        )
+        model = _describe(file)
         classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
         if (classes := classifier.self_test()) != len(model.labels):
             raise ModelRefusedError(
@@ -191,16 +185,29 @@ class Classifier:
             )
         return classifier
 
+    @property
+    def served(self) -> Served:
+        """The model and its provider, as other processes and clients are told of them."""
+        return Served(
+            model=self.model.name,
+            version=str(self.model.version),
+            variant=self.model.variant,
+            sha256=self.model.sha256,
+            provider=self.engine.provider,
+            requested_provider=self.engine.requested_provider,
+        )
+
     def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
         """Classifies pictures in one inference.
 
         Args:
-            uploads: each the bytes of an encoded picture, or the pixels of a decoded one, RGB,
-                uint8 (height, width, 3), of the model's own size. The next is taken when the one
-                before it is decoded.
+            uploads: the pictures, see `Upload`; each is decoded before the next one is taken.
 
         Returns:
-            For each upload, in order, its classification or the reason why it has none.
+            For each upload, in order, its classification or the error that prevented it.
+
+        Raises:
+            EngineFailedError: the batch cannot be computed.
         """
         decoded = [self._try_to_decode(upload) for upload in uploads]
         good = [item for item in decoded if not isinstance(item, ServiceError)]
@@ -208,7 +215,7 @@ class Classifier:
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
 
     def decode(self, upload: Upload) -> Decoded:
-        """Brings one upload to the model's size; see `classify`.
+        """Decodes one upload and resizes it to the model's size.
 
         Raises:
             ServiceError: it is not a picture, is broken, or is too large.
@@ -224,11 +231,15 @@ class Classifier:
         return Decoded(pixels, facts)
 
     def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
-        """Classifies decoded pictures, at least one, in one inference, in order."""
+        """Classifies at least one decoded picture in one inference; answers in order.
+
+        Raises:
+            EngineFailedError: the batch cannot be computed.
+        """
         start = time.perf_counter()
         probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
         self._observe("infer", time.perf_counter() - start)
-        # Of all pictures at once: each call of NumPy takes as long as one row.
+        # For the whole batch: a call of NumPy costs as much as sorting a row.
         rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
         return [
             Classification(
@@ -246,10 +257,10 @@ class Classifier:
         ]
 
     def self_test(self) -> int:
-        """Computes one black picture; returns the number of classes.
+        """Computes one black picture and returns the number of classes.
 
         Raises:
-            EngineFailedError: not even that can be computed.
+            EngineFailedError: it cannot be computed.
         """
         black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
         probabilities, _ = self.engine.run(black)
@@ -260,3 +271,15 @@ class Classifier:
             return self.decode(upload)
         except ServiceError as error:
             return error
+
+
+def _describe(file: StoredFile) -> ModelInfo:
+    return ModelInfo(
+        name=file.card.name,
+        version=file.card.version,
+        variant=file.path.name,
+        sha256=file.sha256,
+        labels=tuple(file.card.labels),
+        resize=file.card.resize,
+        energy_threshold=file.energy_threshold,
+    )

@@ -1,26 +1,16 @@
-"""What a running process holds: the model, its workers, and the state they are in."""
+"""The model that this process serves: load and replace it, submit pictures, report its health."""
 
 import asyncio
-import functools
-import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Literal, NamedTuple
 
-from service.errors import (
-    EngineFailedError,
-    LoadFailedError,
-    NotReadyError,
-    ServiceError,
-    StartupError,
-)
-from service.http.retry_after import RetryAfter
-from service.http.schemas import Health, Status
-from service.inference.batcher import MicroBatcher
-from service.inference.classifier import Classification, Classifier, Decoded, Upload
+from service.errors import LoadFailedError, NotReadyError, ServiceError, StartupError
+from service.inference.classifier import Classification, Classifier, Upload
+from service.inference.jobs import ENGINE_FAILED, Job, JobBatcher, start_batcher
 from service.inference.served_model import Administration, Served
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
@@ -28,22 +18,38 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# How often the state is looked at: for the gauges that another worker exports, and for ailments.
+# Seconds between two updates of the gauges, which other processes export, and checks for faults.
 WATCH_S = 1
+# A check that comes this much later than planned shows that the whole process was paused.
 PAUSE_S = 2
 
+Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
 Load = Callable[[Settings, Metrics], Classifier]
-# A picture and the classifier that its request met: a change of model does not concern it.
-Job = tuple[Classifier, Upload]
-DecodedJob = tuple[Classifier, Decoded]
-Predictor = MicroBatcher[Job, Any, Classification]
 
 _NOT_READY: dict[Status, str] = {
     "loading": "The model is still loading; try again in a moment.",
     "draining": "The service is shutting down; try again in a moment.",
     "unloaded": "The model was unloaded; it has to be loaded again.",
-    "failed": "The model cannot be computed at present; try again in a moment.",
+    "failed": ENGINE_FAILED,
 }
+
+
+class ServerHealth(NamedTuple):
+    """The health of a model server at one moment.
+
+    Attributes:
+        status: `ok` and `degraded` (not the requested provider) can answer, the others cannot.
+        served: the model that is served, None without one.
+        uptime_s: seconds since the service was started.
+        reason: why the status is `failed` or `degraded`.
+        warning: another fault that the operator should know of.
+    """
+
+    status: Status
+    served: Served | None
+    uptime_s: float
+    reason: str | None
+    warning: str | None
 
 
 def load_classifier(
@@ -58,8 +64,7 @@ def load_classifier(
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         cuda_graphs=settings.cuda_graphs,
-        # The workers compute side by side, so that one inference needs no threads of its own.
-        threads=1,
+        threads=1,  # the compute threads run inferences in parallel
         max_pixels=settings.max_pixels,
         observe=metrics.observe_stage,
         large=large,
@@ -67,13 +72,13 @@ def load_classifier(
 
 
 class ModelServer:
-    """Loads the model, answers while it can, and says how it is.
+    """Serves one model; the event loop calls its methods, compute threads do the work.
 
     Attributes:
-        draining: whether the service is about to end; it still answers.
+        draining: whether the service is shutting down; it still answers.
         failure: why the model could not be loaded at the start.
-        fault: why this process cannot compute any more; only another one can.
-        warning: what else is not as it should be, for those who run the service.
+        fault: why this process cannot compute any more and has to be replaced.
+        warning: another fault that the operator should know of, shown in /health.
         started_at: when the service was started, on the monotonic clock.
         first_version: version to start with, if not the one that the settings name.
     """
@@ -85,7 +90,14 @@ class ModelServer:
         load: Load = load_classifier,
         tracing: Tracing | None = None,
     ) -> None:
-        """Loads nothing yet."""
+        """Creates a server that has no model until `start`.
+
+        Args:
+            settings: which model to serve, and limits.
+            metrics: the metrics to update.
+            load: loads a classifier.
+            tracing: traces the batches, if given.
+        """
         self.settings = settings
         self.metrics = metrics
         self.draining = False
@@ -100,62 +112,60 @@ class ModelServer:
         self._unloaded = False
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
-        self._batcher: Predictor | None = None
-        self._retry_after = RetryAfter()
+        self._batcher: JobBatcher | None = None
 
     async def start(self) -> None:
-        """Loads the model off the event loop; a failure is kept in `failure`."""
+        """Loads the model off the event loop; an exception is kept in `failure`."""
         try:
             await self.prepare(self.first_version)
         except Exception as error:
             if not isinstance(error, StartupError):
-                logger.exception("mistake")
+                logger.exception("unhandled error")
             self.failure = error
             return
-        self._batcher = self._new_batcher()
+        self._batcher = start_batcher(self.settings, self.metrics, self._tracing, self._set_fault)
         self.commit()
 
     async def stop(self) -> None:
-        """Answers what is queued, then stops the workers."""
+        """Answers the pictures that are queued, then ends the compute threads."""
         self.draining = True
         if self._batcher is not None and not self.fault:
             await asyncio.to_thread(self._batcher.close)
 
     async def prepare(self, version: int | None = None) -> Served:
-        """Loads the model that the settings name off the event loop, beside the one that serves.
+        """Loads a model off the event loop, while the current one is served.
 
         Args:
             version: version to load, if not the one that the settings name.
 
         Returns:
-            What `commit` will serve, unless it is prepared anew or dropped before that.
+            The model that `commit` serves, unless `prepare` or `drop` is called before that.
 
         Raises:
             StartupError: it cannot be loaded.
         """
         self.drop()
         load = self._loads
-        settings = self.settings
-        if version is not None:
-            settings = settings.model_copy(update={"model_version": version})
+        changes = {} if version is None else {"model_version": version}
+        settings = self.settings.model_copy(update=changes)
         classifier = await asyncio.to_thread(self._load, settings, self.metrics)
         if load == self._loads:
             self._prepared = classifier
-        return _served(classifier)
+        return classifier.served
 
     def drop(self) -> None:
-        """Forgets what was prepared, or still is."""
+        """Discards the prepared model, also one that is still being prepared."""
         self._loads += 1
         self._prepared = None
 
     def commit(self) -> None:
-        """Serves what was prepared: each request from now on; those that came before go on."""
-        assert self._prepared is not None, "prepare first"
+        """Serves the prepared model to new requests; earlier ones keep the model they have."""
+        assert self._prepared is not None, "call prepare first"
         self._classifier, self._prepared, self._unloaded = self._prepared, None, False
-        self.metrics.show_model(_served(self._classifier)._asdict())
+        self.metrics.show_model(self._classifier.served._asdict())
 
     def unload(self) -> None:
-        """Serves no model from now on."""
+        """Serves no model to new requests."""
         self._classifier, self._unloaded = None, True
         self.metrics.show_model(None)
 
@@ -163,7 +173,7 @@ class ModelServer:
         """Loads or unloads the model in this process.
 
         Raises:
-            LoadFailedError: it cannot be loaded; the one before still serves.
+            LoadFailedError: it cannot be loaded; the previous model is still served.
         """
         if what == "unload":
             self.unload()
@@ -184,31 +194,32 @@ class ModelServer:
         """Whether no more pictures may wait."""
         return self.queue_depth >= self.settings.max_queue
 
-    def retry_after_s(self) -> int:
-        """Seconds after which one more client for whom there is no room may come again."""
-        return self._retry_after.make(self._batcher.seconds_per_item if self._batcher else 0)
+    @property
+    def seconds_per_item(self) -> float:
+        """Seconds between two results, as measured on the last batch; 0 before the first."""
+        return self._batcher.seconds_per_item if self._batcher else 0
 
     @property
     def served(self) -> Served | None:
-        """The model that is served, if any."""
-        return _served(self._classifier) if self._classifier else None
+        """The model that is served, None without one."""
+        return self._classifier.served if self._classifier else None
 
     @property
     def classifier(self) -> Classifier:
         """The classifier for a request that begins now.
 
         Raises:
-            NotReadyError: there is none.
+            NotReadyError: no model is served, or it cannot be computed.
         """
         if self._classifier is None or self.fault:
             raise NotReadyError(_NOT_READY[self._status()])
         return self._classifier
 
     def check_ready(self) -> None:
-        """Makes sure that requests should be sent here.
+        """Checks whether new requests should be sent to this process.
 
         Raises:
-            NotReadyError: there is no model, or not for long.
+            NotReadyError: it cannot answer them, or is draining.
         """
         if (status := self._status()) in _NOT_READY:
             raise NotReadyError(_NOT_READY[status])
@@ -216,22 +227,22 @@ class ModelServer:
     def submit(
         self, classifier: Classifier, uploads: Sequence[Upload], timeout_s: float = math.inf
     ) -> "list[asyncio.Future[Classification]]":
-        """Queues pictures, all or none.
+        """Queues pictures, all or none; returns a future for each, see `MicroBatcher.submit`.
 
         Args:
-            classifier: what is to classify them.
+            classifier: the classifier to use, which `self.classifier` returned.
             uploads: the pictures.
             timeout_s: seconds that the client waits, if fewer than the settings allow.
 
         Raises:
-            QueueFullError: the queue cannot take them all.
+            QueueFullError: the queue has no room for all of them.
         """
         assert self._batcher is not None, "ask for the classifier first"
         deadline = min(timeout_s, self.settings.deadline_ms / 1000)
         futures: list[asyncio.Future[Classification]] = []
         try:
             for upload in uploads:
-                futures.append(self._batcher.submit((classifier, upload), deadline))
+                futures.append(self._batcher.submit(Job(classifier, upload), deadline))
         except ServiceError:
             for future in futures:
                 future.cancel()
@@ -240,39 +251,38 @@ class ModelServer:
         return futures
 
     def drop_cancelled(self) -> None:
-        """Takes pictures out of the queue that nobody waits for any more."""
+        """Removes pictures from the queue whose future was cancelled."""
         assert self._batcher is not None, "ask for the classifier first"
         self._batcher.drop_done()
 
-    def health(self) -> Health:
-        """The state of the service, as it is now."""
-        status, served = self._status(), self.served
+    def health(self) -> ServerHealth:
+        """The current health."""
         degraded = self._classifier.engine.degraded_reason if self._classifier else None
-        return Health(
-            status=status,
+        return ServerHealth(
+            status=self._status(),
+            served=self.served,
             uptime_s=round(time.monotonic() - self.started_at, 1),
             reason=self.fault or degraded,
             warning=self.warning,
-            **(served._asdict() if served else {"model": self.settings.model}),
         )
 
     def sample(self) -> None:
-        """Brings the gauges up to date."""
+        """Updates the gauges."""
         self.metrics.sample(self._status(), self.queue_depth, self.settings.max_queue)
 
     async def keep_watch(self) -> None:
-        """Brings the gauges up to date and looks for ailments, all the time."""
-        looked_at = time.monotonic()
+        """Updates the gauges and checks for faults until it is cancelled."""
+        last = time.monotonic()
         while True:
             now = time.monotonic()
-            # Who was paused, by the container or the machine, does not know what is stuck.
-            was_paused, looked_at = now - looked_at > WATCH_S + PAUSE_S, now
+            # After a pause of the container or the machine every busy thread looks stuck.
+            was_paused, last = now - last > WATCH_S + PAUSE_S, now
             self.sample()
             if self._batcher is not None and not self.fault and not was_paused:
                 self.fault = self._batcher.fault(self.settings.stuck_s)
             if self._batcher is not None and self.fault:
-                # Nobody is to wait for what does not come; a client may try another worker.
-                self._batcher.abandon(NotReadyError(_NOT_READY["failed"]))
+                # No result will come; the clients may try another worker.
+                self._batcher.abandon(NotReadyError(ENGINE_FAILED))
             await asyncio.sleep(WATCH_S)
 
     def _status(self) -> Status:
@@ -285,53 +295,5 @@ class ModelServer:
         engine = self._classifier.engine
         return "ok" if engine.provider == engine.requested_provider else "degraded"
 
-    def _new_batcher(self) -> Predictor:
-        decode: Callable[[Job], Any] = _decode
-        infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
-        if self._tracing is not None:
-            decode, infer = self._tracing.around(decode, infer)
-        return MicroBatcher(
-            decode,
-            infer,
-            max_batch=self.settings.max_batch,
-            max_queue=self.settings.max_queue,
-            threads=self.settings.thread_count,
-            on_batch=self.metrics.observe_batch,
-            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
-        )
-
-    def _infer(self, jobs: Sequence[DecodedJob]) -> list[Classification]:
-        answers: list[Classification] = []
-        # Only just after a change of model is there more than one classifier.
-        for classifier, group in itertools.groupby(jobs, lambda job: job[0]):
-            try:
-                answers += classifier.infer([decoded for _, decoded in group])
-            except EngineFailedError as error:
-                logger.error("engine failed", extra={"fields": {"why": str(error)}})
-                self._examine(classifier)
-                raise NotReadyError(_NOT_READY["failed"]) from error
-        return answers
-
-    def _examine(self, classifier: Classifier) -> None:
-        """Finds out whether the engine fails on every picture: CUDA may be lost for good."""
-        try:
-            classifier.self_test()
-        except EngineFailedError as error:
-            self.fault = str(error)
-
-
-def _decode(job: Job) -> DecodedJob:
-    classifier, upload = job
-    return classifier, classifier.decode(upload)
-
-
-def _served(classifier: Classifier) -> Served:
-    model, engine = classifier.model, classifier.engine
-    return Served(
-        model=model.name,
-        version=str(model.version),
-        variant=model.variant,
-        sha256=model.sha256,
-        provider=engine.provider,
-        requested_provider=engine.requested_provider,
-    )
+    def _set_fault(self, reason: str) -> None:
+        self.fault = reason

@@ -22,7 +22,14 @@ async def health(request: Request, response: Response) -> Health:
     if state.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = problems.RETRY_AFTER_S
-    return state
+    served = state.served
+    return Health(
+        status=state.status,
+        uptime_s=state.uptime_s,
+        reason=state.reason,
+        warning=state.warning,
+        **(served._asdict() if served else {"model": model_server.settings.model}),
+    )
 
 
 @router.get("/health/live", response_model_exclude_none=True, **openapi.LIVE)
