@@ -16,9 +16,9 @@ from tqdm import tqdm
 from service.cli import files, output
 from service.errors import ServiceError
 from service.hardware import available_cpus
-from service.inference import catalogue
-from service.inference.catalogue import Entry
+from service.inference import repository, verification
 from service.inference.classifier import Classifier
+from service.inference.repository import Entry
 from service.settings import Settings, explain
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -92,9 +92,9 @@ def _list(args: argparse.Namespace) -> int:
         ("model", "version", "file", "size", "accuracy", "input", "classes")
     ]
     refused = []
-    for folder in catalogue.versions(_settings(args).models):
+    for folder in repository.versions(_settings(args).models):
         try:
-            rows += [_cells(entry) for entry in catalogue.entries(folder)]
+            rows += [_cells(entry) for entry in repository.entries(folder)]
         except ServiceError as error:
             refused.append(str(error))
     sys.stdout.write(output.columns(rows))
@@ -118,8 +118,8 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 
 def _verify(args: argparse.Namespace) -> int:
     status = 0
-    for folder in catalogue.versions(_settings(args).models):
-        for file, refusal in catalogue.verify(folder):
+    for folder in repository.versions(_settings(args).models):
+        for file, refusal in verification.verify(folder):
             print(f"{folder / file}: {refusal or 'ok'}")
             status = 1 if refusal else status
     return status

@@ -279,7 +279,7 @@ def _describe(file: StoredFile) -> ModelInfo:
         version=file.card.version,
         variant=file.path.name,
         sha256=file.sha256,
-        labels=tuple(file.card.labels),
+        labels=file.card.labels,
         resize=file.card.resize,
         energy_threshold=file.energy_threshold,
     )

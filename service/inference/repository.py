@@ -1,50 +1,14 @@
-"""The model repository, `<models>/<name>/<version>/`: find a version, verify it, read its card."""
+"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from service.errors import ModelNotFoundError, ModelRefusedError
-from service.inference.resizing import ResizeRule
+from service.inference.card import CARD_FILE, MODEL_FILE, Card, read_card
 
-MODEL_FILE = "model.onnx"
-CARD_FILE = "card.json"
-
-
-class CardFile(BaseModel):
-    """What the card says of one file."""
-
-    sha256: str
-    precision: str = "float32"
-    energy_threshold: float | None = None
-
-
-class Card(BaseModel):
-    """The part of card.json that serving needs; all other keys are ignored.
-
-    Attributes:
-        name: of the model.
-        version: of the model.
-        labels: names of the classes.
-        resize: how pictures are brought to the model's size.
-        energy_threshold: of `model.onnx`, and of the files that state none of their own.
-        files: what there is, by file name.
-        accuracy_loss_limit: most accuracy, in 0..1, that a faster file may lose to be chosen.
-        metrics: measured figures by file and split, of any shape: no figure is needed to serve.
-    """
-
-    name: str
-    version: int
-    labels: list[str]
-    resize: ResizeRule
-    energy_threshold: float
-    files: dict[str, CardFile]
-    accuracy_loss_limit: float = 0.0
-    metrics: Any = None
+_REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +21,7 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A verified model file, in memory so that what was verified is what is loaded."""
+    """A verified model file, in memory so that the bytes that were verified are the ones loaded."""
 
     card: Card
     path: Path
@@ -66,44 +30,95 @@ class StoredFile:
     energy_threshold: float
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model file in a listing of the repository.
+
+    Attributes:
+        model: name of the model.
+        version: version of the model.
+        file: name of the file.
+        bytes: its size.
+        accuracy: measured accuracy in 0..1, None if it was not measured.
+        split: the split of that figure, `test` where there is one.
+        height: height of the input in pixels.
+        width: width of the input in pixels.
+        classes: number of classes.
+    """
+
+    model: str
+    version: int
+    file: str
+    bytes: int
+    accuracy: float | None
+    split: str | None
+    height: int
+    width: int
+    classes: int
+
+
+def versions(models: Path) -> list[Path]:
+    """Lists the folders of all versions, by name of the model and number of the version.
+
+    Raises:
+        ModelNotFoundError: there is none.
+    """
+    folders = [folder for folder in models.glob("*/*") if _is_version(folder)]
+    if not folders:
+        raise ModelNotFoundError(f"There are no models in {models.absolute()}.")
+    return sorted(folders, key=lambda folder: (folder.parent.name, int(folder.name)))
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Lists the files of one version, by its card.
+
+    Raises:
+        ModelRefusedError: the card or a file is missing or cannot be read.
+    """
+    card = read_card(folder / CARD_FILE)
+    return [_entry(card, folder / file) for file in card.files]
+
+
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
-    """Finds one version of a model, the newest if none is named, and reads its card.
+    """Finds one version of a model, by default the highest, and reads its card.
 
     Raises:
         ModelNotFoundError: there is no such model or version.
-        ModelRefusedError: the folder or the card is unreadable.
+        ModelRefusedError: the folder or the card cannot be read.
     """
     folder = _find(models, name, version)
-    return StoredModel(folder, _read_card(folder / CARD_FILE))
+    return StoredModel(folder, read_card(folder / CARD_FILE))
 
 
 def choose(model: StoredModel, variant: str, precision: str) -> str:
-    """Names the file of a model to serve.
+    """Chooses the file of a model to serve.
 
     Args:
         model: the stored model.
         variant: name of the file, or `auto`.
-        precision: what `auto` prefers, where the card shows that it keeps the accuracy.
+        precision: the precision that `auto` prefers, where the card shows that the file keeps the
+            accuracy; else it takes `model.onnx`.
 
     Raises:
         ModelNotFoundError: the card lists no such file.
     """
+    files = model.card.files
     if variant == "auto":
-        for name, file in model.card.files.items():
-            if file.precision == precision and _keeps_accuracy(model.card, name):
+        for name, file in files.items():
+            if file.precision == precision and model.card.keeps_accuracy(name):
                 return name
         return MODEL_FILE
-    if variant not in model.card.files:
-        known = ", ".join(model.card.files)
+    if variant not in files:
+        known = ", ".join(files)
         raise ModelNotFoundError(f"{model.folder} has no {variant!r}; these are there: {known}.")
     return variant
 
 
 def read(model: StoredModel, name: str) -> StoredFile:
-    """Reads one file of a model.
+    """Reads one file of a model and verifies its sha256.
 
     Raises:
-        ModelRefusedError: it cannot be read, or is not the one that the card describes.
+        ModelRefusedError: it cannot be read, or is not the file that the card describes.
     """
     path, card = model.folder / name, model.card
     try:
@@ -112,32 +127,30 @@ def read(model: StoredModel, name: str) -> StoredFile:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
     if name not in card.files:
         raise ModelRefusedError(f"{path.with_name(CARD_FILE)} does not list {name}; {_REPUBLISH}")
-    stated = card.files[name]
     sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != stated.sha256:
+    if sha256 != card.files[name].sha256:
         raise ModelRefusedError(
             f"{path} has not the sha256 that its card states: the file was changed or damaged; "
             f"{_REPUBLISH}"
         )
-    own = stated.energy_threshold
-    return StoredFile(card, path, data, sha256, card.energy_threshold if own is None else own)
+    return StoredFile(card, path, data, sha256, card.threshold(name))
 
 
 def check_metadata(file: StoredFile, metadata: dict[str, str]) -> None:
-    """Makes sure that the card says what a model file says of itself.
+    """Checks that a model file's metadata agrees with its card.
 
     Args:
         file: the stored file.
         metadata: its ONNX metadata properties.
 
     Raises:
-        ModelRefusedError: a property is missing, unreadable, or not what the card says.
+        ModelRefusedError: a property is missing, unreadable, or not what the card states.
     """
     card = file.card
     for key, stated in {
         "name": card.name,
         "version": card.version,
-        "labels": card.labels,
+        "labels": list(card.labels),
         "resize": card.resize.model_dump(),
         "energy_threshold": file.energy_threshold,
     }.items():
@@ -154,52 +167,47 @@ def check_metadata(file: StoredFile, metadata: dict[str, str]) -> None:
             )
 
 
-def _keeps_accuracy(card: Card, name: str) -> bool:
-    """Whether a file was measured and is within the card's limit of `model.onnx`."""
-    for split in ("test", "validation"):
-        try:
-            full, own = (card.metrics[file][split]["accuracy"] for file in (MODEL_FILE, name))
-            return bool(round(full - own, 6) <= card.accuracy_loss_limit)
-        except (KeyError, TypeError):  # not measured on this split
-            continue
-    return False
-
-
-_REPUBLISH = "publish the model again, or restore both files from a good copy."
-
-
 def _find(models: Path, name: str, version: int | None) -> Path:
+    folder = models / name
     try:
-        versions = _versions(models / name)
+        found = {int(entry.name) for entry in folder.iterdir() if _is_version(entry)}
+    except (FileNotFoundError, NotADirectoryError):
+        found = set()
     except OSError as error:
-        raise ModelRefusedError(f"{models / name} cannot be read: {error.strerror}.") from error
-    if not versions:
+        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
+    if not found:
         raise ModelNotFoundError(
             f"There is no model {name!r} in {models.absolute()}; publish one there, or point "
             "CIFAR10_MODELS and CIFAR10_MODEL at one."
         )
-    chosen = max(versions) if version is None else version
-    if chosen not in versions:
-        known = ", ".join(map(str, sorted(versions)))
+    chosen = max(found) if version is None else version
+    if chosen not in found:
+        known = ", ".join(map(str, sorted(found)))
         raise ModelNotFoundError(
             f"Model {name!r} has no version {chosen}; these are there: {known}."
         )
-    return models / name / str(chosen)
+    return folder / str(chosen)
 
 
-def _versions(folder: Path) -> set[int]:
-    if not folder.is_dir():
-        return set()
-    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return {int(name) for name in names if name.isascii() and name.isdigit() and name[0] != "0"}
+def _is_version(folder: Path) -> bool:
+    name = folder.name
+    return name.isascii() and name.isdigit() and name[0] != "0" and folder.is_dir()
 
 
-def _read_card(path: Path) -> Card:
+def _entry(card: Card, path: Path) -> Entry:
     try:
-        return Card.model_validate_json(path.read_bytes())
+        size = path.stat().st_size
     except OSError as error:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelRefusedError(f"{path} is not a model card: {where}: {first['msg']}.") from error
+    split, accuracy = next(iter(card.accuracies(path.name).items()), (None, None))
+    return Entry(
+        model=card.name,
+        version=card.version,
+        file=path.name,
+        bytes=size,
+        accuracy=accuracy,
+        split=split,
+        height=card.input.height,
+        width=card.input.width,
+        classes=len(card.labels),
+    )

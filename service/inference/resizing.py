@@ -1,4 +1,4 @@
-"""Pictures to the model's size, as in training."""
+"""Resizes pictures to the model's size, by the rule that its training used."""
 
 import math
 from typing import Literal
@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-# Left, top, right and bottom of a part of an image; it may cut through pixels.
+# Left, top, right and bottom of a part of an image in pixels; edges may lie within a pixel.
 Box = tuple[float, float, float, float]
 
 
 class ResizeRule(BaseModel):
-    """How a picture is brought to the model's size; the artifact states it."""
+    """How a picture is brought to the model's size, as the model's file and card state it."""
+
+    model_config = ConfigDict(frozen=True)
 
     mode: Literal["stretch", "crop", "pad"]
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -23,23 +25,23 @@ class ResizeRule(BaseModel):
 def fit(
     image: Image.Image, width: int, height: int, rule: ResizeRule, box: Box | None = None
 ) -> NDArray[np.uint8]:
-    """Brings an RGB picture to the model's size.
+    """Resizes an RGB picture to the model's size.
 
     Args:
         image: the picture.
         width: the model's width in pixels.
         height: the model's height in pixels.
-        rule: how.
-        box: the part of `image` to take: left, top, right, bottom; None: all of it.
+        rule: the model's resize rule.
+        box: the part of `image` to use, in its pixels; None uses all of it.
 
     Returns:
-        uint8 array (height, width, 3). A picture of that size already is left untouched.
+        uint8 (height, width, 3). A picture that already has this size is returned unchanged.
     """
     if image.size != (width, height):
         resample = Resampling[rule.filter.upper()]
         box = box or (0, 0, *image.size)
         if rule.mode == "crop":
-            # Cropped first: with resize(box=...) the filter would look far beyond the box.
+            # Crop first: with resize(box=...) the filter would read pixels outside of the box.
             image, box = _centre_square(image, box)
         if rule.mode == "pad":
             image = _pad(image, width, height, resample, box)
@@ -49,7 +51,7 @@ def fit(
 
 
 def _centre_square(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-    """Crops to the square in the middle of a box; returns where it lies in what is left."""
+    """Crops to the square in the centre of a box; returns the result, and the square in it."""
     left, top, right, bottom = box
     whole = image.size == (right - left, bottom - top)
     side = min(right - left, bottom - top)

@@ -5,8 +5,8 @@ from fastapi.responses import FileResponse
 
 from service.errors import NotServedError
 from service.http import openapi
+from service.inference.card import CARD_FILE
 from service.inference.model_server import ModelServer
-from service.inference.repository import CARD_FILE
 
 router = APIRouter(tags=["model"])
 

@@ -13,7 +13,7 @@ from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
 from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
 from service.http.uploads import read_body
-from service.inference import catalogue
+from service.inference import repository
 from service.inference.model_server import ModelServer
 from service.inference.served_model import Administration
 
@@ -33,7 +33,7 @@ async def index(request: Request) -> list[RepositoryModel]:
     served = model_server.served
     models = []
     try:
-        folders = await asyncio.to_thread(catalogue.versions, model_server.settings.models)
+        folders = await asyncio.to_thread(repository.versions, model_server.settings.models)
     except ModelNotFoundError:
         folders = []
     for name, version in ((folder.parent.name, folder.name) for folder in folders):

@@ -1,0 +1,118 @@
+"""The model card, `card.json`: what a publisher states about one version of a model."""
+
+from pathlib import Path
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from service.errors import ModelRefusedError
+from service.inference.resizing import ResizeRule
+
+CARD_FILE = "card.json"
+MODEL_FILE = "model.onnx"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CardFile(_Frozen):
+    """One model file; `energy_threshold` is None where the card's own applies."""
+
+    sha256: str
+    precision: str = "float32"
+    energy_threshold: float | None = None
+
+
+class InputSize(_Frozen):
+    """Size of the model's input in pixels."""
+
+    height: int
+    width: int
+
+
+class Figures(_Frozen):
+    """Figures measured on one split; accuracy in 0..1."""
+
+    accuracy: float | None = None
+
+
+class Card(_Frozen):
+    """The part of a card that the service reads; other keys are ignored.
+
+    Attributes:
+        name: name of the model.
+        version: version of the model.
+        labels: names of the classes, by class id.
+        input: size of the input.
+        resize: how pictures are brought to that size.
+        energy_threshold: of `model.onnx`, and of files without one of their own.
+        files: the model files, by name.
+        accuracy_loss_limit: most accuracy in 0..1 that a faster file may lose to be chosen.
+        metrics: figures by file and split. They are not needed to serve, so figures of any other
+            shape count as none.
+    """
+
+    name: str
+    version: int
+    labels: tuple[str, ...]
+    input: InputSize
+    resize: ResizeRule
+    energy_threshold: float
+    files: dict[str, CardFile]
+    accuracy_loss_limit: float = 0.0
+    metrics: dict[str, dict[str, Figures]] = {}
+
+    @field_validator("metrics", mode="wrap")
+    @classmethod
+    def _ignore_other_shapes(
+        cls, value: object, validate: ValidatorFunctionWrapHandler
+    ) -> dict[str, dict[str, Figures]]:
+        try:
+            metrics: dict[str, dict[str, Figures]] = validate(value)
+        except ValidationError:
+            return {}
+        return metrics
+
+    def threshold(self, file: str) -> float:
+        """The energy below which a picture is unfamiliar to one of the files."""
+        own = self.files[file].energy_threshold
+        return self.energy_threshold if own is None else own
+
+    def accuracies(self, file: str) -> dict[str, float]:
+        """The measured accuracies of a file in 0..1, by split; `test` comes first."""
+        figures = self.metrics.get(file, {})
+        return {
+            split: accuracy
+            for split in ("test", "validation")
+            if split in figures and (accuracy := figures[split].accuracy) is not None
+        }
+
+    def keeps_accuracy(self, file: str) -> bool:
+        """Whether a file was measured, and is within the card's limit of `model.onnx`."""
+        own = self.accuracies(file)
+        for split, full in self.accuracies(MODEL_FILE).items():
+            if split in own:
+                return round(full - own[split], 6) <= self.accuracy_loss_limit
+        return False
+
+
+def read_card(path: Path) -> Card:
+    """Reads a card.
+
+    Raises:
+        ModelRefusedError: it cannot be read, or is not a card.
+    """
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelRefusedError(f"{path} is not a model card: {where}: {first['msg']}.") from error
