@@ -104,15 +104,16 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
-    accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.2%} ({entry.split})"
+    card = entry.card
+    measured = card.accuracies(entry.file).items()
     return (
-        entry.model,
-        str(entry.version),
+        card.name,
+        str(card.version),
         entry.file,
         f"{entry.bytes / 1e6:.1f} MB",
-        accuracy,
-        f"{entry.width} x {entry.height}",
-        str(entry.classes),
+        next((f"{accuracy:.2%} ({split})" for split, accuracy in measured), ""),
+        f"{card.input.width} x {card.input.height}",
+        str(len(card.labels)),
     )
 
 

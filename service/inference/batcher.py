@@ -249,14 +249,13 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 answers.append((item, error))
         thread.step_began_at = time.perf_counter()
         if ready:
-            answers.extend(zip(ready, self._try_to_process(prepared), strict=True))
+            results: Sequence[Out | Exception]
+            try:
+                results = self._process(prepared)
+            except Exception as error:  # it fails these items; the thread goes on
+                results = [error] * len(prepared)
+            answers.extend(zip(ready, results, strict=True))
         return answers
-
-    def _try_to_process(self, prepared: Sequence[Prepared]) -> Sequence[Out | Exception]:
-        try:
-            return self._process(prepared)
-        except Exception as error:  # it fails these items; the thread goes on
-            return [error] * len(prepared)
 
 
 def _settle_all(answers: Sequence[tuple[_Item[In, Out], Out | Exception]]) -> None:

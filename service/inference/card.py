@@ -4,7 +4,6 @@ from pathlib import Path
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -17,11 +16,7 @@ CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class CardFile(_Frozen):
+class CardFile(BaseModel, frozen=True):
     """One model file; `energy_threshold` is None where the card's own applies."""
 
     sha256: str
@@ -29,20 +24,20 @@ class CardFile(_Frozen):
     energy_threshold: float | None = None
 
 
-class InputSize(_Frozen):
+class InputSize(BaseModel, frozen=True):
     """Size of the model's input in pixels."""
 
     height: int
     width: int
 
 
-class Figures(_Frozen):
+class Figures(BaseModel, frozen=True):
     """Figures measured on one split; accuracy in 0..1."""
 
     accuracy: float | None = None
 
 
-class Card(_Frozen):
+class Card(BaseModel, frozen=True):
     """The part of a card that the service reads; other keys are ignored.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Untrusted bytes to pixels: pure functions over Pillow."""
+"""Decodes untrusted bytes to pixels, by Pillow and within limits."""
 
 import io
 import re
@@ -27,32 +27,30 @@ from service.errors import (
 )
 from service.inference.resizing import Box
 
-# No other parser of Pillow's is within reach of an upload. These are imported here because Pillow
-# would import them, and all the others too, during the first requests.
-FORMATS = tuple(
-    plugin.format
-    for plugin in (
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        WebPImagePlugin.WebPImageFile,
-        GifImagePlugin.GifImageFile,
-        BmpImagePlugin.BmpImageFile,
-    )
-)
-# Each says whether some bytes are the first of a picture of its format.
-_LOOKS = [looks_right for name in FORMATS if (looks_right := Image.OPEN[name][1])]
+# The first bytes of each accepted format; uploads reach no other parser of Pillow. The plugins are
+# imported here because Pillow would import them, and all others, during the first requests.
+_SIGNATURES = {
+    JpegImagePlugin.JpegImageFile.format: rb"\xff\xd8\xff",
+    PngImagePlugin.PngImageFile.format: rb"\x89PNG\r\n\x1a\n",
+    WebPImagePlugin.WebPImageFile.format: rb"RIFF.{4}WEBPVP8[ LX]",
+    GifImagePlugin.GifImageFile.format: rb"GIF8[79]a",
+    BmpImagePlugin.BmpImageFile.format: rb"BM",
+}
+FORMATS = tuple(_SIGNATURES)
+_ANY_SIGNATURE = re.compile(b"|".join(_SIGNATURES.values()), re.DOTALL)
 LARGE_PIXELS = 16_000_000
-# Pillow reads segments, chunks and runs one by one, which holds up all else: a picture of 20 MB
-# that consists of nothing but such pieces would take half a minute.
+# Pillow reads segments, chunks and runs one by one in Python, which blocks all other threads: 20 MB
+# of nothing but such pieces would take half a minute.
 MAX_READS = 200_000
-# Each scan of a JPEG goes over all its pixels, and takes a hundred bytes: a megabyte could keep the
-# decoder busy for ten minutes. Progressive ones have about a dozen.
+# The decoder passes over all pixels for each scan of a JPEG, which may have a hundred bytes: one
+# megabyte of scans would take ten minutes. Progressive JPEGs have about a dozen.
 MAX_SCANS = 50
-# A JPEG is decoded at a half, a quarter or an eighth of its size where each side still has so many
-# times the pixels of the model's: for 32 pixels that begins where both sides have 128.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this many times the
+# model's pixels: for a model of 32 pixels that begins at 128 x 128.
 OVERSAMPLING = 2
 _SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
+# By EXIF orientation: how to transpose the stored picture so that it is upright.
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -62,20 +60,18 @@ _UPRIGHT = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-
-
-# By orientation: the picture lies on its side; its right edge, or its lower one, once upright, was
-# the left, or the upper, one of what is stored.
-_ON_ITS_SIDE = (5, 6, 7, 8)
-_LEFT_WAS_RIGHT = (2, 3, 6, 7)
-_TOP_WAS_BOTTOM = (3, 4, 7, 8)
+# The orientations in which width and height are swapped, or the left or top edge of the stored
+# picture becomes the right or bottom edge of the upright one.
+_SWAPPED = (5, 6, 7, 8)
+_LEFT_TO_RIGHT = (2, 3, 6, 7)
+_TOP_TO_BOTTOM = (3, 4, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What was uploaded: size in pixels once upright, and Pillow's name of the format.
+    """Facts of an upload: upright size in pixels, and Pillow's name of the format.
 
-    The format of a picture that came decoded is `pixels`.
+    The format is `pixels` where the client sent decoded pixels.
     """
 
     width: int
@@ -87,10 +83,10 @@ class Picture(NamedTuple):
     """A decoded picture.
 
     Attributes:
-        image: it, upright, RGB, in its own size or a smaller one.
-        facts: what was uploaded.
-        box: left, top, right and bottom of the part of `image` that it fills. The last column and
-            row of a smaller one may stand for less than a pixel.
+        image: the upright picture, RGB, in its full size or a smaller one.
+        facts: facts of the upload.
+        box: the part of `image` that the picture fills. At a smaller size the picture may cover
+            only a fraction of the last column and row.
     """
 
     image: Image.Image
@@ -109,13 +105,13 @@ def decode(
     Args:
         data: the upload.
         max_pixels: most pixels in one picture; one with more is not decoded.
-        large: entered while a picture of more than `LARGE_PIXELS` is decoded.
-        smallest: a JPEG may be decoded in a smaller size, which takes less time, as long as no
-            side is shorter than this; None: every picture is decoded in its own size.
+        large: held while a picture of more than `LARGE_PIXELS` is decoded.
+        smallest: shortest side in pixels to which a JPEG may be reduced while it is decoded, which
+            saves time; None decodes every picture in its full size.
 
     Raises:
         EmptyUploadError: there are no bytes.
-        UnsupportedFormatError: the bytes are no picture of an accepted format.
+        UnsupportedFormatError: the bytes are not a picture of an accepted format.
         TooManyPixelsError: the picture has more than `max_pixels`.
         UndecodableImageError: the picture is broken.
     """
@@ -130,54 +126,55 @@ def decode(
         )
     format_ = image.format or "unknown"
     width, height = image.size
-    # Only JPEG can do that; it tells which part of the smaller image is filled, if there is one.
+    # Only JPEG supports this; the result holds the part of the smaller image that is filled.
     drafted = image.draft(None, (smallest, smallest)) if smallest else None
     filled: Box = drafted[1] if drafted else (0, 0, width, height)
     with large if large and pixels > LARGE_PIXELS else nullcontext():
         try:
             image.load()
             orientation = _orientation(image)
-            upright = _to_rgb(_turn_upright(image, orientation))
+            method = _UPRIGHT.get(orientation)
+            upright = _to_rgb(image.transpose(method) if method is not None else image)
         except UndecodableImageError:
             raise
         except Exception as error:  # decoders raise almost anything on hostile bytes
             raise _undecodable(format_) from error
-    if orientation in _ON_ITS_SIDE:
+    if orientation in _SWAPPED:
         width, height = height, width
-    box = _turn_box(filled, upright, orientation)
+    box = _upright_box(filled, upright, orientation)
     return Picture(upright, ImageFacts(width, height, format_), box)
 
 
 class _Reader(io.BytesIO):
-    """A file in memory that bears so many reads and no more."""
+    """A file in memory that refuses more than `MAX_READS` reads."""
 
     _reads = 0
 
     def read(self, size: int | None = -1) -> bytes:
         self._reads += 1
         if self._reads > MAX_READS:
-            raise _in_pieces("picture")
+            raise _too_many_pieces("picture")
         return super().read(size)
 
 
 def _open(data: bytes) -> Image.Image:
     if len(_SCAN.findall(data)) > MAX_SCANS:
-        raise _in_pieces("JPEG")
-    # The counting of reads takes a third of the time that it takes to open a small picture.
+        raise _too_many_pieces("JPEG")
+    # Counting the reads would add a third to the time that a small picture takes to open.
     file = _Reader(data) if len(data) > MAX_READS else io.BytesIO(data)
     try:
         return Image.open(file, formats=FORMATS)
     except UndecodableImageError:
         raise
     except UnidentifiedImageError as error:
-        if any(looks_right(data[:16]) for looks_right in _LOOKS):
+        if _ANY_SIGNATURE.match(data):
             raise _undecodable("image") from error
         raise UnsupportedFormatError(
             "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError("The picture has too many pixels; send a smaller one.") from error
-    except Exception as error:  # a header that passes for an accepted format, and is broken
+    except Exception as error:  # the signature of an accepted format, and a broken header
         raise _undecodable("image") from error
 
 
@@ -187,14 +184,14 @@ def _undecodable(format_: str) -> UndecodableImageError:
     )
 
 
-def _in_pieces(format_: str) -> UndecodableImageError:
+def _too_many_pieces(format_: str) -> UndecodableImageError:
     return UndecodableImageError(
         f"The {format_} is made of too many pieces; open it, save it again and resend it."
     )
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the picture is stored, by its EXIF: 1 to 8; 1 is upright."""
+    """The EXIF orientation, 1 to 8; 1 is upright."""
     with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         if orientation in _UPRIGHT:
@@ -202,18 +199,13 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    method = _UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
-
-
-def _turn_box(stored: Box, upright: Image.Image, orientation: int) -> Box:
-    """Where the part of an image that is filled, from its first column and row, lies upright."""
+def _upright_box(stored: Box, upright: Image.Image, orientation: int) -> Box:
+    """Where the stored box, which begins at the first column and row, lies in `upright`."""
     _, _, width, height = stored
-    if orientation in _ON_ITS_SIDE:
+    if orientation in _SWAPPED:
         width, height = height, width
-    left = upright.width - width if orientation in _LEFT_WAS_RIGHT else 0
-    top = upright.height - height if orientation in _TOP_WAS_BOTTOM else 0
+    left = upright.width - width if orientation in _LEFT_TO_RIGHT else 0
+    top = upright.height - height if orientation in _TOP_TO_BOTTOM else 0
     return left, top, left + width, top + height
 
 
@@ -226,4 +218,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGB", image.size, "white")
         canvas.paste(image, mask=image)
         return canvas
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return image if image.mode == "RGB" else image.convert("RGB")  # avoids a copy

@@ -1,4 +1,4 @@
-"""ONNX Runtime and nothing else: choose the provider, open the session, test it, run it."""
+"""ONNX Runtime: choose the execution provider, open and test a session, run it."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
 from service.hardware import nvidia_driver_visible
 
-# ONNX Runtime sends usage events unless this is set before it is loaded.
+# ONNX Runtime sends usage events unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
@@ -24,7 +24,7 @@ from service.inference.engine_cuda import Buckets
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-# The default, EXHAUSTIVE, measures every algorithm again for each new batch size.
+# The default, EXHAUSTIVE, measures all algorithms again for each new batch size.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 _CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 _SEVERITY_FATAL = 4
@@ -37,7 +37,7 @@ SessionFactory = Callable[..., ort.InferenceSession]
 
 
 class Engine(Protocol):
-    """What a classifier needs of the thing that computes.
+    """What a classifier needs to compute batches.
 
     Attributes:
         height: height of the model's input in pixels.
@@ -45,7 +45,7 @@ class Engine(Protocol):
         metadata: metadata properties of the model file.
         provider: execution provider in use.
         requested_provider: execution provider that was asked for.
-        degraded_reason: why the two differ, None when they do not.
+        degraded_reason: why the two differ, None if they are the same.
     """
 
     height: int
@@ -65,7 +65,7 @@ class Engine(Protocol):
             Probabilities (batch, classes) and energy (batch,), float32.
 
         Raises:
-            EngineFailedError: it cannot be computed; that may pass, or last.
+            EngineFailedError: it cannot be computed; a later batch may succeed.
         """
 
 
@@ -75,7 +75,7 @@ class OnnxEngine:
     def __init__(
         self, session: ort.InferenceSession, requested: str, degraded_reason: str | None = None
     ) -> None:
-        """Reads what the session says of itself and proves it with one inference."""
+        """Reads the facts of a session and runs one inference as a self-test."""
         self._session = session
         self.requested_provider = requested
         self.degraded_reason = degraded_reason
@@ -108,21 +108,21 @@ def open_engine(
     threads: int = 1,
     make_session: SessionFactory = ort.InferenceSession,
 ) -> OnnxEngine:
-    """Opens a model where it was asked for, else visibly on the CPU.
+    """Opens a model on the requested provider, or on the CPU with a warning in the log.
 
     Args:
-        read: gives the content of the ONNX file for an execution provider.
+        read: returns the content of the ONNX file for an execution provider.
         provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
         require_cuda: fail rather than fall back to the CPU.
         cuda_graphs: capture a CUDA graph for each size of batch.
         threads: CPU threads within one inference.
-        make_session: what makes sessions; `onnxruntime.InferenceSession` outside of tests.
+        make_session: creates the session; tests pass another.
 
     Raises:
         CudaUnavailableError: CUDA is required and cannot be used.
         ModelRefusedError: ONNX Runtime cannot run the model.
     """
-    ort.set_default_logger_severity(_SEVERITY_FATAL)  # what matters is raised, or asked for below
+    ort.set_default_logger_severity(_SEVERITY_FATAL)  # failures are raised, or found below
     wants_cuda = require_cuda or provider == "cuda"
     if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
         try:
@@ -136,12 +136,12 @@ def open_engine(
 
 
 def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The precision of model files that is fastest on an execution provider."""
+    """The precision that is fastest on an execution provider: float32, float16 or int8."""
     if provider == CUDA:
         return "float16"
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "int8"
-    # Without these instructions products of bytes are added up in 16 bits, which overflow.
+    # Without these instructions int8 products are summed in 16 bits, which overflow.
     try:
         exact = "vnni" in cpuinfo.read_text()  # avx512_vnni or avx_vnni
     except OSError:  # not Linux
@@ -166,7 +166,7 @@ def _open_cuda(
         raise CudaUnavailableError(f"CUDA cannot be used: {_first_line(error)}") from error
     if engine.provider == CUDA:
         return engine
-    # A session without CUDA comes up on the CPU, and says nothing.
+    # A session that asked for CUDA and has none runs on the CPU without an error.
     raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}")
 
 
@@ -194,9 +194,9 @@ def _open_session(
     options = ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     options.intra_op_num_threads = threads  # by default it counts the host's CPUs, not our quota
-    # Threads that spin while they wait take the CPU from the event loop.
+    # Threads that spin while they wait take CPU time from the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without fallback a broken provider raises, here and in run(), instead of changing silently.
+    # Without fallback a broken provider raises, here and in run(), and does not change silently.
     session = make_session(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()
     return session
@@ -218,7 +218,7 @@ def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
 
 
 def _preload_cuda_libraries() -> list[str]:
-    """Loads the CUDA libraries that came as wheels; returns the names of those that failed."""
+    """Loads the CUDA libraries of the installed wheels; returns the names of those that failed."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):  # it prints its failures and never raises
         ort.preload_dlls()
@@ -244,5 +244,5 @@ def _what_cuda_lacks(missing_libraries: list[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    # After an error of CUDA's come the names of the host and of a source file.
+    # CUDA's errors go on with the name of the host and of a source file.
     return lines[0].partition(" ; GPU=")[0][:300]

@@ -1,7 +1,7 @@
-"""Batches of a few sizes, each with buffers of its own on the device that computes.
+"""Batches of fixed sizes (buckets), each with its own buffers on the device.
 
-On a GPU each new batch size makes cuDNN choose its algorithms anew, and each run without bound
-buffers allocates and frees memory there. So a batch is padded to the next size that was warmed up.
+On a GPU each new batch size makes cuDNN choose its algorithms again, and a run without bound
+buffers allocates device memory. So each batch is padded to the next size that was warmed up.
 """
 
 import threading
@@ -28,13 +28,13 @@ class Buckets:
         device: str,
         sizes: Sequence[int] = SIZES,
     ) -> None:
-        """Allocates the buffers of each size, and warms it up.
+        """Allocates the buffers of each size and runs it once.
 
         Args:
             session: takes `image` and returns `probabilities` and `energy`.
             height: height of a picture in pixels.
             width: width of a picture in pixels.
-            device: where the buffers lie, such as `cuda`.
+            device: device of the buffers, such as `cuda`.
             sizes: sizes of batches, ascending.
         """
         self._session = session
@@ -45,7 +45,7 @@ class Buckets:
             bucket.run(session, bucket.staging)
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
-        """Computes one batch of any size, which is split where it is larger than all buckets."""
+        """Computes one batch; one that is larger than the largest bucket is split."""
         largest = self._buckets[-1].size
         parts = [images[i : i + largest] for i in range(0, len(images), largest)]
         with self._lock:
@@ -60,7 +60,7 @@ class Buckets:
 
 
 class _Bucket:
-    """The buffers for batches of one size, bound to the session once and for all."""
+    """The buffers for batches of one size, bound to the session once."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class _Bucket:
             _allocate(np.zeros((self.size, classes), np.float32), device),
             _allocate(np.zeros(self.size, np.float32), device),
         )
-        # Where the session captures CUDA graphs: one for each size.
+        # If the session captures CUDA graphs, each size has its own.
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(self.size))
         self._binding = session.io_binding()
@@ -85,7 +85,7 @@ class _Bucket:
             self._binding.bind_ortvalue_output(name, value)
 
     def run(self, session: ort.InferenceSession, images: Images) -> tuple[Floats, Floats]:
-        """Computes at most `size` pictures; what lies beyond them in the buffers is ignored."""
+        """Computes at most `size` pictures; the rest of the buffers is ignored."""
         count = len(images)
         self.staging[:count] = images
         self._input.update_inplace(self.staging)

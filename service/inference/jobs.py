@@ -41,15 +41,9 @@ def start_batcher(
 ) -> JobBatcher:
     """Starts a micro-batcher of jobs.
 
-    Args:
-        settings: its limits.
-        metrics: receives the sizes of batches and the times in the queue.
-        tracing: traces each batch, if given.
-        on_fault: called in a compute thread with the reason when an engine fails on any picture.
-
-    Returns:
-        A batcher whose futures raise ServiceError for a picture that cannot be decoded, and
-        NotReadyError where the engine failed.
+    Its futures raise ServiceError for a picture that cannot be decoded, and NotReadyError where the
+    engine failed. If it then fails on a black picture too, `on_fault` is called with the reason, in
+    the compute thread.
     """
     decode: Callable[[Job], Any] = _decode
     infer: Callable[[Sequence[Any]], Sequence[Classification]]

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from service.errors import LoadFailedError, NotReadyError, ServiceError, StartupError
 from service.inference.classifier import Classification, Classifier, Upload
@@ -32,24 +32,6 @@ _NOT_READY: dict[Status, str] = {
     "unloaded": "The model was unloaded; it has to be loaded again.",
     "failed": ENGINE_FAILED,
 }
-
-
-class ServerHealth(NamedTuple):
-    """The health of a model server at one moment.
-
-    Attributes:
-        status: `ok` and `degraded` (not the requested provider) can answer, the others cannot.
-        served: the model that is served, None without one.
-        uptime_s: seconds since the service was started.
-        reason: why the status is `failed` or `degraded`.
-        warning: another fault that the operator should know of.
-    """
-
-    status: Status
-    served: Served | None
-    uptime_s: float
-    reason: str | None
-    warning: str | None
 
 
 def load_classifier(
@@ -185,6 +167,23 @@ class ModelServer:
         self.commit()
 
     @property
+    def status(self) -> Status:
+        """The state of this process; `degraded` is not on the requested provider, yet answers."""
+        if self.draining:
+            return "draining"
+        if self.fault:
+            return "failed"
+        if self._classifier is None:
+            return "unloaded" if self._unloaded else "loading"
+        engine = self._classifier.engine
+        return "ok" if engine.provider == engine.requested_provider else "degraded"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the status is `failed` or `degraded`."""
+        return self.fault or (self._classifier.engine.degraded_reason if self._classifier else None)
+
+    @property
     def queue_depth(self) -> int:
         """Number of pictures that wait."""
         return self._batcher.depth if self._batcher else 0
@@ -212,7 +211,7 @@ class ModelServer:
             NotReadyError: no model is served, or it cannot be computed.
         """
         if self._classifier is None or self.fault:
-            raise NotReadyError(_NOT_READY[self._status()])
+            raise NotReadyError(_NOT_READY[self.status])
         return self._classifier
 
     def check_ready(self) -> None:
@@ -221,7 +220,7 @@ class ModelServer:
         Raises:
             NotReadyError: it cannot answer them, or is draining.
         """
-        if (status := self._status()) in _NOT_READY:
+        if (status := self.status) in _NOT_READY:
             raise NotReadyError(_NOT_READY[status])
 
     def submit(
@@ -255,20 +254,9 @@ class ModelServer:
         assert self._batcher is not None, "ask for the classifier first"
         self._batcher.drop_done()
 
-    def health(self) -> ServerHealth:
-        """The current health."""
-        degraded = self._classifier.engine.degraded_reason if self._classifier else None
-        return ServerHealth(
-            status=self._status(),
-            served=self.served,
-            uptime_s=round(time.monotonic() - self.started_at, 1),
-            reason=self.fault or degraded,
-            warning=self.warning,
-        )
-
     def sample(self) -> None:
         """Updates the gauges."""
-        self.metrics.sample(self._status(), self.queue_depth, self.settings.max_queue)
+        self.metrics.sample(self.status, self.queue_depth, self.settings.max_queue)
 
     async def keep_watch(self) -> None:
         """Updates the gauges and checks for faults until it is cancelled."""
@@ -284,16 +272,6 @@ class ModelServer:
                 # No result will come; the clients may try another worker.
                 self._batcher.abandon(NotReadyError(ENGINE_FAILED))
             await asyncio.sleep(WATCH_S)
-
-    def _status(self) -> Status:
-        if self.draining:
-            return "draining"
-        if self.fault:
-            return "failed"
-        if self._classifier is None:
-            return "unloaded" if self._unloaded else "loading"
-        engine = self._classifier.engine
-        return "ok" if engine.provider == engine.requested_provider else "degraded"
 
     def _set_fault(self, reason: str) -> None:
         self.fault = reason

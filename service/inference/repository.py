@@ -32,29 +32,11 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model file in a listing of the repository.
+    """A model file in a listing: the card of its version, its name, and its size in bytes."""
 
-    Attributes:
-        model: name of the model.
-        version: version of the model.
-        file: name of the file.
-        bytes: its size.
-        accuracy: measured accuracy in 0..1, None if it was not measured.
-        split: the split of that figure, `test` where there is one.
-        height: height of the input in pixels.
-        width: width of the input in pixels.
-        classes: number of classes.
-    """
-
-    model: str
-    version: int
+    card: Card
     file: str
     bytes: int
-    accuracy: float | None
-    split: str | None
-    height: int
-    width: int
-    classes: int
 
 
 def versions(models: Path) -> list[Path]:
@@ -76,7 +58,7 @@ def entries(folder: Path) -> list[Entry]:
         ModelRefusedError: the card or a file is missing or cannot be read.
     """
     card = read_card(folder / CARD_FILE)
-    return [_entry(card, folder / file) for file in card.files]
+    return [Entry(card, file, _size(folder / file)) for file in card.files]
 
 
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
@@ -194,20 +176,8 @@ def _is_version(folder: Path) -> bool:
     return name.isascii() and name.isdigit() and name[0] != "0" and folder.is_dir()
 
 
-def _entry(card: Card, path: Path) -> Entry:
+def _size(path: Path) -> int:
     try:
-        size = path.stat().st_size
+        return path.stat().st_size
     except OSError as error:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-    split, accuracy = next(iter(card.accuracies(path.name).items()), (None, None))
-    return Entry(
-        model=card.name,
-        version=card.version,
-        file=path.name,
-        bytes=size,
-        accuracy=accuracy,
-        split=split,
-        height=card.input.height,
-        width=card.input.width,
-        classes=len(card.labels),
-    )

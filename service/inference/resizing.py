@@ -7,16 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 # Left, top, right and bottom of a part of an image in pixels; edges may lie within a pixel.
 Box = tuple[float, float, float, float]
 
 
-class ResizeRule(BaseModel):
+class ResizeRule(BaseModel, frozen=True):
     """How a picture is brought to the model's size, as the model's file and card state it."""
-
-    model_config = ConfigDict(frozen=True)
 
     mode: Literal["stretch", "crop", "pad"]
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]

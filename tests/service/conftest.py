@@ -112,7 +112,7 @@ async def running(app: FastAPI) -> AsyncIterator[ModelServer]:
     """Runs an app on the test's own event loop, from when it is ready."""
     model_server: ModelServer = app.state.model_server
     async with app.router.lifespan_context(app):
-        while model_server.health().status != "ok":
+        while model_server.status != "ok":
             await asyncio.sleep(0.01)
         yield model_server
 

@@ -1,6 +1,7 @@
 """GET /health, its two probes, and GET /metrics."""
 
 import asyncio
+import time
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -18,16 +19,15 @@ monitoring = APIRouter(tags=["health"])
 async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
     model_server: ModelServer = request.app.state.model_server
-    state = model_server.health()
-    if state.status not in ("ok", "degraded"):
+    if model_server.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = problems.RETRY_AFTER_S
-    served = state.served
+    served = model_server.served
     return Health(
-        status=state.status,
-        uptime_s=state.uptime_s,
-        reason=state.reason,
-        warning=state.warning,
+        status=model_server.status,
+        uptime_s=round(time.monotonic() - model_server.started_at, 1),
+        reason=model_server.reason,
+        warning=model_server.warning,
         **(served._asdict() if served else {"model": model_server.settings.model}),
     )
 

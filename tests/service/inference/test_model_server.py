@@ -49,7 +49,7 @@ async def test_stop_answers_what_waits_and_takes_no_more(
     assert [(await answer).top(1)[0].label for answer in waiting] == ["blue"] * 3
     with pytest.raises(RuntimeError, match="closed"):
         model_server.submit(model_server.classifier, [colour("blue")])
-    assert model_server.health().status == "draining"
+    assert model_server.status == "draining"
     assert sum(engine.batches) == 3
 
 
@@ -113,7 +113,7 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
         with pytest.raises(LoadFailedError, match="damaged"):
             await model_server.administer("load")
         assert model_server.classifier.model.version == 1
-        assert model_server.health().status == "ok"
+        assert model_server.status == "ok"
 
 
 async def test_dropped_version_is_not_served_even_if_it_comes_late(versions: Versions) -> None:
@@ -136,9 +136,8 @@ async def test_lost_engine_is_said_and_only_once_it_fails_on_everything(
         engine.error = EngineFailedError("CUDA failed: an illegal memory access was encountered")
         with pytest.raises(NotReadyError):
             await model_server.submit(model_server.classifier, [colour("blue")])[0]
-        health = model_server.health()
-        assert health.status == "failed"
-        assert health.reason == "CUDA failed: an illegal memory access was encountered"
+        assert model_server.status == "failed"
+        assert model_server.reason == "CUDA failed: an illegal memory access was encountered"
         with pytest.raises(NotReadyError, match="cannot be computed"):
             _ = model_server.classifier
 
@@ -154,7 +153,7 @@ async def test_engine_that_fails_once_goes_on(
         monkeypatch.setattr(engine, "run", fail)
         with pytest.raises(NotReadyError):
             await model_server.submit(model_server.classifier, [colour("blue")])[0]
-        assert model_server.health().status == "ok"
+        assert model_server.status == "ok"
         await model_server.submit(model_server.classifier, [colour("blue")])[0]
 
 
@@ -168,9 +167,8 @@ async def test_stuck_thread_is_said_and_nobody_waits_for_it(
         for future in (busy, waiting):
             with pytest.raises(NotReadyError):
                 await future
-        health = model_server.health()
-        assert health.status == "failed"
-        assert "compute-0 has been stuck" in str(health.reason)
+        assert model_server.status == "failed"
+        assert "compute-0 has been stuck" in str(model_server.reason)
         engine.go.set()
 
 
@@ -185,4 +183,4 @@ async def test_process_that_was_paused_is_not_stuck(
         engine.go.set()
         await busy
         await asyncio.sleep(0.7)
-        assert model_server.health().status == "ok"
+        assert model_server.status == "ok"
