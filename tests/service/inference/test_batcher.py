@@ -17,7 +17,7 @@ FOREVER = 10_000
 
 
 class Doubler:
-    """Doubles numbers, once it is let go; refuses 13 and breaks on 666."""
+    """Doubles numbers, held until `go`; raises for 13 alone and for any batch with 666."""
 
     def __init__(self, *, held: bool = False) -> None:
         self.batches: list[list[int]] = []
@@ -72,7 +72,7 @@ async def test_lone_item_is_processed_at_once() -> None:
     await asyncio.to_thread(batcher.close)
 
 
-async def test_items_that_wait_go_together_and_each_gets_its_own_result() -> None:
+async def test_waiting_items_form_a_batch_and_each_gets_its_own_result() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     first = batcher.submit(1, 10)
@@ -96,7 +96,7 @@ async def test_batch_is_no_larger_than_allowed() -> None:
     await asyncio.to_thread(batcher.close)
 
 
-async def test_idle_workers_share_what_waits() -> None:
+async def test_idle_threads_share_the_queue() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, threads=2)
     items = [batcher.submit(value, 10) for value in (1, 2)]
@@ -134,7 +134,7 @@ async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
     await asyncio.to_thread(batcher.close)
 
 
-async def test_item_that_nobody_waits_for_leaves_the_queue() -> None:
+async def test_cancelled_and_late_items_leave_the_queue() -> None:
     doubler = Doubler(held=True)
     batcher = batcher_of(doubler)
     busy = batcher.submit(1, FOREVER)
@@ -152,18 +152,18 @@ async def test_item_that_nobody_waits_for_leaves_the_queue() -> None:
     batcher.close()
 
 
-async def test_caller_who_leaves_does_not_harm_the_rest_of_the_batch() -> None:
+async def test_cancelled_item_does_not_harm_the_rest_of_its_batch() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     first = batcher.submit(1, 10)
     await process.wait_until_started()
-    leaver, stayer = batcher.submit(2, 10), batcher.submit(3, 10)
+    cancelled, other = batcher.submit(2, 10), batcher.submit(3, 10)
     process.go(1)
     assert await first == 2
     await process.wait_until_started()
-    leaver.cancel()
+    cancelled.cancel()
     process.go()
-    assert await stayer == 6
+    assert await other == 6
     assert process.batches == [[1], [2, 3]]
     await asyncio.to_thread(batcher.close)
 
@@ -181,7 +181,7 @@ async def test_late_item_fails_and_is_not_processed() -> None:
     assert process.batches == [[1]]
 
 
-async def test_each_item_has_a_deadline_of_its_own() -> None:
+async def test_each_item_has_its_own_deadline() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     start = time.perf_counter()
@@ -212,7 +212,7 @@ async def test_failed_item_fails_alone() -> None:
     await asyncio.to_thread(batcher.close)
 
 
-async def test_broken_batch_fails_alone_and_the_worker_goes_on() -> None:
+async def test_failed_batch_fails_alone_and_the_thread_goes_on() -> None:
     batcher = batcher_of(Doubler())
     with pytest.raises(RuntimeError, match="broken"):
         await batcher.submit(666, 10)
@@ -260,34 +260,34 @@ async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
     assert seen == [("wait", "somebody"), ("prepare", "somebody")]
 
 
-async def test_many_items_over_several_workers_all_come_back() -> None:
+async def test_many_items_over_several_threads_all_get_their_result() -> None:
     batcher = batcher_of(Doubler(), max_queue=1000, threads=4)
     results = await asyncio.gather(*(batcher.submit(value, 10) for value in range(20, 600)))
     assert results == [2 * value for value in range(20, 600)]
     await asyncio.to_thread(batcher.close)
 
 
-async def test_caller_who_leaves_while_the_batch_is_prepared_is_not_processed() -> None:
-    class LeavingCaller(Doubler):
+async def test_item_cancelled_while_its_batch_is_prepared_is_not_processed() -> None:
+    class Cancelling(Doubler):
         def prepare(self, value: int) -> int:
             if value == 2:
-                leaver.get_loop().call_soon_threadsafe(leaver.cancel)
-                while not leaver.done():
+                cancelled.get_loop().call_soon_threadsafe(cancelled.cancel)
+                while not cancelled.done():
                     time.sleep(0.001)
             return super().prepare(value)
 
-    process = LeavingCaller(held=True)
+    process = Cancelling(held=True)
     batcher = batcher_of(process)
     first = batcher.submit(1, 10)
     await process.wait_until_started()
-    stayer, leaver = batcher.submit(2, 10), batcher.submit(3, 10)
+    other, cancelled = batcher.submit(2, 10), batcher.submit(3, 10)
     process.go()
-    assert await asyncio.gather(*[first, stayer]) == [2, 4]
+    assert await asyncio.gather(*[first, other]) == [2, 4]
     assert process.batches == [[1], [2]]
     await asyncio.to_thread(batcher.close)
 
 
-async def test_stuck_worker_is_told_from_a_busy_one() -> None:
+async def test_stuck_thread_is_a_fault_and_a_busy_one_is_not() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     assert batcher.fault(limit=0) is None  # idle
@@ -302,7 +302,7 @@ async def test_stuck_worker_is_told_from_a_busy_one() -> None:
     assert batcher.fault(limit=0) is None
 
 
-async def test_long_batch_that_goes_on_is_not_stuck() -> None:
+async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
     class Slow(Doubler):
         def prepare(self, value: int) -> int:
             time.sleep(0.1)
@@ -317,9 +317,9 @@ async def test_long_batch_that_goes_on_is_not_stuck() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
+async def test_dead_thread_is_a_fault_and_its_items_can_be_abandoned() -> None:
     def die(_size: int) -> None:
-        raise SystemError("a mistake of ours")
+        raise SystemError("unhandled")
 
     batcher = batcher_of(Doubler(), on_batch=die)
     first = batcher.submit(1, 10)
@@ -327,21 +327,21 @@ async def test_dead_worker_is_noticed_and_what_it_had_can_be_given_up() -> None:
         await asyncio.sleep(0.001)
     assert batcher.fault(limit=10) == "The compute thread compute-0 has died."
     second = batcher.submit(2, 10)
-    batcher.abandon(QueueFullError("gone"))
+    batcher.abandon(QueueFullError("abandoned"))
     for item in (first, second):
-        with pytest.raises(QueueFullError, match="gone"):
+        with pytest.raises(QueueFullError, match="abandoned"):
             await item
     await asyncio.to_thread(batcher.close)
 
 
-async def test_items_of_a_stuck_worker_can_be_given_up() -> None:
+async def test_items_of_a_stuck_thread_can_be_abandoned() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     items = [batcher.submit(value, 10) for value in (1, 2)]
     await process.wait_until_started()
-    batcher.abandon(QueueFullError("gone"))
+    batcher.abandon(QueueFullError("abandoned"))
     for item in items:
-        with pytest.raises(QueueFullError, match="gone"):
+        with pytest.raises(QueueFullError, match="abandoned"):
             await item
     process.go()
     await asyncio.to_thread(batcher.close)

@@ -1,4 +1,4 @@
-"""The use case on a real ONNX file."""
+"""The classifier on a real ONNX file."""
 
 import hashlib
 import threading
@@ -116,7 +116,7 @@ def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:
 
 
 @pytest.mark.parametrize(("large_pixels", "expected"), [(100, 1), (1000, 4)])
-def test_large_pictures_alone_take_turns(
+def test_only_large_pictures_are_decoded_one_at_a_time(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch, large_pixels: int, expected: int
 ) -> None:
     at_once, most = 0, 0
@@ -139,18 +139,18 @@ def test_large_pictures_alone_take_turns(
 
 @pytest.fixture
 def with_variants(tiny_models: Path) -> Path:
-    """The tiny model with its faster files, on a processor that is good at bytes."""
+    """The tiny model with its faster files."""
     add_variant(tiny_models / "tiny/1", "int8", energy_threshold=4.5)
     add_variant(tiny_models / "tiny/1", "float16", energy_threshold=0.6)
     return tiny_models
 
 
 @pytest.fixture
-def _good_at_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _int8_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
 
-@pytest.mark.usefixtures("_good_at_bytes")
+@pytest.mark.usefixtures("_int8_is_exact")
 def test_cpu_computes_the_int8_file_with_its_own_threshold(with_variants: Path) -> None:
     classifier = Classifier.open(with_variants, "tiny", provider="cpu")
     digest = hashlib.sha256((with_variants / "tiny/1/model.int8.onnx").read_bytes()).hexdigest()
@@ -169,7 +169,7 @@ def test_cuda_computes_the_fp16_file(with_variants: Path, monkeypatch: pytest.Mo
     assert Classifier.open(with_variants, "tiny").model.variant == "model.fp16.onnx"
 
 
-@pytest.mark.usefixtures("_good_at_bytes")
+@pytest.mark.usefixtures("_int8_is_exact")
 def test_cuda_that_falls_back_computes_the_file_of_the_cpu(
     with_variants: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +179,7 @@ def test_cuda_that_falls_back_computes_the_file_of_the_cpu(
     assert classifier.model.variant == "model.int8.onnx"
 
 
-@pytest.mark.usefixtures("_good_at_bytes")
+@pytest.mark.usefixtures("_int8_is_exact")
 @pytest.mark.parametrize("variant", ["model.onnx", "model.fp16.onnx"])
 def test_file_that_is_named_is_the_file_that_is_computed(with_variants: Path, variant: str) -> None:
     assert Classifier.open(with_variants, "tiny", variant=variant).model.variant == variant

@@ -1,4 +1,4 @@
-"""Provider choice on a machine without a GPU: a fake session, then the real ONNX Runtime."""
+"""Choice of the provider without a GPU: fake sessions first, then the real ONNX Runtime."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from service.inference.engine import CPU, CUDA, open_engine, preferred_precision
 
 
 class FakeSession:
-    """A session of ONNX Runtime that comes up where the test wants it."""
+    """A session of ONNX Runtime that reports the provider that the test wants."""
 
     def __init__(self, provider: str, run_error: Exception | None = None) -> None:
         self.provider = provider
@@ -96,7 +96,7 @@ def read(provider: str) -> bytes:
 
 
 class FakeRuntime:
-    """Makes sessions; remembers what was asked for, provider by provider."""
+    """Creates sessions; keeps the arguments of each."""
 
     def __init__(self, cuda: FakeSession | Exception | None = None) -> None:
         self.cuda = cuda or FakeSession(CUDA)
@@ -174,7 +174,7 @@ def test_batches_on_cuda_are_padded_to_sizes_that_were_warmed_up() -> None:
     assert session.ran == 0
 
 
-def test_session_is_proven_by_one_inference_and_may_not_fall_back() -> None:
+def test_session_is_tested_by_one_inference_and_may_not_fall_back() -> None:
     model_server = FakeRuntime()
     open_engine(read, provider="cpu", threads=3, make_session=model_server)
     assert model_server.cpu.ran == 1
@@ -193,7 +193,7 @@ def test_session_is_proven_by_one_inference_and_may_not_fall_back() -> None:
     ids=["silent switch", "failed warm-up", "failed start"],
 )
 @pytest.mark.parametrize("provider", ["auto", "cuda"])
-def test_failing_cuda_is_a_visible_cpu(
+def test_failing_cuda_falls_back_to_the_cpu_with_a_reason(
     monkeypatch: pytest.MonkeyPatch,
     cuda: FakeSession | Exception,
     provider: Literal["auto", "cuda"],
@@ -230,7 +230,7 @@ def test_file_of_a_provider_that_is_not_asked_for_is_not_read() -> None:
         ("arm64", None, "int8"),
     ],
 )
-def test_bytes_are_for_processors_that_add_up_their_products_exactly(
+def test_int8_is_preferred_where_its_products_are_summed_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, flags: str | None, expected: str
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
@@ -249,7 +249,7 @@ def test_required_cuda_keeps_the_reason_of_onnx_runtime() -> None:
     assert [CPU] not in model_server.asked
 
 
-def test_cuda_that_is_lost_says_so_and_nothing_of_the_host() -> None:
+def test_lost_cuda_is_reported_without_the_name_of_the_host() -> None:
     session = FakeSession(CUDA)
     opened = open_engine(read, provider="cuda", make_session=FakeRuntime(session))
     session.run_error = Fail(
@@ -287,7 +287,7 @@ def test_real_model_runs_on_the_cpu(tiny_models: Path) -> None:
     np.testing.assert_allclose(energy, 4 + np.log(3), atol=1e-5)
 
 
-def test_model_with_other_inputs_is_refused_and_not_blamed_on_cuda() -> None:
+def test_model_with_other_inputs_is_refused_not_reported_as_a_cuda_fault() -> None:
     session = FakeSession(CUDA)
     session.get_inputs = lambda: []  # type: ignore[method-assign]
     with pytest.raises(ModelRefusedError, match="must take `image`"):
@@ -307,7 +307,9 @@ needs_no_gpu = pytest.mark.skipif(
 
 @needs_no_gpu
 @pytest.mark.usefixtures("_real_build")
-def test_real_gpu_build_without_a_gpu_is_a_visible_cpu(tiny_models: Path) -> None:
+def test_real_gpu_build_without_a_gpu_falls_back_with_a_reason(
+    tiny_models: Path,
+) -> None:
     model = (tiny_models / "tiny/1/model.onnx").read_bytes()
     opened = open_engine(lambda _: model, provider="cuda")
     assert (opened.provider, opened.requested_provider) == (CPU, CUDA)

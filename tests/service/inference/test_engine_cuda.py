@@ -1,4 +1,4 @@
-"""Batches in buckets, by the real ONNX Runtime on the device that every machine has."""
+"""Buckets, with the real ONNX Runtime on the CPU."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SIZES = (1, 4)
 
 
 class Counting:
-    """A session that keeps the sizes of the batches that it computes."""
+    """A session that keeps the graph id of each batch: the size of its bucket."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
@@ -35,7 +35,7 @@ def session(tiny_models: Path) -> ort.InferenceSession:
 def test_answers_are_those_of_the_session(session: ort.InferenceSession, count: int) -> None:
     images = np.random.default_rng(count).integers(0, 256, (count, 8, 8, 3), np.uint8)
     buckets = Buckets(session, 8, 8, "cpu", SIZES)
-    buckets.run(np.full((4, 8, 8, 3), 255, np.uint8))  # what is left of it is not to be seen
+    buckets.run(np.full((4, 8, 8, 3), 255, np.uint8))  # its rest must not show in later answers
     probabilities, energies = buckets.run(images)
     expected = session.run(["probabilities", "energy"], {"image": images})
     np.testing.assert_allclose(probabilities, expected[0], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The life of a running process."""
+"""Loading, serving, replacing and losing a model."""
 
 import asyncio
 import gc
@@ -19,6 +19,7 @@ from service.errors import (
 )
 from service.http.app import create_app
 from service.inference.classifier import Classifier, ModelInfo
+from service.inference.model_server import ModelServer
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import RULE, FakeEngine, colour, keep_busy, running
@@ -41,7 +42,7 @@ async def test_pictures_that_do_not_all_fit_are_not_computed(
     assert engine.batches == [1]
 
 
-async def test_stop_answers_what_waits_and_takes_no_more(
+async def test_stop_answers_the_queue_and_refuses_more(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
     async with running(make_app()) as model_server:
@@ -80,15 +81,13 @@ def app_of(versions: Versions, **settings: object) -> FastAPI:
     return create_app(Settings.model_validate({"threads": 1, **settings}), versions)
 
 
-async def test_request_is_answered_by_the_version_that_it_met(versions: Versions) -> None:
+async def test_request_keeps_the_version_that_it_began_with(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
         old = model_server.classifier
         busy = await keep_busy(model_server, versions.engines[0])
         (before,) = model_server.submit(old, [colour("blue")])
         await model_server.administer("load")
-        (late,) = model_server.submit(
-            old, [colour("blue")]
-        )  # of a request that has met the old one
+        (late,) = model_server.submit(old, [colour("blue")])  # its request began before the load
         (after,) = model_server.submit(model_server.classifier, [colour("blue")])
         versions.engines[0].go.set()
         await asyncio.gather(busy, before, late, after)
@@ -97,7 +96,7 @@ async def test_request_is_answered_by_the_version_that_it_met(versions: Versions
     assert (sum(first.batches), sum(second.batches)) == (3, 1)
 
 
-async def test_old_version_is_set_free_once_unused(versions: Versions) -> None:
+async def test_old_version_is_freed_once_unused(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
         old = weakref.ref(model_server.classifier)
         await model_server.submit(model_server.classifier, [colour("blue")])[0]
@@ -116,7 +115,18 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
         assert model_server.status == "ok"
 
 
-async def test_dropped_version_is_not_served_even_if_it_comes_late(versions: Versions) -> None:
+async def test_unexpected_error_of_the_first_load_is_logged_and_kept(
+    versions: Versions, caplog: pytest.LogCaptureFixture
+) -> None:
+    versions.error = RuntimeError("broken")
+    model_server: ModelServer = app_of(versions).state.model_server
+    await model_server.start()
+    assert model_server.failure is versions.error
+    assert [record.message for record in caplog.records] == ["unhandled error"]
+    assert model_server.status == "loading"
+
+
+async def test_dropped_version_is_not_served_when_its_load_ends(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
         versions.go.clear()
         preparing = asyncio.create_task(model_server.prepare())
@@ -129,7 +139,7 @@ async def test_dropped_version_is_not_served_even_if_it_comes_late(versions: Ver
         assert model_server.classifier.model.version == 1
 
 
-async def test_lost_engine_is_said_and_only_once_it_fails_on_everything(
+async def test_engine_that_fails_on_every_picture_is_a_fault(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
     async with running(make_app()) as model_server:
@@ -142,7 +152,7 @@ async def test_lost_engine_is_said_and_only_once_it_fails_on_everything(
             _ = model_server.classifier
 
 
-async def test_engine_that_fails_once_goes_on(
+async def test_engine_that_fails_once_is_no_fault(
     make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_images: object) -> None:
@@ -157,7 +167,7 @@ async def test_engine_that_fails_once_goes_on(
         await model_server.submit(model_server.classifier, [colour("blue")])[0]
 
 
-async def test_stuck_thread_is_said_and_nobody_waits_for_it(
+async def test_stuck_thread_is_a_fault_and_fails_what_waits(
     make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
@@ -179,7 +189,7 @@ async def test_process_that_was_paused_is_not_stuck(
     monkeypatch.setattr("service.inference.model_server.PAUSE_S", 0.5)
     async with running(make_app(stuck_s=1)) as model_server:
         busy = await keep_busy(model_server, engine)
-        time.sleep(2)  # nothing goes on meanwhile
+        time.sleep(2)  # blocks the event loop, as a pause of the process does
         engine.go.set()
         await busy
         await asyncio.sleep(0.7)

@@ -1,4 +1,4 @@
-"""The models/ folder: the right version, verified."""
+"""The models/ folder: versions, files, and their agreement with the card."""
 
 import errno
 import json
@@ -33,12 +33,35 @@ def test_newest_version_is_served_by_number_and_not_by_name(tmp_path: Path) -> N
     assert repository.load(tmp_path, "tiny", 9).card.version == 9
 
 
-def test_missing_model_says_where_it_was_sought(tmp_path: Path) -> None:
+def test_versions_are_listed_by_number_without_other_entries(tmp_path: Path) -> None:
+    folders = [write_model(tmp_path, version=version) for version in (2, 10)]
+    other = write_model(tmp_path, "other")
+    for name in ("11.partial", "012", "0"):
+        (tmp_path / "tiny" / name).mkdir()
+    (tmp_path / "tiny" / "3").write_text("a file")
+    assert repository.versions(tmp_path) == [other, *folders]
+
+
+@pytest.mark.parametrize("metrics", [None, "good", {"model.onnx": {"test": {}}}])
+def test_files_are_listed_with_or_without_figures(tmp_path: Path, metrics: object) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8")
+    (first, second) = repository.entries(folder)
+    assert (second.file, second.bytes) == (
+        "model.int8.onnx",
+        (folder / "model.int8.onnx").stat().st_size,
+    )
+    assert first.card.accuracies(second.file) == {"test": 0.9}
+    edit_card(folder, metrics=metrics)
+    assert [entry.card.accuracies(entry.file) for entry in repository.entries(folder)] == [{}, {}]
+
+
+def test_missing_model_names_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=str(tmp_path)):
         repository.load(tmp_path, "tiny")
 
 
-def test_missing_version_says_which_there_are(tmp_path: Path) -> None:
+def test_missing_version_names_those_that_exist(tmp_path: Path) -> None:
     for version in (1, 2):
         write_model(tmp_path, version=version)
     with pytest.raises(ModelNotFoundError, match="no version 7; these are there: 1, 2"):
@@ -68,13 +91,6 @@ def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (write_model(tmp_path) / name).unlink()
     with pytest.raises(ModelRefusedError, match=f"{name} cannot be read"):
         read(tmp_path)
-
-
-@pytest.mark.parametrize("card", ["", "[]", "{}", '{"name": 3}'])
-def test_unreadable_card_is_refused(tmp_path: Path, card: str) -> None:
-    (write_model(tmp_path) / "card.json").write_text(card)
-    with pytest.raises(ModelRefusedError, match="is not a model card"):
-        repository.load(tmp_path, "tiny")
 
 
 def test_card_that_does_not_list_the_file_is_refused(tmp_path: Path) -> None:
@@ -137,7 +153,7 @@ def test_auto_takes_the_file_of_the_preferred_precision(
         (None, "test", False),
     ],
 )
-def test_auto_takes_no_file_that_is_not_shown_to_be_within_its_limit(
+def test_auto_takes_only_files_measured_within_the_accuracy_limit(
     tmp_path: Path, accuracy: float | None, split: str, chosen: bool
 ) -> None:
     add_variant(write_model(tmp_path), "int8", accuracy=accuracy, split=split)
@@ -157,16 +173,14 @@ def test_test_split_counts_before_validation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metrics", [None, [], "good", {"model.onnx": 0.9}, {"model.onnx": {}}])
-def test_odd_figures_do_not_keep_the_model_from_being_served(
-    tmp_path: Path, metrics: object
-) -> None:
+def test_unknown_shapes_of_figures_do_not_prevent_serving(tmp_path: Path, metrics: object) -> None:
     folder = write_model(tmp_path)
     add_variant(folder, "int8")
     edit_card(folder, metrics=metrics)
     assert read(tmp_path, "auto").path.name == "model.onnx"
 
 
-def test_unknown_file_says_which_there_are(tmp_path: Path) -> None:
+def test_unknown_file_names_those_that_exist(tmp_path: Path) -> None:
     add_variant(write_model(tmp_path), "int8")
     known = r"no 'model\.fp16\.onnx'; these are there: model\.onnx, model\.int8\.onnx"
     with pytest.raises(ModelNotFoundError, match=known):
@@ -181,7 +195,7 @@ def test_changed_variant_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path, "model.onnx").path.name == "model.onnx"
 
 
-def test_variant_has_an_energy_threshold_of_its_own(tmp_path: Path) -> None:
+def test_variant_has_its_own_energy_threshold(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
     add_variant(folder, "int8", energy_threshold=0.7)
     assert read(tmp_path, "model.onnx").energy_threshold == 0.5
