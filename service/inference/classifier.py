@@ -25,7 +25,7 @@ from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.repository import StoredFile
 from service.inference.resizing import ResizeRule
-from service.inference.served_model import Served
+from service.inference.served_model import ServedModel
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
@@ -186,9 +186,9 @@ class Classifier:
         return classifier
 
     @property
-    def served(self) -> Served:
+    def served(self) -> ServedModel:
         """The model and its provider, as other processes and clients are told of them."""
-        return Served(
+        return ServedModel(
             model=self.model.name,
             version=str(self.model.version),
             variant=self.model.variant,

@@ -11,7 +11,7 @@ from typing import Literal
 from service.errors import LoadFailedError, NotReadyError, ServiceError, StartupError
 from service.inference.classifier import Classification, Classifier, Upload
 from service.inference.jobs import ENGINE_FAILED, Job, JobBatcher, start_batcher
-from service.inference.served_model import Administration, Served
+from service.inference.served_model import Administration, ServedModel
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
 from service.settings import Settings
@@ -114,7 +114,7 @@ class ModelServer:
         if self._batcher is not None and not self.fault:
             await asyncio.to_thread(self._batcher.close)
 
-    async def prepare(self, version: int | None = None) -> Served:
+    async def prepare(self, version: int | None = None) -> ServedModel:
         """Loads a model off the event loop, while the current one is served.
 
         Args:
@@ -199,7 +199,7 @@ class ModelServer:
         return self._batcher.seconds_per_item if self._batcher else 0
 
     @property
-    def served(self) -> Served | None:
+    def served(self) -> ServedModel | None:
         """The model that is served, None without one."""
         return self._classifier.served if self._classifier else None
 

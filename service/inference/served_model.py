@@ -1,21 +1,12 @@
-"""The model that a process serves, as processes and clients are told of it."""
+"""What is known of the model that a process serves, without loading anything."""
 
 from typing import Literal, NamedTuple
 
 Administration = Literal["load", "unload"]
 
 
-class Served(NamedTuple):
-    """The model that a process serves, and the execution provider that computes it.
-
-    Attributes:
-        model: name of the model.
-        version: version of the model.
-        variant: name of its file.
-        sha256: sha256 of that file, in hexadecimal.
-        provider: execution provider in use.
-        requested_provider: execution provider that was asked for.
-    """
+class ServedModel(NamedTuple):
+    """The model that a worker serves, and the execution provider that runs it."""
 
     model: str
     version: str
@@ -24,7 +15,7 @@ class Served(NamedTuple):
     provider: str
     requested_provider: str
 
-    def agrees_with(self, other: "Served") -> bool:
-        """Whether both are the same version, and the same file where they name the same variant."""
+    def agrees_with(self, other: "ServedModel") -> bool:
+        """Whether both have the same version and, if they are the same file, the same content."""
         same_version = (self.model, self.version) == (other.model, other.version)
         return same_version and (self.variant != other.variant or self.sha256 == other.sha256)

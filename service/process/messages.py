@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from service.inference.served_model import Administration, Served
+from service.inference.served_model import Administration, ServedModel
 from service.settings import Settings
 
 
@@ -93,7 +93,7 @@ class Heartbeat(NamedTuple):
 class Ready(NamedTuple):
     """The model is loaded."""
 
-    served: Served
+    served: ServedModel
 
 
 class Failed(NamedTuple):
@@ -106,7 +106,7 @@ class Reply(NamedTuple):
     """A step of a change is done; prepared was this, or nothing for this reason."""
 
     change: int
-    served: Served | None = None
+    served: ServedModel | None = None
     reason: str | None = None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.inference.served_model import Administration, Served
+from service.inference.served_model import Administration, ServedModel
 from service.process.messages import (
     Commit,
     Drop,
@@ -46,7 +46,7 @@ class _Change:
     answer: Answer
     number: int = 0
     waiting: list[Peer] = field(default_factory=list)
-    served: Served | None = None
+    served: ServedModel | None = None
     committed: bool = False
     deadline: float = 0
 
@@ -73,7 +73,7 @@ class Rollout:
             on_end: told when a change has ended, well or not.
             clock: tells the time in seconds.
         """
-        self.served: Served | None = None
+        self.served: ServedModel | None = None
         self.unloaded = False
         self.warning: str | None = None
         self._ready = ready

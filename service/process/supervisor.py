@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from service.hardware import raise_open_file_limit
-from service.inference.served_model import Served
+from service.inference.served_model import ServedModel
 from service.process.messages import (
     Ask,
     Done,
@@ -273,7 +273,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._assign_listeners()
 
-    def _on_ready(self, worker: _Worker, served: Served) -> None:
+    def _on_ready(self, worker: _Worker, served: ServedModel) -> None:
         changes = self._changes
         if self._ready and changes.served and not served.agrees_with(changes.served):
             worker.reason = (

@@ -4,10 +4,10 @@ import os
 import time
 from multiprocessing.connection import Connection
 
-from service.inference.served_model import Served
+from service.inference.served_model import ServedModel
 from service.process.messages import Failed, Heartbeat, Ready
 
-SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
+SERVED = ServedModel("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 
 
 def crashes(*_: object) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.inference.served_model import Served
+from service.inference.served_model import ServedModel
 
-SERVED = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
+SERVED = ServedModel("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from service.inference.served_model import Served
+from service.inference.served_model import ServedModel
 from service.process.messages import Commit, Drop, Prepare, Reply, ToWorker, Unload
 from service.process.rollout import STEP_S, Rollout
 
-OLD = Served("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
+OLD = ServedModel("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 NEW = OLD._replace(version="2", sha256="2" * 64)
 
 
@@ -74,7 +74,7 @@ def test_one_that_cannot_prepare_keeps_all_as_they_are(team: Team) -> None:
 
 
 @pytest.mark.parametrize("other", [NEW._replace(version="3"), NEW._replace(sha256="3" * 64)])
-def test_workers_that_read_different_files_stay_as_they_are(team: Team, other: Served) -> None:
+def test_workers_that_read_different_files_stay_as_they_are(team: Team, other: ServedModel) -> None:
     team.load()
     team.changes.on_reply(team.first, Reply(1, NEW))
     team.changes.on_reply(team.second, Reply(1, other))
