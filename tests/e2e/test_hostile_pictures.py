@@ -27,7 +27,7 @@ def running(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server
     with server(models=tiny_models, model="tiny", workers=1) as running:
         yield running
         assert peak_memory_mb(running) < MEMORY_MB
-        assert "mistake" not in running.log.read_text()
+        assert "unhandled error" not in running.log.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def running(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server
     ) as running:
         yield running
         assert peak_memory_mb(running) < MEMORY_MB
-        assert "mistake" not in running.log.read_text()
+        assert "unhandled error" not in running.log.read_text()
 
 
 def is_well(server: Server) -> bool:
