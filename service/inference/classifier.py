@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.errors import ModelRefusedError, ServiceError
 from service.inference import decoding, repository, resizing
+from service.inference.card import Card
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.repository import StoredFile
@@ -176,7 +177,7 @@ class Classifier:
         )
         file = file_for(engine.provider)
         repository.check_metadata(file, engine.metadata)
-        model = _describe(file)
+        model = _describe(file.card, file.path.name)
         classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
         if (classes := classifier.self_test()) != len(model.labels):
             raise ModelRefusedError(
@@ -273,13 +274,13 @@ class Classifier:
             return error
 
 
-def _describe(file: StoredFile) -> ModelInfo:
+def _describe(card: Card, file: str) -> ModelInfo:
     return ModelInfo(
-        name=file.card.name,
-        version=file.card.version,
-        variant=file.path.name,
-        sha256=file.sha256,
-        labels=file.card.labels,
-        resize=file.card.resize,
-        energy_threshold=file.energy_threshold,
+        name=card.name,
+        version=card.version,
+        variant=file,
+        sha256=card.files[file].sha256,
+        labels=card.labels,
+        resize=card.resize,
+        energy_threshold=card.threshold(file),
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
 from service.hardware import nvidia_driver_visible
@@ -20,7 +19,7 @@ from service.hardware import nvidia_driver_visible
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
-from service.inference.engine_cuda import Buckets
+from service.inference.engine_cuda import Buckets, Floats, Images
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -31,8 +30,6 @@ _SEVERITY_FATAL = 4
 
 logger = logging.getLogger(__name__)
 
-Images = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 SessionFactory = Callable[..., ort.InferenceSession]
 
 

@@ -26,8 +26,6 @@ class StoredFile:
     card: Card
     path: Path
     data: bytes
-    sha256: str
-    energy_threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +107,12 @@ def read(model: StoredModel, name: str) -> StoredFile:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
     if name not in card.files:
         raise ModelRefusedError(f"{path.with_name(CARD_FILE)} does not list {name}; {_REPUBLISH}")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != card.files[name].sha256:
+    if hashlib.sha256(data).hexdigest() != card.files[name].sha256:
         raise ModelRefusedError(
             f"{path} has not the sha256 that its card states: the file was changed or damaged; "
             f"{_REPUBLISH}"
         )
-    return StoredFile(card, path, data, sha256, card.threshold(name))
+    return StoredFile(card, path, data)
 
 
 def check_metadata(file: StoredFile, metadata: dict[str, str]) -> None:
@@ -134,7 +131,7 @@ def check_metadata(file: StoredFile, metadata: dict[str, str]) -> None:
         "version": card.version,
         "labels": list(card.labels),
         "resize": card.resize.model_dump(),
-        "energy_threshold": file.energy_threshold,
+        "energy_threshold": card.threshold(file.path.name),
     }.items():
         try:
             actual = metadata[key] if key == "name" else json.loads(metadata[key])

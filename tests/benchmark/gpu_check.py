@@ -14,11 +14,11 @@ from service.hardware import nvidia_driver_visible
 from service.inference import repository
 from service.inference.engine import (
     CUDA,
-    Images,
     OnnxEngine,
     open_engine,
     preferred_precision,
 )
+from service.inference.engine_cuda import Images
 from service.settings import Settings
 
 # Recent GPUs multiply in TF32, with 10 bits of mantissa: answers agree to about two decimals.

@@ -195,13 +195,6 @@ def test_changed_variant_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path, "model.onnx").path.name == "model.onnx"
 
 
-def test_variant_has_its_own_energy_threshold(tmp_path: Path) -> None:
-    folder = write_model(tmp_path)
-    add_variant(folder, "int8", energy_threshold=0.7)
-    assert read(tmp_path, "model.onnx").energy_threshold == 0.5
-    assert read(tmp_path, "model.int8.onnx").energy_threshold == 0.7
-
-
 def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
     add_variant(folder, "int8")
