@@ -38,7 +38,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(START_TIMEOUT_S)
-    for folder in MODELS.iterdir():
+    for folder in (path for path in MODELS.iterdir() if path.is_dir()):
         newest = max(int(version.name) for version in folder.iterdir() if version.name.isdecimal())
         model = found.pop(folder.name)
         assert model["version"] == str(newest), model

@@ -3,8 +3,9 @@
 The rules are those of Triton's user guide, docs/user_guide/model_repository.md and
 model_configuration.md in triton-inference-server/server (read in November 2026):
 
-- `<model>/<version>/`; folders of versions whose names are no number, or start with 0, are ignored;
-  the numerically greatest is served unless a version policy says otherwise.
+- Each folder is a model; files beside them are ignored, so README.md may lie there. Folders of
+  versions, `<model>/<version>/`, whose names are no number, or start with 0, are ignored; the
+  numerically greatest is served unless a version policy says otherwise.
 - An ONNX model is the file `model.onnx` in the folder of its version. Nothing else there is read
   unless a configuration names it, so the card and the variants may lie beside it.
 - `config.pbtxt` is optional for ONNX: Triton completes inputs, outputs and batching from the file,
@@ -21,7 +22,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from service.inference import repository
+from service.errors import ModelNotFoundError
+from service.inference import catalogue, repository
 from tests.service.models import write_model
 from training import artifact
 from training.artifact import Artifact
@@ -33,7 +35,8 @@ TYPES = {onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT}
 
 def faults(models: Path) -> list[str]:
     """What Triton would refuse or ignore in a model repository."""
-    found = [f"{path.name}: not a folder" for path in models.iterdir() if not path.is_dir()]
+    files = [path.name for path in models.iterdir() if not path.is_dir()]
+    found = [f"{name}: ignored" for name in files if name != "README.md"]
     for model in (path for path in models.iterdir() if path.is_dir()):
         versions = [path for path in model.iterdir() if path.is_dir() and path.name != "configs"]
         if not versions:
@@ -75,7 +78,7 @@ def test_published_models_follow_the_rules(finished: Artifact, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [
-        ("README.md", "README.md: not a folder"),
+        ("model.onnx", "model.onnx: ignored"),
         ("tiny/01/model.onnx", "tiny/01: ignored"),
         ("tiny/first/model.onnx", "tiny/first: ignored"),
         ("tiny/2/tiny.onnx", "tiny/2: no model.onnx"),
@@ -98,10 +101,19 @@ def test_fixed_batch_cannot_be_completed(tmp_path: Path) -> None:
     assert faults(tmp_path) == [f"tiny/1: {name} has no dynamic first dimension"]
 
 
-def test_service_minds_nothing_that_triton_allows_beside_the_versions(tmp_path: Path) -> None:
-    write_model(tmp_path)
-    for name in ("config.pbtxt", "labels.txt", "configs/h100.pbtxt"):
-        (tmp_path / "tiny" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "tiny" / name).touch()
+def test_service_ignores_what_triton_allows_beside_the_versions(tmp_path: Path) -> None:
+    version = write_model(tmp_path)
+    beside = ("README.md", "tiny/config.pbtxt", "tiny/labels.txt", "tiny/configs/h100.pbtxt")
+    for name in beside:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     assert faults(tmp_path) == []
+    assert catalogue.versions(tmp_path) == [version]
     assert repository.load(tmp_path, "tiny").card.version == 1
+
+
+def test_readme_beside_the_models_is_no_model(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    (tmp_path / "README.md").touch()
+    with pytest.raises(ModelNotFoundError):
+        repository.load(tmp_path, "README.md")
