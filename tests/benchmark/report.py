@@ -58,7 +58,7 @@ def text(run: Run) -> str:
 
 
 def markdown(run: Run) -> str:
-    """The figures that count, as a table for the README."""
+    """The figures that count, as a table for README.md beside this file."""
     table = figures(run)
     lines = ["| figure | median | least to most | target | |", "|---|---|---|---|---|"]
     for name, row in table.iterrows():

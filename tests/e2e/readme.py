@@ -1,7 +1,8 @@
-"""Runs what the README shows, and writes the answers into it: python -m tests.e2e.readme.
+"""Runs what the READMEs show, and writes the answers into them: python -m tests.e2e.readme.
 
-Run are the console blocks of nothing but `curl` and `cifar10-serve` commands, in their order on
-one fresh server, and the Python snippets whose last line ends in the comment of what it prints.
+Each file gets a fresh server. What is run, in order, are the console blocks of nothing but `curl`
+and `cifar10-serve` commands, and the Python snippets whose last line ends in the comment of what it
+prints.
 """
 
 import re
@@ -9,25 +10,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.e2e.serving import ROOT, shipped
 
-README = ROOT / "README.md"
 COMMAND_LINE = ".venv/bin/python -m service.cli"
 TIMEOUT_S = 60
-# The workers that are not asked tell what they have counted every second.
+# The workers that do not answer the request report their counts every second.
 METRICS_S = 2
 
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.M | re.S)
 _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.M)
-# What differs each time says nothing: it stays as it was.
+# What differs each time stays as it was.
 _VOLATILE = re.compile(r'(?<="request_id":")\w+|(?<="uptime_s":)[\d.]+')
+
+_FENCE = re.compile(r"^```.*?^```", re.M | re.S)
+_HEADING = re.compile(r"^#+ (.+)$", re.M)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def main() -> None:
-    """Brings the README up to date."""
-    with shipped() as url:
-        README.write_text(refresh(README.read_text(), url))
+    """Brings all documents up to date."""
+    for document in documents():
+        text = document.read_text()
+        if shows_answers(text):
+            with shipped() as url:
+                document.write_text(refresh(text, url))
+
+
+def documents() -> list[Path]:
+    """CONTRIBUTING.md and every README.md of the repository, but not of its environments."""
+    rooms = ROOT.glob("[!.]*/**/README.md")
+    return [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted(rooms)]
+
+
+def shows_answers(text: str) -> bool:
+    """Whether a document has blocks that are run."""
+    return any(_is_run(*match.groups()) for match in _BLOCK.finditer(text))
 
 
 def refresh(text: str, url: str) -> str:
@@ -35,36 +54,62 @@ def refresh(text: str, url: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kind, code = match.groups()
-        fresh = console(code, url) if kind == "console" else python(code, url)
+        if not _is_run(kind, code):
+            return match[0]
+        fresh = _console(code, url) if kind == "console" else _python(code, url)
         return f"```{kind}\n{fresh}```"
 
     return _BLOCK.sub(block, text)
 
 
-def console(code: str, url: str) -> str:
-    """A block with the outputs of its commands, if they are such as are run."""
-    if not all(
-        command.startswith(("curl ", COMMAND_LINE)) for command, _ in _COMMAND.findall(code)
-    ):
-        return code
+def dead_links(document: Path, text: str) -> list[str]:
+    """The relative links of a document that lead to no file or no heading."""
+    dead = []
+    for link in _LINK.findall(_FENCE.sub("", text)):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        content = text if target == document else target.read_text() if anchor else ""
+        if not target.exists() or (anchor and anchor not in _anchors(content)):
+            dead.append(link)
+    return dead
+
+
+def _anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a document."""
+    headings = _HEADING.findall(_FENCE.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _is_run(kind: str, code: str) -> bool:
+    if kind == "python":
+        return "  # " in code.splitlines()[-1]
+    commands = [command for command, _ in _COMMAND.findall(code)]
+    return bool(commands) and all(
+        command.startswith(("curl ", COMMAND_LINE)) for command in commands
+    )
+
+
+def _console(code: str, url: str) -> str:
+    """A console block with the outputs of its commands."""
 
     def run(match: re.Match[str]) -> str:
         command, before = match.groups()
         if "/metrics" in command:
             time.sleep(METRICS_S)
         output = _run(["bash", "-c", command], url).rstrip("\n")
-        end = before[len(before.rstrip("\n")) :]  # an empty line may stand before the next
+        # An empty line may stand before the next command; a command without output has no end yet.
+        end = before[len(before.rstrip("\n")) :] or ("\n" if output else "")
         return f"$ {command}\n" + _keep_volatile(before, output) + end
 
     return _COMMAND.sub(run, code)
 
 
-def python(code: str, url: str) -> str:
-    """A snippet with what it prints as the comment of its last line, if it has one."""
+def _python(code: str, url: str) -> str:
+    """A Python snippet with what it prints as the comment of its last line."""
     *lines, last = code.splitlines()
-    shown, comment, _ = last.partition("  # ")
-    if not comment:
-        return code
+    shown = last.partition("  # ")[0]
     return "\n".join([*lines, f"{shown}  # {_run([sys.executable, '-c', code], url)}"])
 
 

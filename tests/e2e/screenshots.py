@@ -1,4 +1,4 @@
-"""Takes the pictures for the README.
+"""Takes the pictures for the READMEs.
 
 python -m tests.e2e.screenshots [REPORT]
 
