@@ -20,7 +20,7 @@ _REMEMBERED = 256
 _MAX_FALSE_DELIMITERS = 1000
 _MAX_BLANKS = 100
 _DECODERS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"base64": functools.partial(base64.b64decode, validate=False),
+    b"base64": lambda text: base64.b64decode(text.translate(None, b"\r\n\t "), validate=True),
     b"quoted-printable": quopri.decodestring,
 }
 
@@ -82,8 +82,8 @@ def _normalised(body: bytes, boundary: bytes, max_parts: int) -> bytes:
     RFC 2046 allows text before the first delimiter and blanks behind it; the parser does not.
 
     Raises:
-        MalformedFormError: the content holds what begins like a delimiter, so often that the
-            parser would take seconds for it, which it goes through byte by byte.
+        TooManyFilesError: there are so many delimiters, or beginnings of one, that the parser
+            would take seconds: it goes through the latter byte by byte.
     """
     delimiter = b"--" + boundary
     if not body.startswith(delimiter):
@@ -92,8 +92,9 @@ def _normalised(body: bytes, boundary: bytes, max_parts: int) -> bytes:
         body = delimiter + body[len(delimiter) :].lstrip(b" \t")
     is_padded = any(delimiter + blank * _MAX_BLANKS in body for blank in (b" ", b"\t"))
     if is_padded or body.count(b"\r\n" + delimiter) > max_parts + _MAX_FALSE_DELIMITERS:
-        raise MalformedFormError(
-            "The content of the form holds its own boundary; choose another one."
+        raise TooManyFilesError(
+            f"The form holds more parts than allowed ({max_parts}), or its boundary within them; "
+            "send fewer at a time."
         )
     return body
 

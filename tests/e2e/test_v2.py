@@ -166,6 +166,7 @@ def test_compression_is_refused_on_the_way_in_only(
     status, sentence = refusal(client, image(), request_compression_algorithm=algorithm)
     assert (status, sentence) == (
         "415",
-        "The body is compressed; send it without Content-Encoding.",
+        f"The body is compressed ({algorithm}), which is not accepted; "
+        "send it without Content-Encoding.",
     )
     check(client.infer("tiny", [image()], response_compression_algorithm=algorithm))

@@ -23,7 +23,7 @@ import onnx
 import pytest
 
 from service.errors import ModelNotFoundError
-from service.inference import catalogue, repository
+from service.inference import repository
 from tests.service.models import write_model
 from training import artifact
 from training.artifact import Artifact
@@ -108,7 +108,7 @@ def test_service_ignores_what_triton_allows_beside_the_versions(tmp_path: Path) 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert faults(tmp_path) == []
-    assert catalogue.versions(tmp_path) == [version]
+    assert repository.versions(tmp_path) == [version]
     assert repository.load(tmp_path, "tiny").card.version == 1
 
 
