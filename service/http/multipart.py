@@ -1,14 +1,12 @@
-"""The parts of a multipart form, parsed in memory by python-multipart."""
+"""The parts of a multipart form, taken out of its body by python-multipart as it arrives."""
 
-import base64
-import binascii
 import functools
-import quopri
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
+from python_multipart.decoders import Base64Decoder, QuotedPrintableDecoder
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from service.errors import MalformedFormError, TooManyFilesError
 
@@ -17,55 +15,181 @@ if TYPE_CHECKING:
 
 # The headers of parts, and of requests, that are remembered: clients repeat theirs.
 _REMEMBERED = 256
+_BLANKS = b" \t"
+# The parser goes byte by byte through what only begins like a delimiter and through blanks behind
+# one. These bounds hold its time for a chunk of the body under a few milliseconds.
 _MAX_FALSE_DELIMITERS = 1000
-_MAX_BLANKS = 100
-_DECODERS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"base64": lambda text: base64.b64decode(text.translate(None, b"\r\n\t "), validate=True),
-    b"quoted-printable": quopri.decodestring,
-}
+_MAX_BLANKS = 1000
 
 
-class Part(NamedTuple):
+class _Writer(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+@dataclass(slots=True)
+class Part:
     """One part of a form.
 
     Attributes:
-        field: name of the field.
+        name: name of the field.
         is_file: whether it has a file name, or says that it is an image.
-        content: its bytes.
+        chunks: its bytes, in pieces.
     """
 
-    field: bytes
+    name: bytes
     is_file: bool
-    content: bytes
+    chunks: list[bytes] = field(default_factory=list)
+
+    def write(self, data: bytes) -> None:
+        """Adds a piece."""
+        self.chunks.append(data)
 
 
-def split(content_type: str, body: bytes, *, max_files: int, max_fields: int) -> list[Part]:
-    """Splits a form into its parts.
+class FormReader:
+    """Reads one form, chunk by chunk.
 
     The form parser of python-multipart would write each file to a temporary file, which takes
-    twice as long; its multipart parser gives the bytes.
-
-    Args:
-        content_type: the `Content-Type` of the request.
-        body: the whole body.
-        max_files: most files.
-        max_fields: most other fields.
-
-    Raises:
-        TooManyFilesError: there are more files than `max_files`.
-        MalformedFormError: the body is not the form that its content type announces, or has more
-            than `max_fields` other fields.
+    twice as long for a small one; its multipart parser calls the methods below.
     """
-    boundary = _boundary(content_type)
-    form = _Form(max_files, max_fields)
-    try:
-        parser = MultipartParser(boundary, form.callbacks())
-        parser.write(_normalised(body, boundary, max_files + max_fields))
-    except FormParserError as error:
-        raise MalformedFormError(f"The form cannot be read: {error}.") from error
-    if not form.complete:
-        raise MalformedFormError("The form is cut off before its end; send it again.")
-    return form.parts
+
+    def __init__(self, content_type: str, *, max_files: int, max_fields: int) -> None:
+        """Begins with a form.
+
+        Args:
+            content_type: the `Content-Type` of the request.
+            max_files: most files.
+            max_fields: most other fields.
+
+        Raises:
+            MalformedFormError: the content type names no boundary.
+        """
+        self._max_files = max_files
+        self._max_fields = max_fields
+        self._delimiter = b"--" + _boundary(content_type)
+        try:
+            self._parser = MultipartParser(self._delimiter[2:], self._callbacks())
+        except FormParserError as error:
+            raise MalformedFormError(f"The form cannot be read: {error}.") from error
+        self._preamble: bytes | None = b"\r\n"  # None once the first delimiter has come
+        self._delimiters = 0
+        self._complete = False
+        self._parts: list[Part] = []
+        self._files = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._name = self._value = b""
+        self._writer: _Writer | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes of the body.
+
+        Raises:
+            TooManyFilesError: there are more files than allowed, or far more delimiters.
+            MalformedFormError: the body is not the form that its content type announces, or has
+                too many other fields.
+        """
+        if self._preamble is not None:
+            chunk = self._skip_preamble(self._preamble + chunk)
+        self._check_delimiters(chunk)
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise MalformedFormError(f"The form cannot be read: {error}.") from error
+
+    def close(self) -> list[Part]:
+        """Ends the form.
+
+        Returns:
+            Its parts.
+
+        Raises:
+            MalformedFormError: the form is cut off.
+        """
+        if not self._complete:
+            raise MalformedFormError("The form is cut off before its end; send it again.")
+        return self._parts
+
+    def _skip_preamble(self, head: bytes) -> bytes:
+        """What RFC 2046 allows and the parser does not: text before, blanks behind the first one.
+
+        Returns:
+            The body from the first delimiter on, once that has come.
+        """
+        start = head.find(b"\r\n" + self._delimiter)
+        if start < 0:
+            self._preamble = head[-len(self._delimiter) - 1 :]  # it may end in half a delimiter
+            return b""
+        behind = head[start + 2 + len(self._delimiter) :].lstrip(_BLANKS)
+        if not behind:
+            self._preamble = head[start : start + 2 + len(self._delimiter)]
+            return b""
+        self._preamble = None
+        return self._delimiter + behind
+
+    def _check_delimiters(self, chunk: bytes) -> None:
+        self._delimiters += chunk.count(self._delimiter)
+        in_blanks = self._parser.state == MultipartState.BOUNDARY_PADDING
+        if (
+            self._delimiters > self._max_files + self._max_fields + _MAX_FALSE_DELIMITERS
+            or (in_blanks and chunk[:_MAX_BLANKS].isspace() and len(chunk) >= _MAX_BLANKS)
+            or any(self._delimiter + blank * _MAX_BLANKS in chunk for blank in (b" ", b"\t"))
+        ):
+            raise TooManyFilesError(
+                "The form has more parts than allowed, or its boundary within them; "
+                "send fewer at a time."
+            )
+
+    def _callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_end": self._on_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        self._headers = {}
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def _on_headers_finished(self) -> None:
+        headers = self._headers
+        name, has_file_name = _disposition(headers.get(b"content-disposition", b""))
+        is_image = headers.get(b"content-type", b"").lower().startswith(b"image/")
+        part = Part(name, has_file_name or is_image)
+        self._writer = _writer(part, headers.get(b"content-transfer-encoding", b"").lower())
+        self._parts.append(part)
+        self._files += part.is_file
+        if self._files > self._max_files:
+            raise TooManyFilesError(
+                f"The form holds more files than allowed ({self._max_files}); send fewer at a time."
+            )
+        if len(self._parts) - self._files > self._max_fields:
+            raise MalformedFormError(
+                f"The form holds more text fields than {self._max_fields}; send files alone."
+            )
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        assert self._writer is not None
+        self._writer.write(data[start:end])
+
+    def _on_part_end(self) -> None:
+        if isinstance(self._writer, Base64Decoder | QuotedPrintableDecoder):
+            self._writer.finalize()
+
+    def _on_end(self) -> None:
+        self._complete = True
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -74,84 +198,6 @@ def _boundary(content_type: str) -> bytes:
     if not boundary:
         raise MalformedFormError("The Content-Type of the form names no boundary; let it.")
     return boundary
-
-
-def _normalised(body: bytes, boundary: bytes, max_parts: int) -> bytes:
-    """The body from its first delimiter on, as the parser takes it.
-
-    RFC 2046 allows text before the first delimiter and blanks behind it; the parser does not.
-
-    Raises:
-        TooManyFilesError: there are so many delimiters, or beginnings of one, that the parser
-            would take seconds: it goes through the latter byte by byte.
-    """
-    delimiter = b"--" + boundary
-    if not body.startswith(delimiter):
-        body = body[body.find(b"\r\n" + delimiter) + 2 :]
-    if body[len(delimiter) : len(delimiter) + 1] in (b" ", b"\t"):
-        body = delimiter + body[len(delimiter) :].lstrip(b" \t")
-    is_padded = any(delimiter + blank * _MAX_BLANKS in body for blank in (b" ", b"\t"))
-    if is_padded or body.count(b"\r\n" + delimiter) > max_parts + _MAX_FALSE_DELIMITERS:
-        raise TooManyFilesError(
-            f"The form holds more parts than allowed ({max_parts}), or its boundary within them; "
-            "send fewer at a time."
-        )
-    return body
-
-
-class _Form:
-    """Collects the parts while the parser goes through the form."""
-
-    def __init__(self, max_files: int, max_fields: int) -> None:
-        self.parts: list[Part] = []
-        self.complete = False
-        self._max_files = max_files
-        self._max_fields = max_fields
-        self._files = 0
-        self._headers: dict[bytes, bytes] = {}
-        self._name = b""
-        self._content = b""
-
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._on_header_name,
-            "on_header_value": self._on_header_value,
-            "on_part_data": self._on_content,
-            "on_part_end": self._end_part,
-            "on_end": self._end,
-        }
-
-    def _begin(self) -> None:
-        self._headers, self._content = {}, b""
-
-    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name = data[start:end].lower()
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._headers[self._name] = data[start:end]
-
-    def _on_content(self, data: bytes, start: int, end: int) -> None:
-        self._content = data[start:end]
-
-    def _end_part(self) -> None:
-        field, has_filename = _disposition(self._headers.get(b"content-disposition", b""))
-        is_image = self._headers.get(b"content-type", b"").lower().startswith(b"image/")
-        encoding = self._headers.get(b"content-transfer-encoding", b"").lower()
-        part = Part(field, has_filename or is_image, _decode(self._content, encoding))
-        self.parts.append(part)
-        self._files += part.is_file
-        if self._files > self._max_files:
-            raise TooManyFilesError(
-                f"The form holds more files than allowed ({self._max_files}); send fewer at a time."
-            )
-        if len(self.parts) - self._files > self._max_fields:
-            raise MalformedFormError(
-                f"The form holds more text fields than {self._max_fields}; send files alone."
-            )
-
-    def _end(self) -> None:
-        self.complete = True
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -163,13 +209,10 @@ def _disposition(value: bytes) -> tuple[bytes, bool]:
     return options[b"name"], b"filename" in options or b"filename*" in value.lower()
 
 
-def _decode(content: bytes, encoding: bytes) -> bytes:
-    """Decodes a `Content-Transfer-Encoding`, which old clients still send."""
-    if encoding in (b"", b"binary", b"8bit", b"7bit"):
-        return content
-    if encoding not in _DECODERS:
-        raise MalformedFormError("A part of the form has an unknown encoding; send plain bytes.")
-    try:
-        return _DECODERS[encoding](content)
-    except binascii.Error as error:
-        raise MalformedFormError(f"A part of the form is not valid base64: {error}.") from error
+def _writer(part: Part, encoding: bytes) -> _Writer:
+    """What writes the content of a part; old clients encode it."""
+    if encoding == b"base64":
+        return Base64Decoder(part)
+    if encoding == b"quoted-printable":
+        return QuotedPrintableDecoder(part)
+    return part

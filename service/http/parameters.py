@@ -97,6 +97,19 @@ def _defaults(model: type[Model]) -> Model:
     return model()
 
 
+def check_json_size(size: int) -> None:
+    """Refuses JSON of so many bytes.
+
+    Raises:
+        BodyTooLargeError: they are more than `MAX_JSON_BYTES`.
+    """
+    if size > MAX_JSON_BYTES:
+        raise BodyTooLargeError(
+            f"The JSON is over the limit of {MAX_JSON_BYTES:,} bytes; "
+            "send tensors as binary data instead."
+        )
+
+
 def read_json(data: bytes, model: type[Model]) -> Model:
     """Reads the JSON of the inference protocol.
 
@@ -104,11 +117,7 @@ def read_json(data: bytes, model: type[Model]) -> Model:
         BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
         InvalidInferenceRequestError: it is not what the model describes.
     """
-    if len(data) > MAX_JSON_BYTES:
-        raise BodyTooLargeError(
-            f"The JSON is over the limit of {MAX_JSON_BYTES:,} bytes; "
-            "send tensors as binary data instead."
-        )
+    check_json_size(len(data))
     try:
         return model.model_validate_json(data)
     except ValidationError as error:

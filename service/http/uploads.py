@@ -1,20 +1,37 @@
 """Uploads out of request bodies: raw bytes, or the files in one field of a multipart form."""
 
 import asyncio
-import functools
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import MissingFieldError, UnsupportedEncodingError
-from service.http import multipart
+from service.http.multipart import FormReader
+from service.http.parameters import check_json_size
 
-# To search a body of this size takes a millisecond or more, for which the event loop does not wait.
+# To join so many bytes takes a millisecond, for which the event loop does not wait: `join` lets
+# other threads run meanwhile.
 _LARGE_BYTES = 1_000_000
 
 
 def is_form(request: Request) -> bool:
     """Whether the body is a multipart form."""
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+async def read_json_body(request: Request) -> bytes:
+    """Reads a body that is JSON alone.
+
+    Raises:
+        BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
+        UnsupportedEncodingError: the body is compressed.
+        ClientDisconnect: the client disconnected before its end.
+    """
+    body = b""
+    async for chunk in _chunks(request):
+        body += chunk
+        check_json_size(len(body))
+    return body
 
 
 async def read_body(request: Request) -> bytes:
@@ -24,21 +41,8 @@ async def read_body(request: Request) -> bytes:
         UnsupportedEncodingError: the body is compressed.
         ClientDisconnect: the client disconnected before its end.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedEncodingError(
-            f"The body is compressed ({encoding[:40]}), which is not accepted; "
-            "send it without Content-Encoding."
-        )
-    chunks: list[bytes] = []
-    more_body = True
-    while more_body:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunks.append(message.get("body", b""))
-        more_body = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    (body,) = await _join([[chunk async for chunk in _chunks(request)]])
+    return body
 
 
 async def read_files(
@@ -59,15 +63,41 @@ async def read_files(
         TooManyFilesError: there are more than `max_files`.
         MalformedFormError: the body is not the form that its content type announces, or has too
             many other fields.
+        UnsupportedEncodingError: the body is compressed.
+        ClientDisconnect: the client disconnected before its end.
     """
-    body = await read_body(request)
     content_type = request.headers["content-type"]
-    split = functools.partial(
-        multipart.split, content_type, body, max_files=max_files, max_fields=max_fields
-    )
-    parts = await asyncio.to_thread(split) if len(body) > _LARGE_BYTES else split()
+    form = FormReader(content_type, max_files=max_files, max_fields=max_fields)
+    async for chunk in _chunks(request):
+        form.feed(chunk)
     name = field.encode()
-    files = [part.content for part in parts if part.is_file and part.field == name]
+    files = [part.chunks for part in form.close() if part.is_file and part.name == name]
     if not files:
         raise MissingFieldError(f"The form has no file in the field {field!r}; send it there.")
-    return files
+    return await _join(files)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedEncodingError(
+            f"The body is compressed ({encoding[:40]}), which is not accepted; "
+            "send it without Content-Encoding."
+        )
+    more_body = True
+    while more_body:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        yield message.get("body", b"")
+        more_body = message.get("more_body", False)
+
+
+async def _join(pieces: Sequence[list[bytes]]) -> list[bytes]:
+    """Joins the pieces of each upload."""
+
+    def join() -> list[bytes]:
+        return [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in pieces]
+
+    is_large = sum(len(chunk) for chunks in pieces for chunk in chunks) > _LARGE_BYTES
+    return await asyncio.to_thread(join) if is_large else join()

@@ -12,7 +12,7 @@ from service.http.auth import REQUIRE_ADMIN_KEY
 from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
 from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
-from service.http.uploads import read_body
+from service.http.uploads import read_json_body
 from service.inference import repository
 from service.inference.model_server import ModelServer
 from service.inference.served_model import Administration
@@ -80,4 +80,4 @@ async def _administer(request: Request, what: Administration, model_name: str) -
 
 
 async def _read(request: Request, model: type[Body]) -> Body:
-    return read_json(await read_body(request) or b"{}", model)
+    return read_json(await read_json_body(request) or b"{}", model)

@@ -20,7 +20,7 @@ from service.http.schemas_v2 import (
     ServerReady,
     TensorMetadata,
 )
-from service.http.uploads import read_body
+from service.http.uploads import read_body, read_json_body
 from service.inference.classifier import Classification, Classifier
 from service.inference.model_server import ModelServer
 
@@ -133,7 +133,8 @@ async def infer(request: Request) -> Response:
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
     classifier = find_model(request, named["model_name"], named.get("model_version"))
-    wanted, binary = tensors.parse_request(await read_body(request), headers.json_bytes)
+    read = read_json_body if headers.json_bytes is None else read_body
+    wanted, binary = tensors.parse_request(await read(request), headers.json_bytes)
     size = (classifier.engine.height, classifier.engine.width)
     max_pictures = model_server.settings.max_files
     pictures = tensors.read_pictures(wanted.inputs[0], binary, size, max_pictures)

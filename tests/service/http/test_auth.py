@@ -208,3 +208,26 @@ def test_unknown_key_is_not_counted(make_client: MakeClient, tmp_path: Path) -> 
     client = make_client(api_keys="first", rate_limit="2/hour")
     assert client.get("/v2", headers=bearer("wrong")).status_code == 401
     assert list(tmp_path.glob("rate-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer other"}, 401),
+        ({"Authorization": "bearer secret"}, 200),
+        ({"Authorization": "Bearer"}, 401),
+        ({"X-API-Key": "secret"}, 200),
+        ({"Authorization": "Basic secret"}, 401),
+        ({"Authorization": "Basic secret", "X-API-Key": "secret"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/card", "/v2"])
+def test_key_is_read_alike_by_all_kinds_of_routes(
+    make_client: MakeClient, path: str, key: dict[str, str], status: int
+) -> None:
+    client = make_client(api_keys="secret")
+    method = "POST" if path == "/predict" else "GET"
+    response = client.request(method, path, content=colour("red"), headers=key)
+    assert (response.status_code == 401) == (status == 401)
+    assert ("www-authenticate" in response.headers) == (status == 401)

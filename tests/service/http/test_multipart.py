@@ -4,13 +4,14 @@ import base64
 import contextlib
 import re
 import time
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import MalformedFormError, ServiceError, TooManyFilesError
-from service.http.multipart import Part, split
+from service.http.multipart import FormReader
 
 FEW = 8
 CONTENT_TYPE = "multipart/form-data; boundary=b--b"
@@ -38,8 +39,26 @@ def part(content: bytes, *lines: str, name: str = "file") -> bytes:
     return f"--b--b\r\n{head}\r\n\r\n".encode() + content + b"\r\n"
 
 
-def split_form(body: bytes, content_type: str = CONTENT_TYPE) -> list[Part]:
-    return split(content_type, body, max_files=FEW, max_fields=FEW)
+class Part(NamedTuple):
+    name: bytes
+    is_file: bool
+    content: bytes
+
+
+def split_form(body: bytes, content_type: str = CONTENT_TYPE, chunk: int = 65_536) -> list[Part]:
+    form = FormReader(content_type, max_files=FEW, max_fields=FEW)
+    for start in range(0, len(body), chunk):
+        form.feed(body[start : start + chunk])
+    return [Part(part.name, part.is_file, b"".join(part.chunks)) for part in form.close()]
+
+
+def test_chunks_may_be_cut_anywhere() -> None:
+    body = b"text\r\n--b-\r\n" + part(b"one\r\n--b") + part(b"", name="two") + END
+    body = body.replace(b"--b--b\r\n", b"--b--b  \r\n")
+    whole = split_form(body)
+    assert [found.content for found in whole] == [b"one\r\n--b", b""]
+    for size in range(1, len(body)):
+        assert split_form(body, chunk=size) == whole
 
 
 def test_parts_have_their_field_kind_and_content() -> None:
@@ -120,7 +139,6 @@ def test_transfer_encoding_is_decoded(encoding: str, content: bytes) -> None:
         (CONTENT_TYPE, part(b"x", "Content-Type: image/png") + END),
         (CONTENT_TYPE, part(b"x", *(f"X-{i}: y" for i in range(1000))) + END),
         (CONTENT_TYPE, part(b"x", "X: " + "y" * 100_000) + END),
-        (CONTENT_TYPE, part(b"x", "Content-Transfer-Encoding: zip", "A: b") + END),
         (CONTENT_TYPE, part(b"x", 'Content-Disposition: form-data; name="x"') * (FEW + 1) + END),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import logging
 import tempfile
@@ -18,6 +19,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from service.http.problems import MEDIA_TYPE
+from service.http.schemas import BatchResponse, PredictResponse
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
 
 MakeClient = Callable[..., TestClient]
@@ -89,6 +91,44 @@ def test_include_input_returns_what_the_model_saw(client: TestClient) -> None:
     image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
     assert image.size == (8, 8)
     assert np.asarray(image)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_answers_are_what_the_documentation_says(client: TestClient) -> None:
+    one = client.post("/predict", content=colour("red"))
+    assert PredictResponse.model_validate_json(one.content, strict=True).input is None
+    many = client.post("/predict/batch", files=form(colour("red"), b""))
+    assert len(BatchResponse.model_validate_json(many.content, strict=True).results) == 2
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_compressed_body_is_415_and_says_so(client: TestClient, path: str, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    upload = form(gzip.compress(colour("red")), field="file" if path == "/predict" else "files")
+    detail = problem(client.post(path, files=upload, headers=headers), 415, "unsupported-encoding")
+    assert f"compressed ({encoding})" in detail
+    if path == "/predict":
+        raw = client.post(path, content=gzip.compress(colour("red")), headers=headers)
+        problem(raw, 415, "unsupported-encoding")
+
+
+def test_identity_is_no_compression(client: TestClient) -> None:
+    headers = {"Content-Encoding": "Identity"}
+    assert client.post("/predict", content=colour("red"), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'Content-Disposition: form-data; name="file"\r\nContent-Type: image/png',
+        "Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''a.png",
+    ],
+    ids=["image type alone", "filename* alone"],
+)
+def test_part_without_a_plain_file_name_is_taken_as_the_file(client: TestClient, head: str) -> None:
+    body = f"a preamble\r\n--b \t\r\n{head}\r\n\r\n".encode() + colour("red") + b"\r\n--b--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert client.post("/predict", content=body, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("options", [{"content": b""}, {"files": form(b"", field="file")}])

@@ -1,0 +1,148 @@
+"""No body, however hostile, holds the event loop: all other requests wait for it meanwhile."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+
+from service.http.parameters import MAX_JSON_BYTES
+from tests.service.conftest import running
+
+pytestmark = pytest.mark.anyio
+
+MAX_PAUSE_S = 0.010
+CHUNK = 65_536  # what uvicorn hands over at a time
+LARGE = 19_000_000  # close to the limit of the body
+FORM = "multipart/form-data; boundary=b"
+FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+END = b"\r\n--b--\r\n"
+INFER = "/v2/models/tiny/infer"
+INPUT = b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,8,8,3],"data":['
+
+
+def fill(piece: bytes, size: int = LARGE) -> bytes:
+    return piece * (size // len(piece))
+
+
+def json_of(piece: bytes, size: int = MAX_JSON_BYTES - 100) -> bytes:
+    """An inference request whose data are one value many times."""
+    return INPUT + b",".join([piece] * (size // (len(piece) + 1))) + b"]}]}"
+
+
+BODIES: dict[str, tuple[str, str, bytes]] = {
+    "raw zeros": ("/predict", "image/png", bytes(LARGE)),
+    "one large file": ("/predict", FORM, FILE + bytes(LARGE) + END),
+    "carriage returns": ("/predict", FORM, FILE + fill(b"\r") + END),
+    "line ends": ("/predict", FORM, FILE + fill(b"\r\n") + END),
+    "near delimiters": ("/predict", FORM, FILE + fill(b"\r\n-") + END),
+    "false delimiters": ("/predict", FORM, FILE + fill(b"\r\n--bx") + END),
+    "few false delimiters": ("/predict", FORM, FILE + fill(b"\r\n--bx", 900_000) + END),
+    "blanks behind a delimiter": ("/predict", FORM, b"--b" + fill(b" ") + FILE[3:] + END),
+    "preamble": ("/predict", FORM, fill(b"-\r\n") + FILE + END),
+    "no delimiter": ("/predict", FORM, fill(b"--")),
+    "headers": ("/predict", FORM, b"--b\r\n" + fill(b"A: b\r\n")),
+    "parts": ("/predict/batch", FORM, fill(FILE + b"x\r\n")),
+    "many files": (
+        "/predict/batch",
+        FORM,
+        fill(FILE.replace(b'"file"', b'"files"') + bytes(290_000) + b"\r\n") + END[2:],
+    ),
+    "JSON of lists": (INFER, "application/json", json_of(b"[]")),
+    "JSON of objects": (INFER, "application/json", json_of(b'{"":1}')),
+    "JSON of numbers": (INFER, "application/json", json_of(b"1")),
+    "JSON of long numbers": (INFER, "application/json", json_of(b"9" * 1000)),
+    "deep JSON": (INFER, "application/json", INPUT + fill(b"[", MAX_JSON_BYTES - 100)),
+    "large JSON": (INFER, "application/json", json_of(b"1", LARGE)),
+    "index": ("/v2/repository/index", "application/json", b"[" + fill(b"[],") + b"0]"),
+    "load": ("/v2/repository/models/tiny/load", "application/json", fill(b'{"parameters":')),
+}
+
+
+class Pauses:
+    """Measures the longest time that the event loop computes without a break.
+
+    It counts the time of the loop's own thread on the processor, so that other processes do not
+    matter.
+    """
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._last = time.thread_time()
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        now = time.thread_time()
+        self.longest_s = max(self.longest_s, now - self._last)
+        self._last = now
+        self._loop.call_soon(self._tick)
+
+
+async def send(app: FastAPI, path: str, content_type: str, body: bytes) -> int:
+    """Sends a request as uvicorn does, chunk by chunk; returns its status."""
+    starts = range(0, len(body), CHUNK)
+    chunks: Iterator[Message] = iter(
+        {
+            "type": "http.request",
+            "body": body[start : start + CHUNK],
+            "more_body": start + CHUNK < len(body),
+        }
+        for start in starts
+    )
+    statuses = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return next(chunks)
+
+    async def keep_status(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    await app(
+        {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [
+                (b"content-type", content_type.encode()),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-api-key", b"admin"),
+            ],
+        },
+        receive,
+        keep_status,
+    )
+    (status,) = statuses
+    assert isinstance(status, int)
+    return status
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_hostile_body_does_not_hold_the_event_loop(
+    make_app: Callable[..., FastAPI], name: str
+) -> None:
+    app = make_app(admin_keys="admin")
+    async with running(app):
+        path, content_type, _ = BODIES[name]
+        await send(app, path, content_type, b"x")  # FastAPI completes its routes when it needs them
+        pauses = Pauses()
+        status = await send(app, *BODIES[name])
+        longest_s = pauses.longest_s
+    assert 400 <= status < 500 or name == "many files"
+    assert longest_s < MAX_PAUSE_S
+
+
+async def test_measure_sees_what_holds_the_loop() -> None:
+    pauses = Pauses()
+    await asyncio.sleep(0)
+    started = time.thread_time()
+    while time.thread_time() - started < 2 * MAX_PAUSE_S:
+        pass
+    await asyncio.sleep(0)
+    assert pauses.longest_s > MAX_PAUSE_S
