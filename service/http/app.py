@@ -75,6 +75,8 @@ def create_app(
         title="cifar10-serve",
         version="1",
         summary="Send a picture, get the probability of each class.",
+        # Starlette redirects to an absolute address, which leaves the prefix of a reverse proxy.
+        redirect_slashes=False,
         lifespan=lifespan,
         routes=[*predict.routes(guard), *v2.routes(guard)],
         middleware=_middleware(settings, access_log),

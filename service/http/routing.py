@@ -84,7 +84,14 @@ class PlainRoute(Route):
 def build_openapi(app: FastAPI) -> dict[str, Any]:
     """Builds the OpenAPI document of an app."""
     routes = [route.description if isinstance(route, PlainRoute) else route for route in app.routes]
-    return get_openapi(title=app.title, version=app.version, summary=app.summary, routes=routes)
+    return get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        routes=routes,
+        # Relative to openapi.json, so that it holds behind any prefix of a reverse proxy.
+        servers=[{"url": ".", "description": "This service"}],
+    )
 
 
 def operation_id(route: APIRoute) -> str:
