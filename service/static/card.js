@@ -1,20 +1,23 @@
-// The card of one picture: the picture, what the model saw of it, and the answer or the problem.
+// The card of one picture: the picture, the model's view of it, and the answer or the problem.
 
 import { element, percent, size } from "./text.js";
 
-let bars = 0; // so far: each has a name of its own
+let bars = 0; // created so far; numbers the element ids
 
 export class Card {
   state = "waiting"; // then "answer" or "error"
-  summary = ""; // the outcome in a line
+  summary = ""; // the outcome in one line
   #picture;
   #command;
 
-  /** For a picture, { name, blob or url }; `command` gives the command line that asks the same. */
+  /**
+   * @param picture { name, blob } for a file of the user's, { name, url } for a sample.
+   * @param command returns the command line that sends the same request.
+   */
   constructor(picture, command) {
     this.#picture = picture;
     this.#command = command;
-    // A clone would belong to the template's own document, which loads no pictures.
+    // cloneNode would keep the template's own document, which loads no images.
     const template = document.getElementById("card").content.firstElementChild;
     this.element = document.importNode(template, true);
     this.#find("h3").textContent = picture.name;
@@ -32,7 +35,7 @@ export class Card {
     return (this.#picture.blob ?? (await fetch(this.#picture.url))).arrayBuffer();
   }
 
-  /** Show an answer of /predict that took so many milliseconds. */
+  /** Show an answer of /predict, which took `took` milliseconds. */
   async show({ predictions, unfamiliar, image, input }, took) {
     const [best] = predictions;
     const sure = percent(best.probability) + (unfamiliar ? "" : " sure");
@@ -52,7 +55,7 @@ export class Card {
 
   /** Show a problem document. */
   refuse({ title, status, detail, request_id: id }) {
-    // What the service is to blame for can be looked up in its log.
+    // The id of a request finds a server error in the service's log.
     this.fail(title, status < 500 ? detail : `${detail} Request id: ${id}`);
   }
 
@@ -92,7 +95,7 @@ export class Card {
       await navigator.clipboard.writeText(code.textContent);
       done.textContent = "Copied";
     } catch {
-      // A page that did not come over HTTPS or from this computer has no clipboard.
+      // Browsers offer the clipboard only to pages from HTTPS or localhost.
       getSelection().selectAllChildren(code);
       done.textContent = "Selected: copy it with Ctrl+C";
     }
@@ -109,7 +112,7 @@ function bar({ label, probability }) {
   return row;
 }
 
-/** Of many classes only the likeliest are named: add what is left, if it can be seen. */
+/** Add a bar for the classes that the answer leaves out, unless it would be too short to see. */
 function withOthers(predictions) {
   const rest = predictions.reduce((left, { probability }) => left - probability, 1);
   return rest < 0.0005 ? predictions : [...predictions, { label: "all others", probability: rest }];

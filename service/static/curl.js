@@ -1,13 +1,13 @@
-// The command line that asks what the page has asked, for a POSIX shell.
+// The curl command, for a POSIX shell, that sends the same request as the page.
 
 function quote(text) {
   return /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /**
- * @param picture { name, url }: a file of the user's, unless it has a url of ours.
- * @param endpoint where to send it.
- * @param guarded whether that takes an API key; which one, the user must fill in.
+ * @param picture { name } for a file of the user's, { name, url } for a sample.
+ * @param endpoint the URL to send it to, which is the one that the browser sees.
+ * @param guarded whether the endpoint needs an API key; the user fills it in.
  */
 export function curl({ name, url }, endpoint, guarded) {
   const header = guarded ? ' -H "X-API-Key: YOUR_KEY"' : "";

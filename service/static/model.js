@@ -1,9 +1,9 @@
-// What the card of the model says of it: measured figures, where it comes from.
+// The section on the model, from its card: measured figures and origin.
 
 import { diagram } from "./reliability.js";
 import { count, element, percent, size } from "./text.js";
 
-const MAX_LABELS = 20; // more are only counted
+const MAX_LABELS = 20; // beyond these only their number is shown
 const SHA_DIGITS = 12;
 
 const precise = new Intl.NumberFormat("en", {
@@ -14,7 +14,7 @@ const precise = new Intl.NumberFormat("en", {
 
 const find = (id) => document.getElementById(id);
 
-/** Show the card of a model of which a file is served; what the card lacks is left out. */
+/** Show the card of a model for the file that is served; facts that the card lacks are left out. */
 export function showModel(card, file) {
   const figures = card.metrics?.[file] ?? {};
   const split = figures.test ? "test" : "validation";

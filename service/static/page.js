@@ -1,4 +1,5 @@
-// Pictures in, answers out. All that is said about the model comes from the service.
+// Sends pictures to the service and shows its answers. Every URL is relative to the page, so that it
+// works behind any path prefix; all facts about the model come from the service.
 
 import { Card } from "./card.js";
 import { curl } from "./curl.js";
@@ -6,35 +7,35 @@ import { showModel } from "./model.js";
 
 const RETRY_MS = 2000;
 const NOTICEABLE_MS = 200;
-const PARALLEL = 4; // pictures under way: enough for a batch, and no burden to others
-const MAX_BARS = 20; // of a model with more classes, the likeliest
-const MAX_BARS_OF_MANY = 5; // where there are several pictures
+const PARALLEL = 4; // requests at a time: enough to form a batch, few enough for other clients
+const MAX_BARS = 20; // the likeliest classes of a model that has more
+const MAX_BARS_OF_MANY = 5; // the same when there are several pictures
 
 const find = (id) => document.getElementById(id);
 
 let given = []; // the pictures whose answers are shown
-let request = new AbortController(); // of those in flight: newer ones replace them
+let request = new AbortController(); // aborts the requests in flight when newer pictures come
 let healthTimer;
 let served; // the model whose card is shown
-let classes; // of that model, once it is known
-let key; // for the API, once the service has asked for one
+let classes; // how many that model has, once it is known
+let key; // the API key, once the user has entered one
 
-/** Ask the service, and the user for a key if it wants one. */
+/** Send a request; show the form for the API key if the service answers 401. */
 async function ask(path, options) {
   const headers = key ? { "X-API-Key": key } : {};
   const response = await fetch(path, { ...options, headers });
-  find("door").hidden = response.status !== 401;
+  find("key-form").hidden = response.status !== 401;
   return response;
 }
 
-/** Show a card for each picture, { name, blob or url }, in place of those before. */
+/** Classify pictures, each { name, blob } or { name, url }; their cards replace the present ones. */
 async function classify(pictures) {
   request.abort();
   request = new AbortController();
   const { signal } = request;
   given = pictures;
   const cards = pictures.map((picture) => new Card(picture, () => command(picture)));
-  // Only a wait that can be noticed is shown.
+  // Waiting cards are shown only after a noticeable wait.
   const patience = setTimeout(() => replaceCards(cards), NOTICEABLE_MS);
   signal.addEventListener("abort", () => clearTimeout(patience));
   const waiting = cards.values();
@@ -62,9 +63,12 @@ async function answer(card, signal) {
     response = await ask(`predict?${query}`, { method: "POST", body, signal });
     answer = await response.json();
   } catch (error) {
-    // Reading a file and asking the service fail in different ways.
+    // Reading a file raises a DOMException, an answer that is not JSON a SyntaxError, and a failed
+    // request a TypeError.
     if (error instanceof DOMException) {
-      card.fail("That cannot be read", "Of a folder, take the pictures that are in it.");
+      card.fail("That cannot be read", "If it is a folder, choose the pictures inside it.");
+    } else if (error instanceof SyntaxError) {
+      card.fail(`Error ${response.status}`, "A proxy answered in place of the service.");
     } else {
       card.fail("No answer from the service", "Check that it is running, then try again.");
     }
@@ -77,17 +81,17 @@ async function answer(card, signal) {
 function replaceCards(cards) {
   find("result").dataset.count = cards.length;
   find("cards").replaceChildren(...cards.map(({ element }) => element));
-  // On a phone the answers lie below the fold.
+  // On a phone the answers are below the visible part.
   if (find("result").getBoundingClientRect().top > window.innerHeight / 2) {
     find("result").scrollIntoView();
   }
 }
 
-/** Say in a line how far it is: a screen reader reads it out. */
+/** Show the progress in one line, which screen readers announce. */
 function summarise(cards) {
   const count = (state) => cards.filter((card) => card.state === state).length;
   const failed = count("error") ? `, ${count("error")} failed` : "";
-  find("status").classList.toggle("unseen", cards.length === 1); // the one card says it
+  find("status").classList.toggle("unseen", cards.length === 1); // its card shows the same
   find("status").textContent =
     cards.length === 1
       ? cards[0].summary
@@ -95,7 +99,7 @@ function summarise(cards) {
 }
 
 function command(picture) {
-  const guarded = Boolean(key) || !find("door").hidden;
+  const guarded = Boolean(key) || !find("key-form").hidden;
   return curl(picture, new URL("predict", document.baseURI), guarded);
 }
 
@@ -107,7 +111,7 @@ function describe({ status, model, version, provider, requested_provider: reques
   return status === "ok" ? name : `${name}, degraded: ${short(requested)} was asked for`;
 }
 
-/** Say what is served; while nothing is, look again. */
+/** Show which model is served; ask again every RETRY_MS while none is. */
 async function showHealth() {
   clearTimeout(healthTimer);
   let health;
@@ -123,7 +127,7 @@ async function showHealth() {
   else healthTimer = setTimeout(showHealth, RETRY_MS);
 }
 
-/** Show the card of the model that is served, once for each version and file. */
+/** Show the card of the served model, once for each version and file. */
 async function showCardOf({ model, version, variant }) {
   const asked = [model, version, variant].join("/");
   if (asked === served) return;
@@ -156,7 +160,7 @@ for (const button of find("samples").querySelectorAll("button")) {
 
 document.addEventListener("paste", (event) => {
   if (event.target === find("key")) return;
-  take(event.clipboardData.files, "That was no picture: copy one, then paste it here.");
+  take(event.clipboardData.files, "The clipboard holds no picture: copy one, then paste it here.");
 });
 
 document.addEventListener("dragover", (event) => {
@@ -169,10 +173,10 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  take(event.dataTransfer.files, "That was no picture: drop files from your computer.");
+  take(event.dataTransfer.files, "That is not a file: drop files from your computer.");
 });
 
-find("door").addEventListener("submit", async (event) => {
+find("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   key = find("key").value;
   await showHealth();

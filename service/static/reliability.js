@@ -1,9 +1,9 @@
-// The reliability diagram: how often the model is right when it is so and so sure.
+// The reliability diagram: accuracy against confidence.
 
 import { count, element, percent } from "./text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const SIDE = 240; // of the square of the plot
+const SIDE = 240; // of the square plot
 const [LEFT, TOP, WIDTH, HEIGHT] = [60, 16, 324, 300];
 const LARGEST = 12; // radius of the point that stands for most pictures
 const SMALLEST = 2.5;
@@ -11,7 +11,7 @@ const SMALLEST = 2.5;
 const x = (share) => LEFT + SIDE * share;
 const y = (share) => TOP + SIDE * (1 - share);
 
-/** Draws bins, { confidence, accuracy, pictures } each, and gives their figures as a table. */
+/** Returns a caption, a diagram and a table of bins, each { confidence, accuracy, pictures }. */
 export function diagram(bins, split) {
   const caption = element("figcaption");
   caption.append(

@@ -1,4 +1,4 @@
-// Words and numbers for people.
+// Formats numbers and text for display.
 
 const whole = new Intl.NumberFormat("en");
 const oneDecimal = new Intl.NumberFormat("en", {
@@ -10,14 +10,14 @@ const oneDecimal = new Intl.NumberFormat("en", {
 export const count = (number) => whole.format(number);
 
 export function percent(share) {
-  // Rounding must not claim certainty.
+  // A rounded 100% or 0% would claim certainty.
   if (share >= 0.9995 && share < 1) return ">99.9%";
   if (share < 0.0005 && share > 0) return "<0.1%";
   return oneDecimal.format(share);
 }
 
 export function size(width, height) {
-  return `${width}\u00a0×\u00a0${height} pixels`; // the numbers stay together
+  return `${width}\u00a0×\u00a0${height} pixels`; // no line break inside
 }
 
 /** An element that holds text. */

@@ -243,6 +243,13 @@ def test_lost_connection_is_said_and_overcome(page: Page) -> None:
     expect(headline(page)).to_have_text("blue")
 
 
+def test_error_page_of_a_proxy_is_told_from_a_lost_connection(page: Page) -> None:
+    page.route("**/predict?*", lambda route: route.fulfill(status=413, body="<h1>Too Large</h1>"))
+    choose(page, picture("blue"))
+    expect(headline(page)).to_have_text("Error 413")
+    expect(cards(page)).to_contain_text("A proxy answered in place of the service.")
+
+
 @pytest.mark.parametrize("name", ["cat.jpg", 'it\'s a "cat"; $(false) `false` \\ & é.jpg'])
 def test_copied_command_gives_the_same_answer(page: Page, tmp_path: Path, name: str) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -288,19 +295,19 @@ def test_key_is_asked_for_and_named_in_the_command(
     with server(**guarded) as running, browser.new_context() as context:
         page = context.new_page()
         page.goto(running.url)
-        door = page.get_by_label("This service asks for an API key")
+        key = page.get_by_label("This service asks for an API key")
         model = page.get_by_role("region", name="The model", exact=True)
-        expect(door).to_be_visible()
+        expect(key).to_be_visible()
         expect(model).to_be_hidden()
         choose(page, picture("blue"))
         expect(headline(page)).to_have_text("Unauthorized")
-        door.fill("a-wrong-long-key")
-        door.press("Enter")
+        key.fill("a-wrong-long-key")
+        key.press("Enter")
         expect(cards(page)).to_contain_text("The API key is not known here")
-        door.fill("a-long-enough-key")
-        door.press("Enter")
+        key.fill("a-long-enough-key")
+        key.press("Enter")
         expect(headline(page)).to_have_text("blue")
-        expect(door).to_be_hidden()
+        expect(key).to_be_hidden()
         expect(model).to_be_visible()
         page.get_by_role("button", name="Copy as curl").click()
         command = cards(page).locator("code").inner_text()
@@ -370,7 +377,7 @@ def test_each_state_is_accessible(page: Page, scheme: Literal["light", "dark"]) 
     expect(page.get_by_role("status").first).to_contain_text("2 of 3")
     page.get_by_role("button", name="Copy as curl").first.click()
     page.get_by_text("The figures").click()
-    page.locator("#door").evaluate("door => (door.hidden = false)")
+    page.locator("#key-form").evaluate("form => (form.hidden = false)")
     check_accessibility(page)
 
 

@@ -1,4 +1,8 @@
-"""GET / and /docs with their files, under policies that allow no address but our own."""
+"""The page (/), Swagger UI (/docs) and their static files.
+
+Their content security policies allow no other origin. All their URLs are relative, so that they
+work behind any path prefix of a reverse proxy.
+"""
 
 import importlib.resources
 from collections.abc import Mapping
@@ -23,7 +27,7 @@ PAGE_HEADERS = _COMMON | {
     "Content-Security-Policy": _CLOSED
     + "script-src 'self'; style-src 'self'; img-src 'self' data: blob:; form-action 'none'"
 }
-# Swagger UI starts from a script inside its HTML and styles its elements one by one.
+# Swagger UI is started by an inline script and sets inline styles.
 DOCS_HEADERS = _COMMON | {
     "Content-Security-Policy": _CLOSED
     + "script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
@@ -32,15 +36,15 @@ DOCS_HEADERS = _COMMON | {
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def page() -> FileResponse:
-    """The page that classifies a dropped picture."""
+    """Returns the page that classifies pictures."""
     return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Swagger UI, from our own address: FastAPI's own page loads it from elsewhere."""
+    """Returns Swagger UI with files from this service; FastAPI's own page loads them from a CDN."""
     html = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=request.app.title,
@@ -53,13 +57,13 @@ async def docs(request: Request) -> Response:
 
 
 def mount_files(app: FastAPI) -> None:
-    """Serves the files of the page and of Swagger UI."""
+    """Adds the static files of the page and of Swagger UI to the app."""
     app.mount("/static", _Files(STATIC, PAGE_HEADERS))
     app.mount("/docs/files", _Files(SWAGGER, DOCS_HEADERS))
 
 
 class _Files(StaticFiles):
-    """A folder of files, all with the same headers."""
+    """Static files with additional headers; Starlette's class has no option for them."""
 
     def __init__(self, directory: Path, headers: Mapping[str, str]) -> None:
         super().__init__(directory=directory)
