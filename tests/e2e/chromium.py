@@ -1,4 +1,4 @@
-"""Debian's Chromium, told to stay quiet: no request of its own leaves the machine."""
+"""Debian's Chromium without its background traffic: it sends what a page sends, nothing else."""
 
 import shutil
 
@@ -17,6 +17,6 @@ _OPTIONS = [
 ]
 
 
-def launch(playwright: Playwright) -> Browser:
-    """Starts the browser without a window."""
-    return playwright.chromium.launch(executable_path=EXECUTABLE, args=_OPTIONS)
+def launch(playwright: Playwright, *options: str) -> Browser:
+    """Starts the browser without a window, with more options of its command line if any."""
+    return playwright.chromium.launch(executable_path=EXECUTABLE, args=[*_OPTIONS, *options])

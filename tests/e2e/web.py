@@ -9,3 +9,4 @@ import httpx2
 
 get = partial(httpx2.get, verify=False)
 post = partial(httpx2.post, verify=False)
+request = partial(httpx2.request, verify=False)
