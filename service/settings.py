@@ -18,9 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from service.hardware import available_cpus, available_memory, nvidia_driver_visible
 
-# Above this Pillow warns of its own accord, and from twice as many on it refuses.
+# Pillow warns of pictures over this limit, and refuses those over twice as much.
 PILLOW_PIXEL_LIMIT = 89_478_485
-# What a worker takes under load, without the one large picture that may be in work at a time.
+# Memory of a worker under load, without the one large picture that all workers decode at a time.
 WORKER_BYTES = 200_000_000
 PIXEL_BYTES = 12
 
@@ -29,7 +29,7 @@ _Keys = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured; each field is `CIFAR10_<NAME>` in the environment."""
+    """Settings of the service; each flag is also a variable: --max-batch is CIFAR10_MAX_BATCH."""
 
     model_config = SettingsConfigDict(
         env_prefix="CIFAR10_",
@@ -42,8 +42,15 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a key
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; :: takes IPv6 and IPv4 connections."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    uds: Path | None = Field(
+        None,
+        description="Unix socket to listen on instead of an address, for a reverse proxy on the "
+        "same machine. Its permissions follow the umask: with 022, only the same user can connect.",
+    )
     models: Path = Field(Path("models"), description="Folder of the model repository.")
     model: str = Field("cifar10", description="Name of the model to serve.")
     model_version: PositiveInt | Literal["latest"] = Field(
@@ -52,27 +59,28 @@ class Settings(BaseSettings):
     variant: str = Field(
         "auto",
         pattern=r"^(auto|[\w-][\w.-]*\.onnx)$",
-        description="File of the model to serve, as model.onnx; auto takes the fastest that keeps "
-        "the accuracy.",
+        description="File of the model to serve, such as model.onnx; auto takes the fastest one "
+        "that keeps the accuracy.",
     )
     provider: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Where to compute; auto takes CUDA where an NVIDIA driver is visible."
+        "auto", description="Where to compute; auto takes CUDA if there is an NVIDIA driver."
     )
-    require_cuda: bool = Field(False, description="Refuse to start unless CUDA is really in use.")
+    require_cuda: bool = Field(False, description="Refuse to start unless CUDA is in use.")
     cuda_graphs: bool = Field(
-        False, description="Capture a CUDA graph for each size of batch; not yet measured."
+        False, description="Capture a CUDA graph for each batch size; not measured yet."
     )
     workers: PositiveInt | Literal["auto"] = Field(
         "auto",
-        description="Processes that serve; auto takes one for each usable CPU, as far as the "
-        "memory goes, and one alone for a GPU.",
+        description="Number of worker processes; auto takes one for each usable CPU if there is "
+        "enough memory, and one for a GPU.",
     )
     threads: PositiveInt | Literal["auto"] = Field(
         "auto",
-        description="Threads that decode and compute in each worker; auto shares out the CPUs.",
+        description="Threads that decode and compute in each worker; auto divides the CPUs by the "
+        "workers.",
     )
     max_batch: PositiveInt = Field(32, description="Most pictures in one inference.")
-    max_queue: PositiveInt = Field(256, description="Most pictures that may wait in each worker.")
+    max_queue: PositiveInt = Field(256, description="Most pictures that wait in each worker.")
     deadline_ms: PositiveInt = Field(
         10_000, description="Longest time a picture may take, in milliseconds."
     )
@@ -81,32 +89,32 @@ class Settings(BaseSettings):
     )
     max_body_bytes: PositiveInt = Field(20_000_000, description="Largest request body, in bytes.")
     max_pending_bytes: PositiveInt = Field(
-        256_000_000, description="Most bytes of bodies that wait for an answer, in all workers."
+        256_000_000, description="Most bytes of request bodies in memory, in all workers."
     )
     max_pixels: int = Field(
         50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT, description="Most pixels in one picture."
     )
     max_files: PositiveInt = Field(64, description="Most pictures in one batch request.")
     max_form_fields: PositiveInt = Field(
-        16, description="Most fields of a form that are no files; they are ignored."
+        16, description="Most form fields that are not files; they are ignored."
     )
     head_timeout_ms: PositiveInt = Field(
-        10_000, description="Longest time for the head of a request, in milliseconds."
+        10_000, description="Longest time to receive the headers of a request, in milliseconds."
     )
     body_timeout_ms: PositiveInt = Field(
-        60_000, description="Longest time for the body of a request, in milliseconds."
+        60_000, description="Longest time to receive the body of a request, in milliseconds."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web origins that may call the API from a browser, separated by commas."
     )
     api_keys: _Keys = Field(
-        (), description="Keys that open everything but administration, separated by commas."
+        (), description="API keys for all but administration, separated by commas."
     )
     api_keys_file: Path | None = Field(
         None, description="File of more such keys, one a line; read again when it changes."
     )
     admin_keys: _Keys = Field(
-        (), description="Keys that open everything, separated by commas; none: no administration."
+        (), description="API keys for everything, administration included, separated by commas."
     )
     admin_keys_file: Path | None = Field(
         None, description="File of more such keys, one a line; read again when it changes."
@@ -114,23 +122,23 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         2,
         ge=0,
-        description="Seconds after SIGTERM in which the service says that it is not ready and "
-        "still takes new connections; Ctrl-C skips them.",
+        description="Seconds after SIGTERM during which the service reports that it is not ready "
+        "and still accepts connections; Ctrl-C skips them.",
     )
     stuck_s: float = Field(
         30, gt=0, description="Seconds without progress after which a worker is replaced."
     )
-    metrics_open: bool = Field(False, description="Show /metrics without a key, too.")
+    metrics_open: bool = Field(False, description="Answer /metrics without a key.")
     rate_limit: str | None = Field(
         None,
         pattern=r"^[1-9]\d*/(second|minute|hour|day)$",
-        description="Most requests of one key, as 100/minute; none: no limit.",
+        description="Most requests of each API key, such as 100/minute.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="Format of the log; auto is text on a terminal, else json."
+        "auto", description="Format of the log; auto is text on a terminal and json elsewhere."
     )
 
     @field_validator("cors_origins", mode="before")
@@ -158,26 +166,26 @@ class Settings(BaseSettings):
 
     @property
     def has_keys(self) -> bool:
-        """Whether requests need a key; a file of keys that was emptied locks everyone out."""
+        """Whether requests need a key; an empty file of keys admits nobody."""
         return bool(self.api_keys) or self.api_keys_file is not None
 
     @property
     def version(self) -> int | None:
-        """Version to serve; None means the newest."""
+        """Version to serve; None is the newest."""
         return None if self.model_version == "latest" else self.model_version
 
     @property
     def wants_cuda(self) -> bool:
-        """Whether to compute on a GPU, if that is possible."""
+        """Whether to compute on a GPU if possible."""
         automatic = self.provider == "auto" and nvidia_driver_visible()
         return self.require_cuda or self.provider == "cuda" or automatic
 
     @property
     def worker_count(self) -> int:
-        """Number of processes that serve."""
+        """Number of worker processes."""
         if self.workers != "auto":
             return self.workers
-        # One process keeps a GPU busy; only Linux shares out connections among several.
+        # One process keeps a GPU busy; only Linux spreads connections over several.
         if self.wants_cuda or sys.platform != "linux":
             return 1
         room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
@@ -185,7 +193,7 @@ class Settings(BaseSettings):
 
     @property
     def pending_bytes_per_worker(self) -> int:
-        """A worker's share of `max_pending_bytes`, which one body as large as allowed fits in."""
+        """A worker's part of `max_pending_bytes`; at least one body of the largest size fits."""
         return max(self.max_pending_bytes // self.worker_count, self.max_body_bytes)
 
     @property
@@ -197,16 +205,16 @@ class Settings(BaseSettings):
 
 
 def explain(error: ValidationError | SettingsError) -> str:
-    """Says in one line what is wrong with the settings."""
+    """Describes in one line what is wrong with the settings."""
     if isinstance(error, SettingsError):
         return str(error)
-    faults: dict[str, list[str]] = {}
-    for fault in error.errors():
-        # What is wrong with several settings together has no name.
-        name = "".join(f"{place}: " for place in fault["loc"][:1])
-        faults.setdefault(name, []).append(fault["msg"])
-    # A setting that may be one of two things has a fault for each.
-    either = (name + ", or ".join(messages) for name, messages in faults.items())
+    errors: dict[str, list[str]] = {}
+    for found in error.errors():
+        # An error of several settings together names none.
+        name = "".join(f"{place}: " for place in found["loc"][:1])
+        errors.setdefault(name, []).append(found["msg"])
+    # A setting of two types has an error for each type.
+    either = (name + ", or ".join(messages) for name, messages in errors.items())
     return "; ".join(either).replace("or Input should be ", "or ")
 
 
@@ -225,7 +233,7 @@ def read_keys(path: Path) -> list[str]:
 
 
 def _check_key(key: str) -> str:
-    """Refuses what cannot be sent in a header, without showing it."""
+    """Refuses a key that cannot be sent in a header, without showing it."""
     if not _KEY.fullmatch(key):
         raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
     return key

@@ -1,4 +1,4 @@
-"""Pictures on the disk: find them, and classify thousands with one in memory per thread."""
+"""Picture files: find them, and classify thousands with one in memory per thread."""
 
 import glob
 import os
@@ -30,8 +30,8 @@ def find(arguments: Iterable[str]) -> list[Path]:
         arguments: files, folders, and patterns such as `photos/**/*.jpg`.
 
     Returns:
-        Files as they are named, and of folders all pictures below them, in order. What leads to
-        nothing is kept: whoever reads it learns why.
+        The files that are named, and the pictures in and below the folders that are named, in
+        order. A name that matches nothing is kept, so that reading it reports the error.
     """
     return list(
         dict.fromkeys(
@@ -63,11 +63,11 @@ def classify(
     """Classifies files, a batch for each thread at a time.
 
     Args:
-        classifier: what answers.
+        classifier: the model.
         files: the files.
-        batch: most pictures in one inference.
+        batch: largest number of pictures in one inference.
         threads: number of threads that read, decode and compute.
-        max_bytes: largest file that is read.
+        max_bytes: size of the largest file that is read.
 
     Yields:
         Each file, in order, with its classification or the reason why it has none.

@@ -1,4 +1,4 @@
-"""Command line: `cifar10-serve` serves, classifies files, and looks after the models."""
+"""Command line: `cifar10-serve` serves, classifies files, and lists and checks models."""
 
 import argparse
 import io
@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -21,8 +20,6 @@ from service.inference.classifier import Classifier
 from service.inference.repository import Entry
 from service.settings import Settings, explain
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -31,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; None takes those of the process.
 
     Returns:
-        Exit status: 0 when all went well, 1 when something is bad or missing, 2 for wrong
-        arguments or settings, 130 after Ctrl-C.
+        Exit status: 0 for success, 1 if something is damaged or missing, 2 for wrong arguments or
+        settings, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["serve"]:
@@ -40,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return serve(arguments[1:])
     args = _parser().parse_args(arguments)
-    # Pillow warns of odd pictures; what counts is in their answers.
+    # Pillow warns of unusual pictures; what matters is in the output.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = args.call(args)
@@ -50,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     except (ServiceError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        if isinstance(error, BrokenPipeError):  # the reader of the output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         return _fail(str(error))
@@ -76,7 +73,7 @@ def _predict(args: argparse.Namespace) -> int:
     heading, row = output.FORMATS[args.format](found, labels, args.top_k)
     sys.stdout.write(heading)
     bad = []
-    # The bar shows on a terminal alone, and gives way to the rows.
+    # The bar is shown on a terminal only, below the rows.
     for file, outcome in tqdm(outcomes, total=len(found), unit=" pictures", disable=None):
         tqdm.write(row(file, outcome), end="")
         if isinstance(outcome, ServiceError):
@@ -127,19 +124,21 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """The settings of the environment, which arguments override."""
+    """The settings of the environment, overridden by arguments."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     return Settings(**{name: given[name] for name in given.keys() & Settings.model_fields.keys()})
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="cifar10-serve", description="Serve a model, classify files, look after the models."
+        prog="cifar10-serve", description="Serve a model, classify files, list and check models."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
 
-    predict = _add(commands, "predict", _predict, "classify files, without a server")
+    about = "classify files, without a server"
+    predict = commands.add_parser("predict", help=about, description=_sentence(about))
+    _set_command(predict, _predict)
     predict.add_argument(
         "paths",
         nargs="+",
@@ -150,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         choices=output.FORMATS,
         default="table",
-        help="of the output (default: %(default)s)",
+        help="format of the output (default: %(default)s)",
     )
     predict.add_argument(
         "--top-k",
@@ -162,27 +161,32 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", help="name of the model (default: cifar10)")
     predict.add_argument("--model-version", metavar="N", help="its version (default: the newest)")
 
-    models = commands.add_parser("models", help="look after the model repository")
+    models = commands.add_parser("models", help="list and check the models of the repository")
     actions = models.add_subparsers(required=True, metavar="action")
-    _add(actions, "list", _list, "list all files of all versions with their measured accuracy")
-    _add(actions, "verify", _verify, "check all sums and metadata, and let each model answer")
+    about = "list all files of all versions with their measured accuracy"
+    _set_command(actions.add_parser("list", help=about, description=_sentence(about)), _list)
+    about = "check all checksums and metadata, and compute one answer with each model"
+    _set_command(actions.add_parser("verify", help=about, description=_sentence(about)), _verify)
     return parser
 
 
-def _add(
-    commands: Commands, name: str, call: Callable[[argparse.Namespace], int], about: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    command.add_argument(
+def _sentence(about: str) -> str:
+    return f"{about[0].upper()}{about[1:]}."
+
+
+def _set_command(
+    parser: argparse.ArgumentParser, call: Callable[[argparse.Namespace], int]
+) -> None:
+    """Makes a parser that of a command, with the option that all commands share."""
+    parser.add_argument(
         "--models", type=Path, metavar="FOLDER", help="the model repository (default: models)"
     )
-    command.set_defaults(call=call)
-    return command
+    parser.set_defaults(call=call)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 

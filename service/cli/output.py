@@ -1,4 +1,4 @@
-"""What the command line prints: outcomes as a table, CSV or JSON lines, and plain columns."""
+"""The output of the command line: results as a table, CSV or JSON lines, and plain columns."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ from service.errors import ServiceError
 # Longer paths push the rest of their row to the right.
 MAX_PATH_WIDTH = 60
 
-# The heading, and what makes the row of one file; both end their lines.
+# The heading, and a function that makes the row of one file; both end with a newline.
 Format = tuple[str, Callable[[Path, Outcome], str]]
 
 
 def table(files: Sequence[Path], labels: Sequence[str], top_k: int) -> Format:
-    """A table for people, in columns whose widths are known before the first answer."""
+    """A table in columns whose widths are known before the first result."""
     path_width = min(MAX_PATH_WIDTH, max((len(printable(file)) for file in files), default=0))
     label_width = max(map(len, labels))
 
@@ -47,7 +47,7 @@ def comma_separated(_files: Sequence[Path], _labels: Sequence[str], top_k: int) 
 
 
 def json_lines(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Format:
-    """One JSON object in each line, of the form that the HTTP API answers with."""
+    """One JSON object in each line, as in the answers of the HTTP API."""
 
     def row(file: Path, outcome: Outcome) -> str:
         line: dict[str, object] = {"path": str(file)}
@@ -72,7 +72,7 @@ FORMATS: dict[str, Callable[[Sequence[Path], Sequence[str], int], Format]] = {
 
 
 def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Sets rows in columns, each as wide as its widest cell."""
+    """Aligns rows in columns, each as wide as its widest cell."""
     lines = list(rows)
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "".join(
@@ -83,7 +83,7 @@ def columns(rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable(path: Path) -> str:
-    """The path in one line, whatever characters its names hold."""
+    """The path in one line, with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 

@@ -2,15 +2,29 @@
 
 import errno
 import logging
+import re
 import sys
+from argparse import Action, ArgumentParser
+from pathlib import Path
+from socket import socket
 
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
+from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from service.observability.logging import configure
-from service.process.sockets import listen
+from service.process.entry import run_worker
+from service.process.sockets import listen, listen_unix
 from service.process.supervisor import Supervisor
 from service.settings import Settings, explain
+
+# Plain words for the types that pydantic-settings would show.
+_METAVARS = {
+    r"\bint\b|\bfloat\b": "NUMBER",
+    r"\bstr\b": "TEXT",
+    r"\bPath\b": "PATH",
+    r"tuple\[.*\]": "LIST",
+}
+_NO_DEFAULT = re.compile(r" \(default: (None|\(\))\)$")
 
 logger = logging.getLogger("service")
 
@@ -22,34 +36,65 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments; None takes those of the process.
 
     Returns:
-        Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or had to be cut short, 2 for
-        wrong settings.
+        Exit status: 0 after SIGTERM or Ctrl-C, 1 if the service cannot start or requests were cut
+        off, 2 for wrong settings.
     """
     try:
-        settings = CliApp.run(Settings, cli_args=sys.argv[1:] if argv is None else argv)
+        settings = _parse(sys.argv[1:] if argv is None else argv)
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     configure(settings.log_level, settings.log_format)
     try:
-        listeners = listen(settings.host, settings.port, settings.worker_count)
+        listeners = _listen(settings)
     except OSError as error:
-        return _fail(_explain_listen(error, settings.host, settings.port))
-    host, port = listeners[0].getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    logger.info("listening", extra={"fields": {"url": url, "workers": len(listeners)}})
-    supervisor = Supervisor(settings, listeners)
+        return _fail(_explain_listen(error, settings))
+    fields = {**_address(listeners[0], settings.uds), "workers": len(listeners)}
+    logger.info("listening", extra={"fields": fields})
+    supervisor = Supervisor(settings, listeners, run_worker)
     status = supervisor.run()
     return status if supervisor.failure is None else _fail(supervisor.failure)
 
 
-def _explain_listen(error: OSError, host: str, port: int) -> str:
+def _parse(arguments: list[str]) -> Settings:
+    source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
+        Settings, add_argument_method=_add_argument
+    )
+    return CliApp.run(Settings, cli_args=arguments, cli_settings_source=source)
+
+
+def _add_argument(parser: ArgumentParser, *names: str, **options: str) -> Action:
+    """Adds an argument, with plain words in its line of the help."""
+    if "metavar" in options:
+        for types, word in _METAVARS.items():
+            options["metavar"] = re.sub(types, word, options["metavar"])
+    if "help" in options:
+        options["help"] = _NO_DEFAULT.sub("", options["help"])
+    return parser.add_argument(*names, **options)  # type: ignore[arg-type]
+
+
+def _listen(settings: Settings) -> list[socket]:
+    if settings.uds:
+        return listen_unix(settings.uds, settings.worker_count)
+    return listen(settings.host, settings.port, settings.worker_count)
+
+
+def _address(listener: socket, uds: Path | None) -> dict[str, str]:
+    if uds:
+        return {"uds": str(uds)}
+    host, port = listener.getsockname()[:2]
+    return {"url": f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"}
+
+
+def _explain_listen(error: OSError, settings: Settings) -> str:
+    if settings.uds:
+        place, other = str(settings.uds), "--uds"
+    else:
+        place, other = f"port {settings.port} on {settings.host}", "--port"
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} on {host} is already in use: "
-            "stop what uses it, or choose another with --port"
-        )
+        return f"{place} is already in use: stop what uses it, or choose another with {other}"
     # The standard library adds the address a second time, in brackets.
-    return f"cannot listen on {host}, port {port}: {str(error.strerror).partition(' (')[0]}"
+    reason = str(error.strerror or error).partition(" (")[0]
+    return f"cannot listen on {place}: {reason}"
 
 
 def _fail(reason: str, status: int = 1) -> int:

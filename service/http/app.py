@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, params
 from fastapi.middleware import Middleware
@@ -25,7 +25,7 @@ from service.http.middleware.load_shedding import LoadSheddingMiddleware
 from service.http.retry_after import RetryAfter
 from service.http.routes import health, models, page, predict, repository, v2
 from service.http.routing import Guard, build_openapi, operation_id
-from service.inference.model_server import Load, ModelServer, load_classifier
+from service.inference.model_server import Load, ModelServer, Status, load_classifier
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -54,7 +54,7 @@ def create_app(
         which changes the model: in this process, unless it is replaced.
     """
     traces = tracing.start()
-    metrics = Metrics(on_stage=traces.trace_stage if traces else None)
+    metrics = Metrics(get_args(Status), on_stage=traces.trace_stage if traces else None)
     model_server = ModelServer(settings, metrics, load, traces)
     access_log = AccessLog(metrics)
     authenticator = Authenticator(settings, folder)

@@ -114,7 +114,7 @@ class Authenticator:
         """
         digest = self.check(headers)
         if self._rate:
-            self._rate.take(digest)
+            await self._rate.take(digest)
 
     def check_admin(self, headers: Headers) -> None:
         """Checks that a request was sent with the key of an administrator.

@@ -1,5 +1,6 @@
-"""How often a key may ask."""
+"""The rate limit of each API key."""
 
+import asyncio
 import fcntl
 import logging
 import math
@@ -13,15 +14,19 @@ from service.errors import RateLimitedError
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _TIME = struct.Struct("d")
+# How long a request waits for another process that counts, and how often it tries.
+PATIENCE_S = 0.5
+_RETRY_S = 0.005
 
 logger = logging.getLogger(__name__)
 
 
 class RateLimit:
-    """So many requests of each key in a time, counted over all processes that share a folder.
+    """Limits the requests of each key, counted over all processes that share a folder.
 
-    A key may spend all of them at once; each comes back after its share of the time. (That is the
-    generic cell rate algorithm: all that is known of a key is when its allowance is whole again.)
+    A key may spend its whole allowance at once; it is restored evenly over the period. This is the
+    generic cell rate algorithm: all that is stored for a key is the time at which its allowance is
+    complete again. (The stores of the package `limits` count for one process or need a server.)
     """
 
     def __init__(
@@ -32,47 +37,62 @@ class RateLimit:
         Args:
             rate: such as `100/minute`.
             folder: for a small file for each key.
-            clock: tells the time in seconds, to all processes the same.
+            clock: returns the time in seconds, the same in all processes.
         """
         count, unit = rate.split("/")
         self._rate = rate
-        self._window = _SECONDS[unit]
-        self._share = self._window / int(count)
+        self._period_s = _SECONDS[unit]
+        self._cost_s = self._period_s / int(count)
         self._folder = folder
         self._clock = clock
-        self._lenient = False
+        self._failing = False
 
-    def take(self, key: bytes) -> None:
-        """Counts one request of a key; where there is no room to count in, lets it pass.
+    async def take(self, key: bytes) -> None:
+        """Counts one request of a key.
+
+        A request that cannot be counted is allowed: on a full disk, with too many open files, or
+        while another process holds the file of the key for longer than `PATIENCE_S`.
 
         Args:
             key: the digest of the key.
 
         Raises:
-            RateLimitedError: it has asked too often.
+            RateLimitedError: the allowance of the key is spent.
         """
         try:
-            self._count(self._folder / f"rate-{key.hex()}")
-        except OSError as error:  # a full disk, or too many open files
-            if not self._lenient:
+            await self._count(self._folder / f"rate-{key.hex()}")
+        except OSError as error:
+            if not self._failing:
                 fields = {"why": error.strerror}
                 logger.error("rates cannot be limited", extra={"fields": fields})
-            self._lenient = True
+            self._failing = True
         else:
-            self._lenient = False
+            self._failing = False
 
-    def _count(self, path: Path) -> None:
+    async def _count(self, path: Path) -> None:
+        """Tries to count until no other process does; a blocking lock would stop the event loop."""
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._try_to_count(path)
+                return
+            except BlockingIOError:
+                if time.monotonic() > give_up_at:
+                    raise
+            await asyncio.sleep(_RETRY_S)
+
+    def _try_to_count(self, path: Path) -> None:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # which ends with the file, or with this process
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
             now = self._clock()
-            known = os.pread(file, _TIME.size, 0)
-            whole_at = max(now, _TIME.unpack(known)[0] if known else now) + self._share
-            if whole_at - now > self._window:
-                wait = math.ceil(whole_at - now - self._window)
+            stored = os.pread(file, _TIME.size, 0)
+            complete_at = max(now, _TIME.unpack(stored)[0] if stored else now) + self._cost_s
+            if complete_at - now > self._period_s:
+                wait = math.ceil(complete_at - now - self._period_s)
                 raise RateLimitedError(
                     f"This API key may ask {self._rate}; try again in {wait} s.", wait
                 )
-            os.pwrite(file, _TIME.pack(whole_at), 0)
+            os.pwrite(file, _TIME.pack(complete_at), 0)
         finally:
             os.close(file)

@@ -1,11 +1,11 @@
-"""Every metric of the service.
+"""All metrics of the service, and the only import of prometheus_client.
 
-Where PROMETHEUS_MULTIPROC_DIR names a folder, several processes share their metrics in it and each
-of them exports the sum; it must be set before this module is imported. Otherwise each app has
-metrics of its own.
+If PROMETHEUS_MULTIPROC_DIR names a folder, several processes share their metrics in it and each of
+them exports the sums; it must be set before this module is imported. Otherwise each app has metrics
+of its own.
 
-What is counted for each request or picture is kept in memory and written every second, or when this
-process is asked: a thread that writes holds up the others, ten times a request.
+The values of requests and pictures are kept in memory and written every second, and before they are
+exported: to write each of them, ten per request, would delay the other threads.
 """
 
 import functools
@@ -17,9 +17,9 @@ from collections import Counter as Counts
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -27,9 +27,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
-
-from service.http.schemas import Status
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -37,18 +35,20 @@ _SECONDS = (
 )
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _STAGES = ("receive", "decode", "queue", "infer", "respond")
-# The kinds of metrics that have a file in each process, where several share theirs.
+# A process that shares its metrics has a file for each of these kinds.
 _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 FILE_BYTES = 250_000
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 def reserve_files() -> None:
-    """Takes the room of this process's files at once; call it before there are metrics.
+    """Allocates the disk space of this process's files; call it before metrics are defined.
 
-    Files that grow into a disk which is full by then would end the process by a signal.
+    The files are mapped into memory: on a full disk, a page that cannot be written ends the process
+    by a signal.
 
     Raises:
-        OSError: there is no room.
+        OSError: the disk is full.
     """
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None or not hasattr(os, "posix_fallocate"):
@@ -58,6 +58,11 @@ def reserve_files() -> None:
             os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
 
 
+def forget_process(pid: int | None) -> None:
+    """Removes the gauges of a process that has ended; its counters stay."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
 class _Counter(Counter):
     def add_all(self, values: Sequence[float]) -> None:
         self.inc(sum(values))
@@ -65,26 +70,29 @@ class _Counter(Counter):
 
 class _Histogram(Histogram):
     def add_all(self, values: Sequence[float]) -> None:
-        """Observes many values, for little more than the cost of one."""
+        """Observes many values at little more than the cost of one, which the library cannot."""
         self._sum.inc(sum(values))
-        for place, count in Counts(bisect_left(self._upper_bounds, v) for v in values).items():
-            self._buckets[place].inc(count)
+        for bucket, count in Counts(bisect_left(self._upper_bounds, v) for v in values).items():
+            self._buckets[bucket].inc(count)
 
 
 class Metrics:
-    """Counts, latencies and facts, as Prometheus reads them."""
+    """Counters, histograms and gauges of one process or app."""
 
-    def __init__(self, on_stage: Callable[[str, float], None] | None = None) -> None:
+    def __init__(
+        self, statuses: Sequence[str], on_stage: Callable[[str, float], None] | None = None
+    ) -> None:
         """Defines all metrics.
 
         Args:
-            on_stage: told what `observe_stage` is told, for other kinds of records.
+            statuses: every status that a worker can have.
+            on_stage: called with the arguments of each `observe_stage`, to make traces.
         """
         self._on_stage = on_stage
         self._registry = registry = CollectorRegistry()
         counter = functools.partial(_Counter, registry=registry)
         histogram = functools.partial(_Histogram, registry=registry)
-        # Of live workers only: what a dead one said last is of no use.
+        # Of live workers only: the last values of a dead one mean nothing.
         gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
 
         requests = counter("http_requests", "Answered requests.", ["route", "status"])
@@ -121,7 +129,7 @@ class Metrics:
         self._cpu_seconds = counter("process_cpu_seconds", "CPU time, user and system.")
         self._memory = gauge("process_resident_memory_bytes", "Resident memory.")
 
-        self._waiting: list[tuple[_Counter | _Histogram, deque[float]]] = []
+        self._unwritten: list[tuple[_Counter | _Histogram, deque[float]]] = []
         self._writing = threading.Lock()
         self._requests = self._keep_each(requests)
         self._request_seconds = self._keep_each(request_seconds)
@@ -130,7 +138,7 @@ class Metrics:
         self._unfamiliar = self._keep(unfamiliar)
         self._batch_size = self._keep(batch_size)
         self._stages = {stage: self._keep(stage_seconds.labels(stage)) for stage in _STAGES}
-        self._workers = {status: workers.labels(status) for status in get_args(Status)}
+        self._workers = {status: workers.labels(status) for status in statuses}
         self._process = ProcessCollector(registry=None)
         self._cpu_counted = 0.0
         self._shown: Gauge | None = None
@@ -155,27 +163,27 @@ class Metrics:
         self._restarts.inc()
 
     def observe_stage(self, stage: str, seconds: float) -> None:
-        """AccessLog how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
+        """Observes how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
         self._stages[stage](seconds)
         if self._on_stage is not None:
             self._on_stage(stage, seconds)
 
     def observe_batch(self, size: int) -> None:
-        """AccessLog the number of pictures in a batch."""
+        """Observes the number of pictures in a batch."""
         self._batch_size(size)
 
     def show_model(self, facts: Mapping[str, str] | None) -> None:
-        """Shows which model is served, if any, in place of the one before."""
+        """Shows which model is served, if any, instead of the previous one."""
         if self._shown is not None:
             self._shown.set(0)
         self._shown = self._model.labels(**facts) if facts else None
         if self._shown is not None:
             self._shown.set(1)
 
-    def sample(self, status: Status, queue_depth: int, queue_limit: int) -> None:
-        """Writes what was counted, and the state of this process.
+    def sample(self, status: str, queue_depth: int, queue_limit: int) -> None:
+        """Writes what was observed, and the state of this process.
 
-        Call it every second or so, and before `render`.
+        Call it about every second, and before `render`.
         """
         self.write()
         for name, worker in self._workers.items():
@@ -190,9 +198,9 @@ class Metrics:
                 self._memory.set(family.samples[0].value)
 
     def write(self) -> None:
-        """Writes what was counted since the last time."""
+        """Writes what was observed since the last call."""
         with self._writing:
-            for metric, values in list(self._waiting):
+            for metric, values in list(self._unwritten):
                 if values:
                     metric.add_all([values.popleft() for _ in range(len(values))])
 
@@ -206,11 +214,11 @@ class Metrics:
         return generate_latest(shared)
 
     def _keep(self, metric: _Counter | _Histogram) -> Callable[[float], None]:
-        """What keeps a value of a metric until it is written; any thread may call it."""
+        """Returns a function that keeps values of a metric until `write`; it is thread-safe."""
         values: deque[float] = deque()
-        self._waiting.append((metric, values))
+        self._unwritten.append((metric, values))
         return values.append
 
     def _keep_each(self, metric: _Counter | _Histogram) -> Callable[..., Callable[[float], None]]:
-        """The same for each combination of labels."""
+        """Like `_keep`, for each combination of labels."""
         return functools.cache(lambda *labels: self._keep(metric.labels(*labels)))

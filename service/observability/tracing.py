@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, for those who name a collector in the standard variables.
+"""Traces by OpenTelemetry, if the standard environment variables name a collector.
 
-FastAPI makes the span of a request, within the caller's trace. Its stages lie below it, and so does
-the batch that its picture went through, if it was the first in it; the others link to that batch.
+FastAPI makes the span of a request, within the caller's trace. The stages of the request are its
+children. A batch is a child of the request of its first picture and links to all its requests.
 """
 
 import logging
@@ -22,24 +22,24 @@ In = TypeVar("In")
 Prepared = TypeVar("Prepared")
 Out = TypeVar("Out")
 
-# How long the end of the service may wait for the collector.
+# How long the service waits for the collector when it stops.
 CLOSE_S = 3
 
 logger = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Makes the spans below that of a request."""
+    """Makes the spans of stages and batches."""
 
     def __init__(self, provider: "TracerProvider") -> None:
-        """Makes spans with a provider."""
+        """Makes spans with this provider."""
         self.provider = provider
         self._tracer = provider.get_tracer("cifar10-serve")
 
     def trace_stage(self, stage: str, seconds: float) -> None:
         """Makes the span of a stage of the current request that has just ended."""
         request = trace.get_current_span().get_span_context()
-        if request.trace_flags.sampled and stage != "infer":  # which is of a batch: see `around`
+        if request.trace_flags.sampled and stage != "infer":  # a batch has it: see `around`
             end = time.time_ns()
             self._add(request, stage, end - int(seconds * 1e9), end)
 
@@ -51,11 +51,11 @@ class Tracing:
         """Wraps the two steps of a micro-batcher, so that each batch is a span.
 
         Args:
-            prepare: readies one item, in the context of its request.
-            process: turns a batch of them into results.
+            prepare: prepares one item, in the context of its request.
+            process: computes the results of a batch of prepared items.
 
         Returns:
-            What to give to the micro-batcher in their place.
+            The two functions to give to the micro-batcher instead.
         """
 
         def traced_prepare(item: In) -> tuple[SpanContext, Prepared]:
@@ -69,7 +69,7 @@ class Tracing:
         return traced_prepare, traced_process
 
     def close(self) -> None:
-        """Sends what is left, unless the collector keeps us waiting."""
+        """Exports the remaining spans, for `CLOSE_S` at most."""
         closing = threading.Thread(target=self.provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_S)
@@ -80,11 +80,11 @@ class Tracing:
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
         items: Sequence[Prepared],
     ) -> Sequence[Out]:
-        # The pictures of one request share its span; contexts themselves have no hash.
+        # Pictures of the same request share its span. Span contexts are not hashable.
         distinct = {request.span_id: request for request in requests}.values()
         batch = self._tracer.start_span(
             "batch",
-            _below(requests[0]),
+            _child_of(requests[0]),
             attributes={"batch.size": len(items)},
             links=[Link(request) for request in distinct],
         )
@@ -100,15 +100,15 @@ class Tracing:
     def _add(
         self, parent: SpanContext, name: str, start: int, end: int, links: Sequence[Link] = ()
     ) -> None:
-        self._tracer.start_span(name, _below(parent), links=links, start_time=start).end(end)
+        self._tracer.start_span(name, _child_of(parent), links=links, start_time=start).end(end)
 
 
-def _below(parent: SpanContext) -> Context:
+def _child_of(parent: SpanContext) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(parent))
 
 
 def start() -> Tracing | None:
-    """Starts to export traces, if the standard variables name a collector; else costs nothing."""
+    """Starts to export traces; returns None if the standard variables name no collector."""
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     named = any(os.environ.get(name) for name in endpoints)
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -118,19 +118,19 @@ def start() -> Tracing | None:
         return Tracing(_open_provider())
     except ImportError:
         logger.warning("Traces are not exported: that needs the extra `otel`.")
-    except ValueError as error:  # a variable that makes no sense
+    except ValueError as error:  # a variable has an invalid value
         logger.warning("Traces are not exported: %s", error)
     return None
 
 
 def _open_provider() -> "TracerProvider":
-    # Hundreds of modules that nobody else needs.
+    # Hundreds of modules: imported only when traces are exported.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # Our name, unless the standard variables give another.
+    # The default name of the service; the standard variables override it.
     resource = Resource.create({SERVICE_NAME: "cifar10-serve"})
     resource = resource.merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

@@ -1,4 +1,4 @@
-"""What the supervisor and its workers say to each other, each pair over a pipe of its own."""
+"""The messages between the supervisor and each worker, sent over one pipe per worker."""
 
 import socket
 from collections.abc import Sequence
@@ -15,16 +15,18 @@ class Start(NamedTuple):
     Attributes:
         settings: the settings.
         listeners: the listening sockets of all workers.
-        folder: a folder of all workers, for temporary files.
+        folder: a folder for temporary files, shared by all workers.
         started_at: when the service was started, on the monotonic clock.
-        replaces: whether it comes in place of another worker.
-        version: what the other workers serve, if they do: it is to begin with that.
+        grace_s: seconds that requests in flight may take once the worker is told to stop.
+        replaces: whether the worker replaces one that ended.
+        version: the version that the other workers serve and this one must start with, if any.
     """
 
     settings: Settings
     listeners: Sequence[socket.socket]
     folder: Path
     started_at: float
+    grace_s: int
     replaces: bool
     version: int | None
 
@@ -33,25 +35,25 @@ class Start(NamedTuple):
 
 
 class Listen(NamedTuple):
-    """Accept connections from these listening sockets, and from no others."""
+    """Accept connections from these listeners and from no others."""
 
-    sockets: frozenset[int]
+    listeners: frozenset[int]
 
 
 class Prepare(NamedTuple):
-    """Load the model anew beside the one that serves; reply."""
+    """Load the model again beside the one that is served; reply."""
 
     change: int
 
 
 class Commit(NamedTuple):
-    """Serve what was prepared; reply."""
+    """Serve the prepared model; reply."""
 
     change: int
 
 
 class Drop(NamedTuple):
-    """Forget what was prepared."""
+    """Discard the prepared model."""
 
 
 class Unload(NamedTuple):
@@ -61,31 +63,31 @@ class Unload(NamedTuple):
 
 
 class Warn(NamedTuple):
-    """Show this in /health, or nothing any more."""
+    """Show this warning in /health; None removes it."""
 
     warning: str | None
 
 
 class Done(NamedTuple):
-    """What you asked for has been done, or has failed for this reason."""
+    """The requested change is done, or has failed for this reason."""
 
     request: int
     reason: str | None
 
 
 class Drain(NamedTuple):
-    """Say that you are not ready, and go on answering."""
+    """Report that the service is not ready, and continue to answer."""
 
 
 class Stop(NamedTuple):
-    """Take no new connections, answer what you have, and end."""
+    """Accept no new connections, finish the open requests, and exit."""
 
 
 # From a worker to the supervisor
 
 
 class Heartbeat(NamedTuple):
-    """The event loop turns; what only a new process can cure, if anything."""
+    """The event loop is running. A fault is what only a new process can resolve."""
 
     fault: str | None
 
@@ -97,13 +99,13 @@ class Ready(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The model cannot be loaded, for this reason; the worker ends."""
+    """The model cannot be loaded for this reason; the worker exits."""
 
     reason: str
 
 
 class Reply(NamedTuple):
-    """A step of a change is done; prepared was this, or nothing for this reason."""
+    """A step of a change is done: the model that was prepared, or the reason why none was."""
 
     change: int
     served: ServedModel | None = None

@@ -1,7 +1,7 @@
-"""Rollout the model in all workers or in none.
+"""A change of model in all workers or in none.
 
-First all load the new one beside the one that serves; only when all have done so do they swap. One
-change at a time.
+All workers load the new model beside the one that they serve; when all have loaded it, all replace
+the old one. There is one change at a time.
 """
 
 import logging
@@ -31,13 +31,13 @@ Answer = Callable[[str | None], None]
 
 
 class Peer(Protocol):
-    """A worker, as far as a change needs it."""
+    """A worker that takes part in a change."""
 
     def send(self, message: ToWorker) -> None:
-        """Tells it something, if it still lives."""
+        """Sends it a message, unless it has ended."""
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it immediately."""
 
 
 @dataclass(eq=False)
@@ -52,12 +52,13 @@ class _Change:
 
 
 class Rollout:
-    """The changes of model, one after another.
+    """Changes the model, one change after another.
 
     Attributes:
-        served: what all workers serve, or are about to; None before the first and when unloaded.
-        unloaded: whether an administrator has taken the model away.
-        warning: why the last change did not happen.
+        served: what all workers serve or are told to serve; None before the first model and after
+            an unload.
+        unloaded: whether an administrator has unloaded the model.
+        warning: why the last change failed.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Rollout:
         on_end: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Rollout nothing yet.
+        """Changes nothing yet.
 
         Args:
-            ready: gives the workers that serve.
-            on_end: told when a change has ended, well or not.
-            clock: tells the time in seconds.
+            ready: returns the workers that serve.
+            on_end: called when a change has ended, successful or not.
+            clock: returns the time in seconds.
         """
         self.served: ServedModel | None = None
         self.unloaded = False
@@ -85,11 +86,12 @@ class Rollout:
         self._closed = False
 
     def ask(self, what: Administration, answer: Answer) -> None:
-        """Asks for a change.
+        """Requests a change.
 
         Args:
             what: the change.
-            answer: told None when all workers have changed, else the reason why none has.
+            answer: called with None when all workers have changed, else with the reason why none
+                has.
         """
         if self._closed:
             answer(_CLOSED)
@@ -98,7 +100,7 @@ class Rollout:
         self._begin()
 
     def on_ready(self, peer: Peer) -> None:
-        """Takes in a worker that serves from now on, and what all others do."""
+        """Includes a worker that has begun to serve what the others serve."""
         change = self._current
         if change and not change.committed:
             change.waiting.append(peer)
@@ -106,30 +108,30 @@ class Rollout:
         self._begin()
 
     def on_reply(self, peer: Peer, reply: Reply) -> None:
-        """Takes in what a worker says of a step."""
+        """Handles the reply of a worker to a step."""
         change = self._current
         if change is None or reply.change != change.number or peer not in change.waiting:
-            return  # of a change that was given up
+            return  # to a change that has been cancelled
         if reply.reason:
-            self._give_up(change, reply.reason)
+            self._cancel(change, reply.reason)
         elif change.served and reply.served and not reply.served.agrees_with(change.served):
-            self._give_up(change, "Its files were changed while they were read.")
+            self._cancel(change, "Its files were changed while they were read.")
         else:
             change.served = change.served or reply.served
-            self._tick_off(change, peer)
+            self._complete_step(change, peer)
 
     def on_death(self, peer: Peer) -> None:
-        """Goes on without a worker that has died."""
+        """Continues without a worker that has ended, or cancels the change."""
         change = self._current
         if change is None or peer not in change.waiting:
             return
         if change.committed:
-            self._tick_off(change, peer)  # the next one loads the new model
+            self._complete_step(change, peer)  # its replacement loads the new model
         else:
-            self._give_up(change, "A worker ended while it loaded the model.")
+            self._cancel(change, "A worker ended while it loaded the model.")
 
     def check_deadlines(self) -> None:
-        """Ends a step that takes too long."""
+        """Cancels a change that takes too long, or kills the workers that did not commit it."""
         change = self._current
         if change is None or self._clock() < change.deadline:
             return
@@ -137,10 +139,10 @@ class Rollout:
             for peer in change.waiting:
                 peer.kill()
         else:
-            self._give_up(change, f"It took longer than {STEP_S} s.")
+            self._cancel(change, f"It took longer than {STEP_S} s.")
 
     def close(self) -> None:
-        """Answers all who wait for a change that it will not happen, and takes no more."""
+        """Cancels all changes and accepts no more."""
         for change in filter(None, [self._current, *self._asked]):
             change.answer(_CLOSED)
         self._current = None
@@ -148,7 +150,7 @@ class Rollout:
         self._closed = True
 
     def _begin(self) -> None:
-        """Begins the next change if there is one, none is under way, and a worker is ready."""
+        """Begins the next change, if there is one, none is running, and a worker is ready."""
         if self._current or not self._asked or not self._ready():
             return
         self._number += 1
@@ -165,7 +167,7 @@ class Rollout:
         for peer in change.waiting:
             peer.send(message)
 
-    def _tick_off(self, change: _Change, peer: Peer) -> None:
+    def _complete_step(self, change: _Change, peer: Peer) -> None:
         change.waiting.remove(peer)
         if change.waiting:
             return
@@ -175,15 +177,15 @@ class Rollout:
             self._commit(change)
 
     def _commit(self, change: _Change) -> None:
-        """All workers are prepared: all change."""
+        """Makes all workers serve what they have prepared."""
         change.committed = True
         self.unloaded = change.what == "unload"
         self.served = change.served
         message = Unload if self.unloaded else Commit
         self._begin_step(change, message(change.number))
 
-    def _give_up(self, change: _Change, reason: str) -> None:
-        """Some worker is not prepared: none changes."""
+    def _cancel(self, change: _Change, reason: str) -> None:
+        """Makes all workers discard what they have prepared."""
         for peer in self._ready():
             peer.send(Drop())
         self._end(change, reason)

@@ -1,4 +1,4 @@
-"""Lives of workers that go wrong; each runs in a process of its own."""
+"""Faulty workers; each runs in a process of its own."""
 
 import os
 import time
@@ -11,17 +11,17 @@ SERVED = ServedModel("tiny", "1", "model.onnx", "1" * 64, "CPU", "CPU")
 
 
 def crashes(*_: object) -> None:
-    """Ends before it has said a word."""
+    """Exits before it sends a message."""
     os._exit(3)
 
 
-def refuses(_start: object, link: Connection) -> None:
-    """Says that the model cannot be loaded."""
-    link.send(Failed("It is damaged."))
+def refuses(_start: object, connection: Connection) -> None:
+    """Reports that the model cannot be loaded."""
+    connection.send(Failed("It is damaged."))
 
 
-def is_deaf(_start: object, link: Connection) -> None:
-    """Serves, and never ends."""
-    link.send(Heartbeat(None))
-    link.send(Ready(SERVED))
+def never_exits(_start: object, connection: Connection) -> None:
+    """Serves, and ignores that it is told to stop."""
+    connection.send(Heartbeat(None))
+    connection.send(Ready(SERVED))
     time.sleep(60)

@@ -4,11 +4,11 @@ import asyncio
 import time
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.http import openapi, problems
 from service.http.schemas import Health, Live
 from service.inference.model_server import ModelServer
+from service.observability.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
 monitoring = APIRouter(tags=["health"])
@@ -48,4 +48,4 @@ async def metrics(request: Request) -> Response:
     model_server: ModelServer = request.app.state.model_server
     model_server.sample()
     text = await asyncio.to_thread(model_server.metrics.render)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return Response(text, media_type=CONTENT_TYPE)

@@ -1,5 +1,7 @@
 """The command line, as far as it needs no process of its own."""
 
+import re
+
 import pytest
 
 from service.cli.serve import main
@@ -13,6 +15,17 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for name in Settings.model_fields:
         assert "--" + name.replace("_", "-") in text
+
+
+def test_help_shows_plain_words_and_no_python_types(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert "--port NUMBER" in text
+    assert "--workers {NUMBER,auto}" in text
+    assert "--api-keys LIST" in text
+    for word in ("int", "str", "float", "Path", "tuple", "SecretStr", "None", "()"):
+        assert not re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", text), word
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,30 @@
-"""How often a key may ask."""
+"""The rate limit of each API key."""
 
+import asyncio
 import errno
 import multiprocessing
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.errors import RateLimitedError
+from service.http import rate_limit
 from service.http.rate_limit import RateLimit
 
 KEY = b"\1\2"
+LOCK = """
+import fcntl, os, sys, time
+fcntl.flock(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.anyio
 
 
 class Clock:
@@ -23,44 +37,44 @@ class Clock:
         return self.now
 
 
-def taken(limit: RateLimit, attempts: int, key: bytes = KEY) -> int:
+async def taken(limit: RateLimit, attempts: int, key: bytes = KEY) -> int:
     """How many of so many requests pass."""
     passed = 0
     for _ in range(attempts):
         try:
-            limit.take(key)
+            await limit.take(key)
         except RateLimitedError:
             continue
         passed += 1
     return passed
 
 
-def test_no_more_than_the_rate_passes_at_once(tmp_path: Path) -> None:
+async def test_no_more_than_the_rate_passes_at_once(tmp_path: Path) -> None:
     limit = RateLimit("60/minute", tmp_path, Clock())
-    assert taken(limit, 100) == 60
-    assert taken(limit, 100, b"another") == 60
+    assert await taken(limit, 100) == 60
+    assert await taken(limit, 100, b"another") == 60
 
 
-def test_allowance_comes_back_bit_by_bit(tmp_path: Path) -> None:
+async def test_allowance_is_restored_evenly(tmp_path: Path) -> None:
     clock = Clock()
     limit = RateLimit("60/minute", tmp_path, clock)
-    taken(limit, 60)
+    await taken(limit, 60)
     clock.now += 10
-    assert taken(limit, 100) == 10
+    assert await taken(limit, 100) == 10
     clock.now += 3600
-    assert taken(limit, 100) == 60
+    assert await taken(limit, 100) == 60
 
 
-def test_error_says_when_to_try_again(tmp_path: Path) -> None:
+async def test_error_says_when_to_try_again(tmp_path: Path) -> None:
     limit = RateLimit("4/minute", tmp_path, Clock())
-    taken(limit, 4)
+    await taken(limit, 4)
     with pytest.raises(RateLimitedError, match="15 s") as caught:
-        limit.take(KEY)
+        await limit.take(KEY)
     assert caught.value.retry_after_s == 15
 
 
 def _take_many(folder: Path, results: "multiprocessing.Queue[int]") -> None:
-    results.put(taken(RateLimit("100/hour", folder), 100))
+    results.put(asyncio.run(taken(RateLimit("100/hour", folder), 100)))
 
 
 def test_processes_count_together(tmp_path: Path) -> None:
@@ -74,7 +88,51 @@ def test_processes_count_together(tmp_path: Path) -> None:
         worker.join()
 
 
-def test_full_disk_lets_requests_pass_and_is_said_once(
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that holds the lock on the file of KEY in the test's folder."""
+    command = [sys.executable, "-c", LOCK, str(tmp_path / f"rate-{KEY.hex()}")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.kill()
+
+
+async def longest_pause(until: "asyncio.Future[list[BaseException | None]]") -> float:
+    """The longest time between two steps of the event loop, in seconds."""
+    longest, before = 0.0, time.monotonic()
+    while not until.done():
+        await asyncio.sleep(0)
+        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+    return longest
+
+
+async def test_lock_of_another_process_never_blocks_the_event_loop(
+    tmp_path: Path, locked: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "PATIENCE_S", 60)
+    limit = RateLimit("1/hour", tmp_path)
+    asyncio.get_running_loop().call_later(3, locked.kill)
+    requests = asyncio.gather(*(limit.take(KEY) for _ in range(3)), return_exceptions=True)
+    assert await longest_pause(requests) < 0.01
+    assert sorted(type(result).__name__ for result in await requests) == [
+        "NoneType",
+        "RateLimitedError",
+        "RateLimitedError",
+    ]
+
+
+@pytest.mark.usefixtures("locked")
+async def test_lock_that_is_held_too_long_lets_requests_pass(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "PATIENCE_S", 0.1)
+    assert await taken(RateLimit("1/hour", tmp_path), 2) == 2
+    assert caplog.messages == ["rates cannot be limited"]
+
+
+async def test_full_disk_lets_requests_pass_and_is_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -83,6 +141,6 @@ def test_full_disk_lets_requests_pass_and_is_said_once(
     limit = RateLimit("1/hour", tmp_path, Clock())
     with monkeypatch.context() as full:
         full.setattr(os, "pwrite", fail)
-        assert taken(limit, 10) == 10
+        assert await taken(limit, 10) == 10
     assert caplog.messages == ["rates cannot be limited"]
-    assert taken(limit, 10) == 1
+    assert await taken(limit, 10) == 1

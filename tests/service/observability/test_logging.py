@@ -41,13 +41,13 @@ def test_trace_stays_on_one_json_line(capsys: pytest.CaptureFixture[str]) -> Non
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
-        logging.getLogger("x").exception("mistake")
+        logging.getLogger("x").exception("unhandled error")
     (line,) = capsys.readouterr().err.splitlines()
     assert "ZeroDivisionError" in json.loads(line)["exception"]
 
 
-def test_lines_that_may_wait_come_together(capsys: pytest.CaptureFixture[str]) -> None:
-    configure("info", "json", may_wait=3)
+def test_collected_lines_are_written_together(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json", capacity=3)
     logger = logging.getLogger("x")
     logger.info("first")
     assert capsys.readouterr().err == ""
@@ -60,10 +60,10 @@ def test_lines_that_may_wait_come_together(capsys: pytest.CaptureFixture[str]) -
     assert [json.loads(line)["message"] for line in lines] == ["second", "third"]
 
 
-def test_lines_are_not_divided_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_line_is_divided_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", written.append)
-    configure("info", "json", may_wait=1000)
+    configure("info", "json", capacity=1000)
     for number in range(100):
         logging.getLogger("x").info("é" * number)
     logging.getLogger("x").info("x" * 10_000)
@@ -74,11 +74,11 @@ def test_lines_are_not_divided_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len("".join(written).splitlines()) == 101
 
 
-def test_line_that_cannot_be_made_takes_no_other_with_it(
+def test_record_that_cannot_be_formatted_loses_no_other(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    configure("info", "json", may_wait=1000)
+    configure("info", "json", capacity=1000)
     logging.getLogger("x").info("first")
     logging.getLogger("x").info("second %d", "no number")
     logging.getLogger("x").info("third")

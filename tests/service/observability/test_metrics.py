@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.multiprocess import mark_process_dead
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metrics import FILE_BYTES, Metrics
+from service.observability.metrics import FILE_BYTES, Metrics, forget_process
 
 # A worker that served two pictures, and then stays alive until its input is closed.
 WORKER = """
@@ -21,7 +20,7 @@ from service.observability.metrics import Metrics, reserve_files
 version, status, queue_depth = sys.argv[1:]
 model = dict(model="tiny", variant="model.onnx", sha256="0", provider="a", requested_provider="a")
 reserve_files()
-metrics = Metrics()
+metrics = Metrics(["ok", "loading", "degraded"])
 metrics.show_model({**model, "version": "1"})
 metrics.show_model({**model, "version": version})
 for label in ("cat", "ship"):
@@ -67,7 +66,7 @@ def start_worker(
 
 def samples() -> dict[str, float]:
     """What any of the processes exports; the labels behind the name, in order."""
-    families = text_string_to_metric_families(Metrics().render().decode())
+    families = text_string_to_metric_families(Metrics([]).render().decode())
     return {
         " ".join(
             [sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]
@@ -114,7 +113,7 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(
     memory = samples()["process_resident_memory_bytes"]
     os.kill(dead.pid, signal.SIGKILL)
     dead.wait()
-    mark_process_dead(dead.pid)  # type: ignore[no-untyped-call]
+    forget_process(dead.pid)
     found = samples()
     assert found["http_requests_total route=/predict status=200"] == 4
     assert found["classifier_queue_depth"] == 4

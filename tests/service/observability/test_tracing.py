@@ -1,4 +1,4 @@
-"""Where traces are exported, and where not; `tests/e2e/test_tracing.py` receives them."""
+"""When traces are exported; `tests/e2e/test_tracing.py` receives them."""
 
 import sys
 
@@ -36,7 +36,7 @@ def test_either_variable_names_the_collector(name: str, monkeypatch: pytest.Monk
     traces.close()
 
 
-def test_missing_extra_is_said_and_no_reason_to_fail(
+def test_missing_extra_is_logged_and_traces_stay_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -45,7 +45,7 @@ def test_missing_extra_is_said_and_no_reason_to_fail(
     assert caplog.messages == ["Traces are not exported: that needs the extra `otel`."]
 
 
-def test_variable_that_makes_no_sense_is_said_and_no_reason_to_fail(
+def test_invalid_variable_is_logged_and_traces_stay_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")

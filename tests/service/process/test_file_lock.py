@@ -1,4 +1,4 @@
-"""One at a time, over threads and processes."""
+"""The lock for large pictures, over threads and processes."""
 
 import subprocess
 import sys
@@ -9,25 +9,24 @@ from pathlib import Path
 import pytest
 
 from service.errors import QueueFullError
-from service.process.file_lock import FileLock
+from service.process.file_lock import LargePictureLock
 
 HOLD = """
 import sys, time
-from pathlib import Path
-from service.process.file_lock import FileLock
-with FileLock(Path(sys.argv[1]), 10):
+from service.process.file_lock import LargePictureLock
+with LargePictureLock(sys.argv[1], 10):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_threads_take_turns(tmp_path: Path) -> None:
-    turn = FileLock(tmp_path / "turn", 10)
+def test_one_thread_holds_the_lock_at_a_time(tmp_path: Path) -> None:
+    lock = LargePictureLock(tmp_path / "lock", 10)
     inside = most = 0
 
     def work() -> None:
         nonlocal inside, most
-        with turn:
+        with lock:
             inside += 1
             most = max(most, inside)
             time.sleep(0.01)
@@ -41,28 +40,29 @@ def test_threads_take_turns(tmp_path: Path) -> None:
     assert most == 1
 
 
-def test_turn_comes_when_a_killed_process_held_it(tmp_path: Path) -> None:
-    path = tmp_path / "turn"
+def test_killed_process_releases_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
     )
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(QueueFullError, match="large pictures"), FileLock(path, 0.05):
+        with pytest.raises(QueueFullError, match="large pictures"), LargePictureLock(path, 0.05):
             pass
         holder.kill()
-        with FileLock(path, 10):
+        with LargePictureLock(path, 10):
             pass
 
 
-def test_error_inside_passes_the_turn_on(tmp_path: Path) -> None:
-    turn = FileLock(tmp_path / "turn", 0)
+def test_error_inside_releases_the_lock(tmp_path: Path) -> None:
+    lock = LargePictureLock(tmp_path / "lock", 0)
     for _ in range(2):
-        with pytest.raises(ValueError, match="inside"), turn:
+        with pytest.raises(ValueError, match="inside"), lock:
             raise ValueError("inside")
 
 
-def test_file_that_cannot_be_opened_is_no_turn(tmp_path: Path) -> None:
-    with pytest.raises(QueueFullError), FileLock(tmp_path / "gone" / "turn", 10):
+def test_file_that_cannot_be_opened_is_a_full_queue(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(QueueFullError), LargePictureLock(tmp_path / "file" / "lock", 10):
         pass

@@ -47,7 +47,7 @@ def test_what_has_begun_is_taken_and_nothing_new_begins() -> None:
         listener.setblocking(False)
         address = listener.getsockname()
         early = stack.enter_context(socket.create_connection(address))
-        refuse_new_connections(listener)
+        refuse_new_connections([listener])
         with pytest.raises(TimeoutError):
             socket.create_connection(address, timeout=0.2)
         (taken,) = (stack.enter_context(it) for it in accept_all(listener))

@@ -1,4 +1,4 @@
-"""The supervisor with workers that go wrong; with real ones it is in tests/e2e/test_faults.py."""
+"""The supervisor with faulty workers; tests/e2e/test_faults.py has real ones."""
 
 import logging
 import os
@@ -13,7 +13,8 @@ import pytest
 
 from service.process import supervisor
 from service.process.sockets import listen
-from service.process.supervisor import RunWorker, Supervisor
+from service.process.supervisor import Supervisor
+from service.process.worker_process import RunWorker
 from service.settings import Settings
 from tests.service import workers
 
@@ -30,7 +31,7 @@ def supervise(listeners: list[socket], worker: RunWorker) -> Supervisor:
     return Supervisor(Settings.model_validate({"drain_s": 0}), listeners, worker)
 
 
-def test_workers_that_cannot_start_end_the_service_after_a_few_tries(
+def test_workers_that_cannot_start_end_the_service_after_a_few_failures(
     listeners: list[socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     crashing = supervise(listeners, workers.crashes)
@@ -48,12 +49,12 @@ def test_refused_model_ends_the_service_at_once(
     assert caplog.records == []
 
 
-def test_worker_that_does_not_end_is_killed(
+def test_worker_that_does_not_exit_is_killed(
     listeners: list[socket], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "GRACE_S", 0.1)
-    monkeypatch.setattr(supervisor, "END_S", 0.1)
-    deaf = supervise(listeners, workers.is_deaf)
+    monkeypatch.setattr(supervisor, "EXIT_S", 0.1)
+    endless = supervise(listeners, workers.never_exits)
 
     class StopWhenReady(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -63,14 +64,14 @@ def test_worker_that_does_not_end_is_killed(
     with caplog.at_level(logging.INFO):
         supervisor.logger.addHandler(handler := StopWhenReady())
         try:
-            assert deaf.run() == 1
+            assert endless.run() == 1
         finally:
             supervisor.logger.removeHandler(handler)
     assert "killing workers: the grace period is over" in caplog.messages
-    assert deaf.failure is None
+    assert endless.failure is None
 
 
-def test_full_disk_is_said_before_anything_starts(
+def test_full_disk_is_reported_before_anything_starts(
     listeners: list[socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1000))
