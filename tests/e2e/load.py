@@ -1,4 +1,4 @@
-"""Constant load from a few clients, and a small proxy that shares it out."""
+"""Constant load from a few clients, and a small load-balancing proxy."""
 
 import contextlib
 import http.client
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ class Load:
         picture: what is sent.
         clients: number of clients.
         keep_alive: whether each keeps its connection as long as the server does.
+        uds: Unix socket of the server, to which the clients connect instead of the address.
         sent: all requests that were answered, or failed after the connection was made.
         refused: number of connections that could not be made.
     """
@@ -46,6 +48,7 @@ class Load:
     picture: bytes
     clients: int = 4
     keep_alive: bool = False
+    uds: Path | None = None
     sent: list[Sent] = field(default_factory=list)
     refused: int = 0
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -81,11 +84,16 @@ class Load:
         address = urlsplit(self.url)
         assert address.hostname is not None
         while not self._ended.is_set():
-            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+            connection = (
+                UnixConnection(self.uds)
+                if self.uds
+                else http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+            )
             at = time.monotonic()  # a server that dies now takes the connection with it
             try:
                 connection.connect()
             except OSError:
+                connection.close()
                 self.refused += 1
                 time.sleep(0.05)
                 continue
@@ -107,6 +115,21 @@ class Load:
             at = time.monotonic()
 
 
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        """Does not connect yet."""
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Waits for something to become true."""
     deadline = time.monotonic() + seconds
@@ -116,7 +139,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 class Proxy:
-    """Hands each connection to one of the servers that are ready, as a context manager."""
+    """Forwards each connection to one of the servers that are ready, as a context manager."""
 
     def __init__(self) -> None:
         """Knows no server yet."""

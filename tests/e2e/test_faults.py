@@ -117,6 +117,19 @@ def test_lone_worker_that_is_killed_costs_time_and_no_new_request(
         assert load.refused == 0
 
 
+def test_worker_ended_by_a_signal_without_a_name_is_replaced(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        os.kill(workers_of(running)[0].pid, signal.SIGRTMIN + 6)
+        wait_until(lambda: log_of(running, "worker ended") != [])
+        wait_until(lambda: all_workers(running))
+        assert versions(running) == {"1"}
+    (line,) = log_of(running, "worker ended")
+    assert line["why"] == "It was ended by signal 40."
+
+
 def test_frozen_worker_is_replaced(server: StartReady, models: Path) -> None:
     with server(models=models, model="tiny", workers=2, stuck_s=5) as running:
         wait_until(lambda: all_workers(running))

@@ -190,6 +190,19 @@ def test_port_in_use_is_one_line(start_server: StartServer, tiny_models: Path) -
         assert f"port {port} on 127.0.0.1 is already in use" in failed(server)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="has no sockets of both families")
+def test_all_addresses_of_ipv6_include_those_of_ipv4(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    with server(models=tiny_models, model="tiny", workers=2, host="::") as running:
+        port = running.url.rpartition(":")[2]
+        assert running.url == f"http://[::]:{port}"
+        for host in ("127.0.0.1", "[::1]"):
+            for _ in range(10):
+                answer = web.post(f"http://{host}:{port}/predict", content=CAT)
+                assert answer.status_code == 200
+
+
 def test_flag_wins_over_the_environment(tiny_models: Path) -> None:
     command = [sys.executable, "-m", "service", "--models", str(tiny_models), "--model", "flag"]
     ended = subprocess.run(
@@ -214,7 +227,8 @@ def test_service_loads_nothing_of_training() -> None:
 def test_supervisor_is_light() -> None:
     modules = loaded_by("service.__main__")
     assert "service.process.supervisor" in modules
-    assert not {"onnxruntime", "numpy", "PIL", "fastapi", "uvicorn"} & modules
+    heavy = {"onnxruntime", "numpy", "PIL", "fastapi", "starlette", "uvicorn", "prometheus_client"}
+    assert not heavy & modules
 
 
 def test_idle_server_ends_cleanly_on_sigterm(
