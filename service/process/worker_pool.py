@@ -42,7 +42,7 @@ class WorkerPool:
 
     @property
     def workers(self) -> list[WorkerProcess]:
-        """All workers, whatever they do."""
+        """All workers, those that start or exit included."""
         return [slot.worker for slot in self.slots if slot.worker]
 
     @property

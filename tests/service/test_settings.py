@@ -76,7 +76,7 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
     assert (settings.worker_count, settings.thread_count) == (workers, threads)
 
 
-def test_pending_bytes_are_shared_out_and_one_body_always_fits() -> None:
+def test_pending_bytes_are_divided_and_one_body_always_fits() -> None:
     for workers, share in [(1, 256_000_000), (4, 64_000_000), (100, 20_000_000)]:
         assert Settings(workers=workers).pending_bytes_per_worker == share
 
@@ -115,7 +115,7 @@ def test_rate_limit_needs_keys_to_count_by() -> None:
         Settings(rate_limit="100/minute")
 
 
-def test_setting_that_may_be_two_things_is_explained_once() -> None:
+def test_setting_of_two_types_is_explained_once() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"model_version": "newest", "port": "http"})
     assert explain(caught.value) == (

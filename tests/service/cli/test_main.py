@@ -46,7 +46,7 @@ def test_installed_command_is_this_one() -> None:
     assert pkgutil.resolve_name(project["scripts"]["cifar10-serve"]) is cli.main
 
 
-def test_serve_hands_its_flags_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_passes_its_flags_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[list[str]] = []
 
     def serve(arguments: list[str]) -> int:
@@ -71,13 +71,15 @@ def test_table_has_a_row_for_each_file(capsys: pytest.CaptureFixture[str]) -> No
     assert status == 1
 
 
-def test_good_pictures_alone_leave_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_good_pictures_alone_end_with_status_0(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "predict", "pictures/red.png", "pictures/b*e.png")
     assert [line.split()[1] for line in out.splitlines()] == ["red", "blue"]
     assert (status, err) == (0, "")
 
 
-def test_csv_is_read_by_others(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
+def test_csv_is_quoted_as_readers_expect(
+    capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
     odd = pictures / 'a, "b"\nc.png'
     odd.write_bytes(colour("blue"))
     status, out, _ = run(capsys, "predict", str(odd), "nowhere", "--format=csv", "--top-k=2")
@@ -106,7 +108,7 @@ def test_json_lines_have_the_form_of_the_api(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("format_", ["table", "csv", "jsonl"])
-def test_name_that_is_no_text_does_no_harm(
+def test_file_name_that_is_not_text_is_escaped(
     capsysbinary: pytest.CaptureFixture[bytes], pictures: Path, format_: str
 ) -> None:
     odd = os.fsdecode(os.fsencode(pictures) + b"/caf\xe9\x1b[2J.png")
@@ -118,7 +120,7 @@ def test_name_that_is_no_text_does_no_harm(
     assert (b"\x1b" in out) == (format_ == "csv")
 
 
-def test_model_of_the_arguments_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_choose_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     write_model(Path("others"), "dim", 3, energy_threshold=9)
     options = ("--models=others", "--model=dim", "--model-version=3")
     status, out, _ = run(capsys, "predict", "pictures/red.png", *options)
@@ -126,7 +128,7 @@ def test_model_of_the_arguments_is_asked(capsys: pytest.CaptureFixture[str]) -> 
     assert status == 0
 
 
-def test_file_of_the_settings_is_asked(
+def test_variant_of_the_settings_is_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CIFAR10_VARIANT", "model.int8.onnx")
@@ -144,7 +146,7 @@ def test_file_of_the_settings_is_asked(
         (["--top-k=4"], 2, "the model has 3 classes"),
     ],
 )
-def test_what_is_wrong_takes_one_line(
+def test_wrong_argument_is_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, text: str
 ) -> None:
     found, out, err = run(capsys, "predict", "pictures", *arguments)
@@ -154,7 +156,7 @@ def test_what_is_wrong_takes_one_line(
     assert (found, out) == (status, "")
 
 
-def test_settings_that_contradict_each_other_take_one_line(
+def test_settings_that_contradict_each_other_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CIFAR10_RATE_LIMIT", "5/minute")
@@ -164,7 +166,7 @@ def test_settings_that_contradict_each_other_take_one_line(
     assert status == 2
 
 
-def test_ctrl_c_ends_in_one_line(
+def test_ctrl_c_is_one_line_and_status_130(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
@@ -174,7 +176,7 @@ def test_ctrl_c_ends_in_one_line(
     assert run(capsys, "predict", "pictures") == (130, "", "error: interrupted\n")
 
 
-def test_terminal_gets_a_progress_bar_and_whole_rows() -> None:
+def test_terminal_shows_a_progress_bar_and_whole_rows() -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     command = [sys.executable, "-m", "service.cli", "predict", "pictures/red.png"]
@@ -190,7 +192,7 @@ def test_terminal_gets_a_progress_bar_and_whole_rows() -> None:
     assert out.split()[1:] == [b"red", b"96.5%"]
 
 
-def test_reader_that_leaves_is_no_error() -> None:
+def test_closed_output_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "service.cli", "predict", "pictures/red.png"]
@@ -253,7 +255,7 @@ def test_every_file_of_a_version_is_verified(capsys: pytest.CaptureFixture[str])
     assert status == 1
 
 
-def test_empty_repository_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_repository_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     for action in ("list", "verify"):
         status, _, err = run(capsys, "models", action, "--models=pictures")
         assert err.startswith("error: There are no models in ")

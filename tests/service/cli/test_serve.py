@@ -1,4 +1,4 @@
-"""The command line, as far as it needs no process of its own."""
+"""The command line of the server, without starting one."""
 
 import re
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,10 @@ def test_processes_count_together(tmp_path: Path) -> None:
         worker.join()
 
 
-@pytest.fixture
-def locked(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that holds the lock on the file of KEY in the test's folder."""
-    command = [sys.executable, "-c", LOCK, str(tmp_path / f"rate-{KEY.hex()}")]
+@contextmanager
+def locked(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Starts a process that holds the lock on the file of KEY until it is killed."""
+    command = [sys.executable, "-c", LOCK, str(folder / f"rate-{KEY.hex()}")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -100,35 +101,52 @@ def locked(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 async def longest_pause(until: "asyncio.Future[list[BaseException | None]]") -> float:
-    """The longest time between two steps of the event loop, in seconds."""
-    longest, before = 0.0, time.monotonic()
+    """The longest time in which the event loop took no step, in seconds.
+
+    The time for which it waited for a processor on a busy machine is left out, where Linux tells.
+    """
+    longest = 0.0
     while not until.done():
-        await asyncio.sleep(0)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+        before, waited = time.monotonic(), run_delay()
+        await asyncio.sleep(0.001)
+        pause = time.monotonic() - before - 0.001 - (run_delay() - waited)
+        longest = max(longest, pause)
     return longest
 
 
+def run_delay() -> float:
+    """Seconds for which this thread was ready to run and had no processor."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:
+        return 0
+
+
 async def test_lock_of_another_process_never_blocks_the_event_loop(
-    tmp_path: Path, locked: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "PATIENCE_S", 60)
-    limit = RateLimit("1/hour", tmp_path)
-    asyncio.get_running_loop().call_later(3, locked.kill)
-    requests = asyncio.gather(*(limit.take(KEY) for _ in range(3)), return_exceptions=True)
-    assert await longest_pause(requests) < 0.01
-    assert sorted(type(result).__name__ for result in await requests) == [
-        "NoneType",
-        "RateLimitedError",
-        "RateLimitedError",
-    ]
+    pauses: list[float] = []
+    # A blocking lock pauses the loop each time; a busy machine may do so once.
+    while min(pauses, default=1) > 0.01 and len(pauses) < 3:
+        folder = tmp_path / str(len(pauses))
+        folder.mkdir()
+        limit = RateLimit("1/hour", folder)
+        with locked(folder) as holder:
+            asyncio.get_running_loop().call_later(2, holder.kill)
+            requests = asyncio.gather(*(limit.take(KEY) for _ in range(3)), return_exceptions=True)
+            pauses.append(await longest_pause(requests))
+        outcomes = sorted(type(result).__name__ for result in await requests)
+        assert outcomes == ["NoneType", "RateLimitedError", "RateLimitedError"]
+    assert min(pauses) < 0.01
 
 
-@pytest.mark.usefixtures("locked")
 async def test_lock_that_is_held_too_long_lets_requests_pass(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "PATIENCE_S", 0.1)
-    assert await taken(RateLimit("1/hour", tmp_path), 2) == 2
+    with locked(tmp_path):
+        assert await taken(RateLimit("1/hour", tmp_path), 2) == 2
     assert caplog.messages == ["rates cannot be limited"]
 
 
