@@ -1,0 +1,83 @@
+"""Which worker accepts connections from which listener, and when a worker is started again."""
+
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import cast
+
+import pytest
+
+from service.process.messages import Listen
+from service.process.worker_pool import MAX_BACK_OFF_S, Slot, WorkerPool
+from service.process.worker_process import WorkerProcess
+
+
+class FakeConnection:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+
+    def send(self, message: object) -> None:
+        self.sent.append(message)
+
+
+def make_worker(*, ready: bool) -> WorkerProcess:
+    process, connection = cast(BaseProcess, None), cast(Connection, FakeConnection())
+    return WorkerProcess(process, connection, heard_at=0, ready_at=1 if ready else None)
+
+
+def sent_to(worker: WorkerProcess) -> list[object]:
+    return cast(FakeConnection, worker.connection).sent
+
+
+def make_pool(*ready: bool) -> WorkerPool:
+    pool = WorkerPool(len(ready))
+    for slot, is_ready in zip(pool.slots, ready, strict=True):
+        slot.worker = make_worker(ready=is_ready)
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("ready", "starting", "listens"),
+    [
+        ((True, True, True), False, ({0}, {1}, {2})),
+        ((True, False, True), False, ({0}, set(), {1, 2})),
+        ((False, False, True), False, (set(), set(), {0, 1, 2})),
+        ((False, False, False), True, ({0, 1, 2}, set(), set())),
+        ((False, False, False), False, (set(), set(), set())),
+    ],
+)
+def test_each_listener_has_its_own_worker_or_another_that_is_ready(
+    ready: tuple[bool, ...], starting: bool, listens: tuple[set[int], ...]
+) -> None:
+    pool = make_pool(*ready)
+    pool.assign_listeners(starting=starting)
+    assert tuple(worker.listens for worker in pool.workers) == listens
+    for worker, numbers in zip(pool.workers, listens, strict=True):
+        assert sent_to(worker) == ([Listen(frozenset(numbers))] if numbers else [])
+
+
+def test_worker_that_exits_gives_its_listener_to_another() -> None:
+    pool = make_pool(True, True)
+    pool.assign_listeners(starting=False)
+    first, second = pool.workers
+    first.kill_at = 5
+    pool.assign_listeners(starting=False)
+    assert sent_to(first)[-1] == Listen(frozenset())
+    assert sent_to(second)[-1] == Listen(frozenset({0, 1}))
+
+
+def test_unchanged_assignment_is_not_sent_again() -> None:
+    pool = make_pool(True)
+    for _ in range(2):
+        pool.assign_listeners(starting=False)
+    assert len(sent_to(pool.workers[0])) == 1
+
+
+def test_delay_grows_with_repeated_failures() -> None:
+    slot = Slot()
+    delays = []
+    for _ in range(8):
+        slot.add_failure(now=100)
+        delays.append(slot.start_at - 100)
+    assert delays == [0, 1, 3, 7, 15, MAX_BACK_OFF_S, MAX_BACK_OFF_S, MAX_BACK_OFF_S]
