@@ -90,6 +90,8 @@ def run(start: Start, connection: Connection) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Only a proxy on this machine can open the Unix socket.
+        forwarded_allow_ips="*" if settings.uds else None,
         timeout_graceful_shutdown=start.grace_s,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
