@@ -59,6 +59,39 @@ class AccessLog:
             fields["trace_id"] = trace_id
         logger.log(level, "request", extra={"fields": fields})
 
+    def record_refusal(
+        self,
+        *,
+        status: int,
+        reason: str,
+        request_id: str,
+        client: str | None,
+        sent: int,
+        started_at: float,
+    ) -> None:
+        """Records a request that was refused before the app saw it.
+
+        Args:
+            status: status of the answer.
+            reason: reason of the refusal, as in the metrics.
+            request_id: id of the request.
+            client: address of the client.
+            sent: bytes of the answer's body.
+            started_at: when the request began to arrive, on the clock of `time.perf_counter`.
+        """
+        seconds = time.perf_counter() - started_at
+        self._metrics.count_rejection(reason)
+        self._metrics.count_request(UNMATCHED, status, seconds)
+        fields = {
+            "status": status,
+            "reason": reason,
+            "duration_ms": round(seconds * 1000, 2),
+            "sent_bytes": sent,
+            "request_id": request_id,
+            "client": client or "unknown",
+        }
+        logger.info("request", extra={"fields": fields})
+
 
 class AccessLogMiddleware:
     """Records every request; see `AccessLog`."""
