@@ -1,12 +1,12 @@
-"""HTTP on one connection: uvicorn's own protocol, with the bounds that it lacks."""
+"""HTTP on one connection: uvicorn's protocol with limits of size and time."""
 
 import asyncio
-import logging
-import re
-import uuid
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from uvicorn._types import ASGI3Application
+import httptools
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -17,44 +17,50 @@ from uvicorn.protocols.http.httptools_impl import (
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
 from service.http import problems
 from service.http.context import RequestContext
+from service.http.head_validation import check_head
+from service.http.lingering import LingeringTransport
+from service.http.middleware.access_log import AccessLog, new_request_id
 from service.settings import Settings
-
-# The parser would drop the body of a request that offers another protocol, as some clients do with
-# HTTP/2. A server may ignore the offer.
-_UPGRADE = re.compile(rb"\r\nUpgrade:", re.IGNORECASE)
-
-logger = logging.getLogger(__name__)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Cuts off who holds a connection and asks nothing of it.
+    """Reads requests from one connection and runs the app for each of them, in their order.
 
-    Uvicorn waits for ever for a client that connects and stays silent, dribbles the head of its
-    request, sends one without end, goes on with a body that has been refused, or does not read its
-    answer. Here one timer runs whenever the next move is the client's and no body is awaited; for
-    the body there is a middleware.
+    Slow, endless and unread connections are closed. One timer runs whenever the client has to act
+    next and no body is awaited; the time and the size of a body are limited by a middleware.
+
+    A head that is not valid is refused after the answers to the requests before it. A body that is
+    not valid makes the app's `receive` raise a `MalformedRequestError`. Both close the connection.
+    An offer of another protocol (`Upgrade`) is ignored, as RFC 9110 (7.8) allows.
     """
 
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Takes its bounds from the settings of the app that is served."""
+        """Takes its limits from the settings of the app that is served."""
         super().__init__(config, *args, **kwargs)
-        settings: Settings = config.app.state.model_server.settings  # type: ignore[union-attr]
+        state = config.app.state  # type: ignore[union-attr]
+        settings: Settings = state.model_server.settings
+        self._access_log: AccessLog = state.access_log
         self._max_bytes = settings.max_head_bytes
         self._max_seconds = settings.head_timeout_ms / 1000
         self._timer: asyncio.TimerHandle | None = None
+        self._started_at = 0.0  # when the first bytes of a request arrived
         self._received = 0  # bytes since the last request was complete
         self._framing = 0  # bytes since the last piece of the body
         self._in_body = False
-        self._refused = False
+        self._ignores_input = False
+        self._is_lingering = False
+        self._refusal: _Refusal | None = None
         self._running: RequestResponseCycle | None = None
+        self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
         super().connection_made(transport)
+        self.transport = LingeringTransport(transport, self._linger)  # type: ignore[assignment]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits no more, and tells the app."""
+        """Stops the timer and tells the app."""
         self._stop_timer()
         # Uvicorn tells the last of several requests, which may wait for this one.
         if self._running is not None and not self._running.response_complete:
@@ -66,41 +72,57 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes in what the client sends, and drops it once the client has been refused."""
-        if self._refused:
-            return
-        self._received += len(data)
-        self._framing += len(data)
-        super().data_received(data if self._in_body else _without_upgrade(data))
-        if (self._framing if self._in_body else self._received) > self._max_bytes:
-            self._refuse(self._malformed())
-        elif self._timer is None and not self._owes_answer():
+        """Parses what the client sends, until the connection is to be closed."""
+        self._unset_keepalive_if_required()
+        while data and not self._ignores_input:
+            piece = data
+            if not self._in_body:
+                if not self._received:
+                    self._started_at = time.perf_counter()
+                # The same heads are too large however they are cut into segments.
+                room = self._max_bytes - self._received
+                if room <= 0:
+                    self._refuse(self._head_too_large())
+                    return
+                piece = data[:room]
+            data = data[len(piece) :]
+            self._received += len(piece)
+            self._framing += len(piece)
+            self._parse(piece)
+            if self._in_body:
+                self._watch_body()
+                if self._framing > self._max_bytes:
+                    self._refuse(MalformedRequestError("The chunks or trailers are too long."))
+        if self._timer is None and not self._ignores_input and not self._owes_answer():
             self._start_timer()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes in a header, and drops one that comes after the body."""
-        if not self._in_body:
-            super().on_header(name, value)
-
-    def on_body(self, body: bytes) -> None:
-        """Takes in a piece of the body."""
-        self._framing = 0
-        super().on_body(body)
-
     def on_headers_complete(self) -> None:
-        """Hands a request on to the app."""
-        # What was received may be a large part of the body, too.
-        if self._received > self._max_bytes:
-            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-            if size > self._max_bytes:
-                raise self._malformed()  # which ends in send_400_response
+        """Checks the head of a request, and starts the app or queues the request.
+
+        Raises:
+            MalformedRequestError: the head is refused; `_parse` gets it from the parser.
+        """
+        if self._in_body:
+            return  # the head that stands in for one with an offer, see `_ignore_offer`
+        version = self.parser.get_http_version()
+        check_head(self.parser.get_method(), version, self.headers)
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, 10.1.1
+        super().on_headers_complete()
+        self.headers = []  # what comes now is a trailer, which the app does not see
         self._stop_timer()
         self._in_body = True
         self._framing = 0
-        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of the body."""
+        self._framing = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Notes that a request has arrived."""
+        """Ends the body of a request."""
+        if self.parser.should_upgrade():
+            return  # the parser has not read the body yet, see `_ignore_offer`
         super().on_message_complete()
         self._stop_timer()
         self._in_body = False
@@ -109,19 +131,25 @@ class BoundedProtocol(HttpToolsProtocol):
             # Uvicorn pauses after a large piece of a body; who does not read misses a client's end.
             self.flow.resume_reading()
 
+    def on_response_complete(self) -> None:
+        """Starts the next request, or writes the refusal that was waiting for this answer."""
+        super().on_response_complete()
+        if self._refusal is not None and not self._owes_answer():
+            self._write_refusal(self._refusal)
+
     def pause_writing(self) -> None:
         """Starts to wait for a client that does not read."""
         super().pause_writing()
         self._start_timer()
 
     def resume_writing(self) -> None:
-        """Goes on with a client that reads again."""
+        """Stops to wait for a client that reads again."""
         super().resume_writing()
-        self._stop_timer()
+        if not self._is_lingering:
+            self._stop_timer()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """Refuses what is no HTTP."""
-        self._refuse(self._malformed())
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -130,52 +158,105 @@ class BoundedProtocol(HttpToolsProtocol):
     def _owes_answer(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _malformed(self) -> ServiceError:
-        if not self._in_body and self._received > self._max_bytes:
-            return HeadTooLargeError(
-                f"The head of the request is over the limit of {self._max_bytes:,} bytes; "
-                "send fewer or shorter headers."
-            )
-        return MalformedRequestError("That is no HTTP request that can be understood; correct it.")
+    def _parse(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    return
+                except httptools.HttpParserUpgrade as offer:
+                    rest = memoryview(rest)[offer.args[0] :]
+                    self._ignore_offer()
+        except httptools.HttpParserError as error:
+            # What a callback raises is the context of the parser's own error.
+            refusal = error.__context__
+            if not isinstance(refusal, ServiceError):
+                refusal = MalformedRequestError(f"The request is not valid HTTP: {error}.")
+            self._refuse(refusal)
+
+    def _ignore_offer(self) -> None:
+        """Reads the body of a request that offers another protocol.
+
+        The parser ends such a request with its head, and takes what follows for that protocol. A
+        fresh parser is given a head that says the same of the body and makes no offer.
+        """
+        headers = self.cycle.scope["headers"]
+        framing = (b"content-length", b"transfer-encoding")
+        lines = [b"%b: %b\r\n" % header for header in headers if header[0] in framing]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+
+    def _watch_body(self) -> "_Receive":
+        """Puts a `receive` that can raise in place, before the task of the request first runs."""
+        receive = self.cycle.receive
+        if not isinstance(receive, _Receive):
+            self.cycle.receive = receive = _Receive(receive)  # type: ignore[method-assign]
+        return receive
+
+    def _head_too_large(self) -> ServiceError:
+        return HeadTooLargeError(
+            f"The head of the request is over the limit of {self._max_bytes:,} bytes; "
+            "send fewer or shorter headers."
+        )
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answers in the place of the app, and ends the connection."""
-        if self._refused:
-            return
-        self._refused = True
-        if self._owes_answer():
-            if not self._in_body or self.cycle.response_started:
-                self.transport.abort()  # the answer would be taken for that of another request
-                return
-            self.cycle.disconnected = True
+        """Ignores all further input, has the error answered in its place, and closes."""
+        self._ignores_input = True
+        self._stop_timer()
+        if self._in_body:
+            if self.cycle.response_complete:
+                # It was answered without its body. One more answer would belong to no request.
+                self.transport.close()
+            self.cycle.keep_alive = False
+            self._watch_body().error = error
             self.cycle.message_event.set()
-        problem = problems.describe(error, uuid.uuid4().hex)
-        response = problems.respond(problem, path="", headers={"Connection": "close"})
-        headers = [*self.server_state.default_headers, *response.raw_headers]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + response.body)
-        # Not closed yet: what still arrives would make the kernel drop the answer.
-        self.transport.write_eof()
-        self._start_timer()
-        fields = {
-            "status": problem.status,
-            "detail": problem.detail,
-            "request_id": problem.request_id,
-            "client": self.client[0] if self.client else "unknown",
-        }
-        logger.info("refused", extra={"fields": fields})
+        elif self.cycle is None or self.cycle.keep_alive:
+            to_head = self.url != b"" and self.parser.get_method() == b"HEAD"
+            self._refusal = _Refusal(error, to_head=to_head)
+            if not self._owes_answer():
+                self._write_refusal(self._refusal)
+
+    def _write_refusal(self, refusal: "_Refusal") -> None:
+        """Answers in the place of the app, and closes the connection."""
+        if self.transport.is_closing():
+            return
+        problem = problems.describe(refusal.error, new_request_id())
+        headers = {"Connection": "close", "X-Request-ID": problem.request_id}
+        response = problems.respond(problem, path="", headers=headers)
+        lines = [*self.server_state.default_headers, *response.raw_headers]
+        head = b"".join(b"%b: %b\r\n" % line for line in lines)
+        body = b"" if refusal.to_head else bytes(response.body)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
+        self.transport.close()
+        self._access_log.record_refusal(
+            status=problem.status,
+            reason=problems.reason(type(refusal.error)),
+            request_id=problem.request_id,
+            client=self.client[0] if self.client else None,
+            sent=len(body),
+            started_at=self._started_at,
+        )
+
+    def _linger(self) -> bool:
+        """Drops what the client still sends, for as long as a head may take."""
+        if self._in_body or self._ignores_input:
+            self._is_lingering = self._ignores_input = True
+            self.flow.resume_reading()
+            self._start_timer()
+        return self._is_lingering
 
     def _start_timer(self) -> None:
         self._stop_timer()
-        self._timer = self.loop.call_later(self._max_seconds, self._give_up)
+        self._timer = self.loop.call_later(self._max_seconds, self._on_timeout)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _give_up(self) -> None:
-        if self._refused or self._in_body or not self._received:
+    def _on_timeout(self) -> None:
+        if self._ignores_input or self._in_body or not self._received or self._owes_answer():
             self.transport.abort()
         else:
             self._refuse(
@@ -186,10 +267,23 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """Hides an offer of another protocol in the head of a request."""
-    end = data.find(b"\r\n\r\n")
-    end = len(data) if end < 0 else end
-    if not _UPGRADE.search(data, 0, end):
-        return data
-    return _UPGRADE.sub(b"\r\nX-Upgrade:", data[:end]) + data[end:]
+class _Refusal:
+    def __init__(self, error: ServiceError, *, to_head: bool) -> None:
+        self.error = error
+        self.to_head = to_head  # no answer to HEAD has a body
+
+
+class _Receive:
+    """The app's `receive` for one request; raises the error that was found in the body."""
+
+    __slots__ = ("_receive", "error")
+
+    def __init__(self, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> None:
+        self._receive = receive
+        self.error: ServiceError | None = None
+
+    async def __call__(self) -> ASGIReceiveEvent:
+        message = await self._receive()
+        if self.error is not None:
+            raise self.error
+        return message

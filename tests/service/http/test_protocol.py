@@ -29,7 +29,8 @@ async def test_client_who_leaves_is_noticed_at_once(
     busy = await keep_busy(model_server, engine)
     body = colour("blue").ljust(size)
     _, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"POST /predict HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+    writer.write(head % len(body) + body)
     while not model_server.queue_depth:
         await asyncio.sleep(0.01)
     writer.close()

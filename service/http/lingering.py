@@ -1,0 +1,39 @@
+"""Closing a connection without losing the answer that was written last."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class LingeringTransport:
+    """A transport that can end its own direction first, and be closed later.
+
+    Bytes that arrive at a closed connection make the kernel drop what the client has not read yet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        """Wraps a transport.
+
+        Args:
+            transport: the transport.
+            linger: called on `close`; returns whether the client may still be sending. Whoever
+                passes it drops those bytes, and aborts the transport after some time.
+        """
+        self.write = transport.write
+        self.abort = transport.abort
+        self._transport = transport
+        self._linger = linger
+        self._is_lingering = False
+
+    def is_closing(self) -> bool:
+        """Whether no more can be written."""
+        return self._is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Closes the transport once the client has closed its direction, or at once."""
+        if self.is_closing():
+            return
+        self._is_lingering = self._linger()
+        if self._is_lingering:
+            self._transport.write_eof()
+        else:
+            self._transport.close()
