@@ -110,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.expect_100_continue = False  # RFC 9110, 10.1.1
         super().on_headers_complete()
         self.headers = []  # what comes now is a trailer, which the app does not see
-        self._stop_timer()
+        self._stop_timer_for_input()
         self._in_body = True
         self._framing = 0
 
@@ -124,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # the parser has not read the body yet, see `_ignore_offer`
         super().on_message_complete()
-        self._stop_timer()
+        self._stop_timer_for_input()
         self._in_body = False
         self._received = 0
         if not self.pipeline:
@@ -203,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, error: ServiceError) -> None:
         """Ignores all further input, has the error answered in its place, and closes."""
         self._ignores_input = True
-        self._stop_timer()
+        self._stop_timer_for_input()
         if self._in_body:
             if self.cycle.response_complete:
                 # It was answered without its body. One more answer would belong to no request.
@@ -254,6 +254,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_timer_for_input(self) -> None:
+        """Stops the timer, unless the client still has to read what was written."""
+        if not self.flow.write_paused:
+            self._stop_timer()
 
     def _on_timeout(self) -> None:
         if self._ignores_input or self._in_body or not self._received or self._owes_answer():

@@ -38,6 +38,11 @@ class FakeTransport(asyncio.Transport):
         """Ends the connection from the client's side."""
         self.abort()
 
+    def pause_writing(self) -> None:
+        """Reads no more, so that what is written stays on the server's side."""
+        assert self._protocol
+        self._protocol.pause_writing()
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_ended
         self.received += data

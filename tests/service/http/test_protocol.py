@@ -1,8 +1,11 @@
 """Our protocol in uvicorn, around a fake engine; what it bounds is in tests/e2e."""
 
 import asyncio
+import json
+import logging
 import socket
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import uvicorn
@@ -11,6 +14,8 @@ from fastapi import FastAPI
 from service.http.protocol import BoundedProtocol
 from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, keep_busy
+from tests.service.http.conftest import Serve
+from tests.service.http.messages import RED, chunked, get, post, read_answers, sized
 
 pytestmark = pytest.mark.anyio
 
@@ -42,3 +47,122 @@ async def test_client_who_leaves_is_noticed_at_once(
     server.should_exit = True
     await serving
     assert engine.batches == [1]
+
+
+class Refusal(NamedTuple):
+    """Bytes that the protocol refuses by itself."""
+
+    sent: bytes
+    status: int
+    reason: str
+
+
+REFUSALS = [
+    Refusal(b"nonsense\r\n\r\n", 400, "malformed-request"),
+    Refusal(get("/a", method="CONNECT"), 400, "malformed-request"),
+    Refusal(get("/a", "X: y")[:-2], 408, "slow-head"),
+    Refusal(get("/" + "x" * 1000), 431, "head-too-large"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.status}")
+async def test_refused_head_is_in_the_metrics_and_the_access_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture, refusal: Refusal
+) -> None:
+    caplog.set_level(logging.INFO, "service.http")
+    async with serve(max_head_bytes=1000, head_timeout_ms=100) as connect:
+        transport = connect()
+        transport.send(refusal.sent)
+        await until(lambda: transport.is_ended)
+        metrics = connect()
+        metrics.send(get("/metrics"))
+        await until(lambda: b"http_requests_total" in metrics.received)
+    head, _, body = transport.received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % refusal.status)
+    (line,) = [entry for entry in caplog.records if entry.message == "request"]
+    fields = line.__dict__["fields"]
+    assert b"\r\nx-request-id: %b\r\n" % fields["request_id"].encode() in head
+    assert json.loads(body)["request_id"] == fields["request_id"]
+    assert (fields["status"], fields["client"]) == (refusal.status, "192.0.2.1")
+    assert fields["sent_bytes"] == len(body)
+    # It took as long as the head did to arrive.
+    assert (fields["duration_ms"] > 50) == (refusal.status == 408)
+    expected = f'http_requests_total{{route="unmatched",status="{refusal.status}"}} 1.0'
+    assert expected.encode() in metrics.received
+    expected = f'classifier_rejections_total{{reason="{refusal.reason}"}} 1.0'
+    assert expected.encode() in metrics.received
+
+
+async def test_refused_body_is_in_the_metrics_and_the_access_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "service.http")
+    async with serve() as connect:
+        transport = connect()
+        transport.send(chunked(b"zz\r\n", headers=("X-Request-ID: one",)))
+        await until(lambda: transport.is_ended)
+        metrics = connect()
+        metrics.send(get("/metrics"))
+        await until(lambda: b"http_requests_total" in metrics.received)
+    assert b"\r\nx-request-id: one\r\n" in transport.received
+    (line,) = [entry for entry in caplog.records if entry.message == "request"]
+    fields = line.__dict__["fields"]
+    assert (fields["path"], fields["status"], fields["request_id"]) == ("/predict", 400, "one")
+    assert b'http_requests_total{route="/predict",status="400"} 1.0' in metrics.received
+    assert b'classifier_rejections_total{reason="malformed-request"} 1.0' in metrics.received
+
+
+async def test_refusal_waits_for_the_answer_to_the_request_before_it(
+    serve: Serve, engine: FakeEngine
+) -> None:
+    async with serve() as connect:
+        transport = connect()
+        engine.go.clear()
+        transport.send(sized(RED) + b"nonsense\r\n\r\n")
+        await until(lambda: engine.batches == [1])
+        assert not transport.received
+        engine.go.set()
+        await until(lambda: transport.is_ended)
+        transport.send(get("/a"))  # dropped: the connection has ended
+        await asyncio.sleep(0.05)
+    assert [status for status, _ in read_answers(transport.received, ())] == [200, 400]
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", chunked(b"zz\r\n")], ids=["head", "body"])
+async def test_refused_client_who_does_not_leave_is_disconnected(serve: Serve, sent: bytes) -> None:
+    async with serve(head_timeout_ms=100) as connect:
+        transport = connect()
+        transport.send(sent)
+        await until(lambda: transport.is_ended)
+        assert not transport.is_closing()  # what the client still sends is read and dropped
+        transport.send(bytes(100_000))
+        await until(transport.is_closing)
+
+
+@pytest.mark.parametrize("more", [b"", get("/b"), b"nonsense\r\n\r\n"])
+async def test_client_who_sends_and_does_not_read_is_disconnected(
+    serve: Serve, more: bytes
+) -> None:
+    async with serve(head_timeout_ms=100) as connect:
+        transport = connect()
+        transport.pause_writing()
+        transport.send(get("/a") + more)
+        await until(transport.is_closing)
+    assert not transport.received
+
+
+async def test_early_answer_is_not_lost_while_the_body_arrives(serve: Serve) -> None:
+    async with serve(head_timeout_ms=100) as connect:
+        transport = connect()
+        transport.send(post(b"x", "Content-Length: 99999999999", "Connection: close"))
+        await until(lambda: transport.is_ended)
+        assert not transport.is_closing()
+        await until(transport.is_closing)
+    assert transport.received.startswith(b"HTTP/1.1 413 ")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits until something is so."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
