@@ -16,7 +16,8 @@ import pytest
 from service.http.problems import MEDIA_TYPE
 from service.settings import Settings
 from tests.e2e import proxies, web
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, StartServer
+from tests.e2e.load import wait_until
 from tests.service.conftest import colour
 
 RED = colour("red")
@@ -135,3 +136,19 @@ def test_nginx_keeps_its_connections_to_the_service(nginx: str, running: Server)
     for _ in range(5):
         assert web.post(f"{nginx}predict", content=RED).status_code == 200
     assert ports() == kept
+
+
+@proxies.needs_nginx
+def test_nginx_reaches_the_service_over_a_unix_socket(
+    start_server: StartServer, tiny_models: Path, tmp_path: Path
+) -> None:
+    uds = tmp_path / "socket"
+    with (
+        start_server(models=tiny_models, model="tiny", workers=2, uds=uds) as running,
+        proxies.nginx(f"unix:{uds}", tmp_path, PREFIX) as url,
+    ):
+        wait_until(lambda: web.get(f"{url}health/ready").status_code == 200)
+        answer = web.post(f"{url}predict", content=RED)
+        assert answer.json()["predictions"][0]["label"] == "red"
+        (request_id,) = answer.headers.get_list("x-request-id")
+        assert logged(running, request_id)["status"] == 200
