@@ -27,8 +27,8 @@ from tests.service.http.messages import (
 )
 
 # The longest silence in which another answer may come.
-SILENCE_S = 1.0
-CONNECTIONS = 32
+SILENCE_S = 2.0
+CONNECTIONS = 64
 
 _MARK = re.compile(r"/i\d{4}")
 _ANSWER = re.compile(rb"(?=HTTP/1\.[01] \d{3} )")
