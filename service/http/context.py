@@ -1,6 +1,6 @@
 """What one request carries from layer to layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -11,6 +11,7 @@ class RequestContext:
     """Facts of one request; the access log makes it, and writes what it holds at the end.
 
     Attributes:
+        headers: the headers by their names in lower case; of repeated ones the last.
         request_id: id of the request, the client's own if that is acceptable.
         started_at: when the request began, on the clock of `time.perf_counter`.
         received_bytes: bytes of the body that have arrived.
@@ -19,6 +20,7 @@ class RequestContext:
         on_disconnect: called when the client disconnects before it has its answer.
     """
 
+    headers: Mapping[bytes, bytes]
     request_id: str
     started_at: float
     received_bytes: int = 0

@@ -88,7 +88,10 @@ class FormReader:
                 too many other fields.
         """
         if self._preamble is not None:
-            chunk = self._skip_preamble(self._preamble + chunk)
+            if chunk.startswith(self._delimiter + b"\r\n"):  # as almost all forms begin
+                self._preamble = None
+            else:
+                chunk = self._skip_preamble(self._preamble + chunk)
         self._check_delimiters(chunk)
         try:
             self._parser.write(chunk)

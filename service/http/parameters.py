@@ -12,6 +12,7 @@ from service.errors import (
     InvalidInferenceRequestError,
     InvalidParameterError,
 )
+from service.http.context import context_of
 
 # JSON is parsed on the event loop, which it holds for a few milliseconds at this size.
 MAX_JSON_BYTES = 150_000
@@ -82,14 +83,20 @@ def read_headers(request: Request, model: type[Model]) -> Model:
     Raises:
         InvalidParameterError: a header is out of range.
     """
-    headers = request.headers
-    sent = {name: headers.get(name) for name in _aliases(model)}
-    return _validate(model, {name: value for name, value in sent.items() if value is not None})
+    headers = context_of(request.scope).headers
+    sent = {
+        alias: headers[name].decode("latin-1")
+        for name, alias in _aliases(model).items()
+        if name in headers
+    }
+    return _validate(model, sent)
 
 
 @functools.cache
-def _aliases(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _aliases(model: type[BaseModel]) -> dict[bytes, str]:
+    """The headers of a model: their names in lower case, and as the model names them."""
+    aliases = [field.alias or name for name, field in model.model_fields.items()]
+    return {alias.lower().encode(): alias for alias in aliases}
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from service.http.openapi import Operation
 
@@ -62,7 +62,8 @@ class PlainRoute(Route):
             tag: tag of the operation.
             operation: the rest of its description.
         """
-        super().__init__(path, endpoint, methods=["POST"], middleware=guard.middleware)
+        app = _Endpoint(endpoint)
+        super().__init__(path, app, methods=["POST"], middleware=guard.middleware)
         self.description = APIRoute(
             path,
             signature,
@@ -79,6 +80,20 @@ class PlainRoute(Route):
         """Notes the route in the scope, as those of FastAPI do; the metrics are by route."""
         match, child_scope = super().matches(scope)
         return match, {**child_scope, "route": self} if match != Match.NONE else child_scope
+
+
+class _Endpoint:
+    """An endpoint as an ASGI app.
+
+    Starlette's own wrapper handles exceptions, which the app does once more around all routes.
+    """
+
+    def __init__(self, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 def build_openapi(app: FastAPI) -> dict[str, Any]:

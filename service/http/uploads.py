@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import MissingFieldError, UnsupportedEncodingError
+from service.http.context import context_of
 from service.http.multipart import FormReader
 from service.http.parameters import check_json_size
 
@@ -16,7 +17,8 @@ _LARGE_BYTES = 1_000_000
 
 def is_form(request: Request) -> bool:
     """Whether the body is a multipart form."""
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    content_type = context_of(request.scope).headers.get(b"content-type", b"")
+    return content_type.lower().startswith(b"multipart/form-data")
 
 
 async def read_json_body(request: Request) -> bytes:
@@ -66,7 +68,7 @@ async def read_files(
         UnsupportedEncodingError: the body is compressed.
         ClientDisconnect: the client disconnected before its end.
     """
-    content_type = request.headers["content-type"]
+    content_type = context_of(request.scope).headers[b"content-type"].decode("latin-1")
     form = FormReader(content_type, max_files=max_files, max_fields=max_fields)
     async for chunk in _chunks(request):
         form.feed(chunk)
@@ -78,10 +80,10 @@ async def read_files(
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
+    encoding = context_of(request.scope).headers.get(b"content-encoding", b"identity")
+    if encoding.lower() != b"identity":
         raise UnsupportedEncodingError(
-            f"The body is compressed ({encoding[:40]}), which is not accepted; "
+            f"The body is compressed ({encoding[:40].decode('latin-1')}), which is not accepted; "
             "send it without Content-Encoding."
         )
     more_body = True

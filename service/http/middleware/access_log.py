@@ -4,17 +4,17 @@ import logging
 import random
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import problems
 from service.http.context import RequestContext, attach
 from service.observability.metrics import Metrics
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Paths that machines request every few seconds: logged at debug level, and not traced.
 PROBES = ("/health", "/v2/health", "/metrics")
 UNMATCHED = "unmatched"
@@ -55,7 +55,7 @@ class AccessLog:
         }
         if context.model_version is not None:
             fields["model_version"] = context.model_version
-        if trace_id := _trace_id(scope):
+        if trace_id := _trace_id(context.headers):
             fields["trace_id"] = trace_id
         logger.log(level, "request", extra={"fields": fields})
 
@@ -106,7 +106,9 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext(_request_id(scope), time.perf_counter())
+        # `Headers` of Starlette would search them anew for each name.
+        headers = dict(scope["headers"])
+        context = RequestContext(headers, _request_id(headers), time.perf_counter())
         attach(scope, context)
         id_header = (b"x-request-id", context.request_id.encode())
         status = sent_bytes = 0
@@ -138,13 +140,13 @@ def new_request_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _request_id(scope: Scope) -> str:
-    sent = Headers(scope=scope).get("x-request-id")
-    return sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id()
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    sent = headers.get(b"x-request-id")
+    return sent.decode() if sent and _REQUEST_ID.fullmatch(sent) else new_request_id()
 
 
-def _trace_id(scope: Scope) -> str | None:
+def _trace_id(headers: Mapping[bytes, bytes]) -> str | None:
     """The trace that the caller says this request belongs to (W3C Trace Context)."""
-    sent = Headers(scope=scope).get("traceparent")
+    sent = headers.get(b"traceparent")
     parent = _TRACE_PARENT.fullmatch(sent) if sent else None
-    return parent[1] if parent else None
+    return parent[1].decode() if parent else None

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
@@ -44,8 +43,9 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
-        body = _Body(self, receive, int(length) if length.isdecimal() else 0)
+        context = context_of(scope)
+        length = context.headers.get(b"content-length", b"")
+        body = _Body(self, receive, int(length) if length.isdigit() else 0)
         if self._timer is None:
             self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
         self._arriving[body] = None
@@ -54,7 +54,7 @@ class BodyLimitMiddleware:
         finally:
             self.on_arrived(body)
             self.pending_bytes -= body.received_bytes
-            context_of(scope).received_bytes = body.received_bytes
+            context.received_bytes = body.received_bytes
 
     def on_arrived(self, body: "_Body") -> None:
         """Takes a body off the list of those that are still arriving."""

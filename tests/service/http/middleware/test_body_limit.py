@@ -23,7 +23,7 @@ def limited(app: ASGIApp, max_seconds: float = 60, pending_bytes: int = 0) -> Bo
 
 
 def scope(*headers: tuple[bytes, bytes]) -> Scope:
-    context = RequestContext("id", 0)
+    context = RequestContext(dict(headers), "id", 0)
     return {"type": "http", "headers": list(headers), "state": {"context": context}}
 
 
@@ -84,9 +84,8 @@ class Sender:
     """A client that sends its body when it is told to, in one piece."""
 
     def __init__(self, size: int, stated: int | None = None) -> None:
-        self.scope = scope()
-        if stated is not None:
-            self.scope["headers"] = [(b"content-length", str(stated).encode())]
+        length = () if stated is None else ((b"content-length", str(stated).encode()),)
+        self.scope = scope(*length)
         self.go = asyncio.Event()
         self._body = b"x" * size
 

@@ -18,7 +18,7 @@ async def test_uploads_of_a_request_are_cancelled_together(disconnects: bool) ->
     loop = asyncio.get_running_loop()
     futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in range(3)]
     model_server = Mock(submit=lambda *_: futures)
-    context = RequestContext("id", time.perf_counter())
+    context = RequestContext({}, "id", time.perf_counter())
     app = SimpleNamespace(state=SimpleNamespace(model_server=model_server))
     request: Any = SimpleNamespace(app=app, scope={"state": {"context": context}})
 
