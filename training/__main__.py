@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.config import PRESETS, Preset
 from training.errors import TrainingError
+from training.presets import PRESETS, Preset
 
 # Three stages of pooling leave something of the first; beyond the second other networks are better.
 SMALLEST_IMAGE, LARGEST_IMAGE = 16, 128
@@ -44,104 +44,109 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from training import data
+    from training.data import dataset
 
     preset = _preset(args)
-    dataset = data.load(args.data, preset.image_size, preset.resize)
+    data = dataset.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
-    from training import fit
+    from training.train import fit
 
-    fit.fit(preset, dataset, args.run, seed=args.seed, resume=args.resume, devices=args.devices)
+    fit.fit(preset, data, args.run, seed=args.seed, resume=args.resume, devices=args.devices)
 
 
 def _export(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import steps
-    from training.run import Run
+    from training import pipeline
+    from training.train.checkpoint import Run
 
     run = Run(args.run)
-    data = steps.load_for(run, args.data)
-    name = args.name or steps.model_name(data, args.data)
-    found = steps.export_run(run, data, args.models, name)
+    data = pipeline.load_for(run, args.data)
+    name = args.name or pipeline.model_name(data, args.data)
+    found = pipeline.export_run(run, data, args.models, name)
     for file in found.read_card()["files"]:
         print(f"wrote {found.folder / file}")
 
 
 def _verify(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import steps
-    from training.run import Run
+    from training import pipeline
+    from training.train.checkpoint import Run
 
     run = Run(args.run)
-    difference = steps.verify_run(run, steps.load_for(run, args.data))
+    difference = pipeline.verify_run(run, pipeline.load_for(run, args.data))
     print(f"Keras and ONNX Runtime differ by {difference:.1e} at most")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import steps
-    from training.run import Run
+    from training import pipeline
+    from training.train.checkpoint import Run
 
     run = Run(args.run)
-    evaluations = steps.evaluate_run(run, steps.load_for(run, args.data), args.data, args.models)
-    print(*steps.summary(evaluations), f"report: {run.folder / 'report.html'}", sep="\n")
+    evaluations = pipeline.evaluate_run(
+        run, pipeline.load_for(run, args.data), args.data, args.models
+    )
+    print(*pipeline.summary(evaluations), f"report: {run.folder / 'report.html'}", sep="\n")
 
 
 def _resize_rules(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import artifact, resize_rules, steps
-    from training.run import Run
+    from training import pipeline
+    from training.publish import repository
+    from training.study import resize_rules
+    from training.train.checkpoint import Run
 
-    data = steps.load_for(Run(args.run), args.data)
-    found = artifact.of_run(args.run)
+    data = pipeline.load_for(Run(args.run), args.data)
+    found = repository.of_run(args.run)
     size = found.read_card()["input"]["height"]
     table = resize_rules.measure(found.model, data.validation, size)
     print(table.to_string(float_format="{:.1%}".format))
 
 
 def _publish(args: argparse.Namespace) -> None:
-    from training import artifact
+    from training.publish import repository
 
-    print(f"published {artifact.publish(artifact.of_run(args.run), args.models)}")
+    print(f"published {repository.publish(repository.of_run(args.run), args.models)}")
 
 
 def _run(args: argparse.Namespace) -> None:
-    from training import data
+    from training.data import dataset
 
     preset = _preset(args)
-    dataset = data.load(args.data, preset.image_size, preset.resize)
+    data = dataset.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
-    from training import steps
+    from training import pipeline
 
-    name = args.name or steps.model_name(dataset, args.data)
-    published = steps.run_all(
-        preset, dataset, args.data, models=args.models, runs=args.runs / name, name=name,
+    name = args.name or pipeline.model_name(data, args.data)
+    published = pipeline.run_all(
+        preset, data, args.data, models=args.models, runs=args.runs / name, name=name,
         seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
     )  # fmt: skip
     print(f"published {published}; the service loads it at its next start")
 
 
 def _ablate(args: argparse.Namespace) -> None:
-    from training import data
+    from training.data import dataset
 
     preset = PRESETS[args.preset]
-    dataset = data.load(args.data, preset.image_size, preset.resize)
+    data = dataset.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
-    from training import ablate, steps
+    from training import pipeline
+    from training.study import ablate
 
-    folder = args.runs / steps.model_name(dataset, args.data) / f"ablation-{args.preset}"
-    print(ablate.ablate(args.preset, dataset, folder, seed=args.seed).round(4).to_string())
+    folder = args.runs / pipeline.model_name(data, args.data) / f"ablation-{args.preset}"
+    print(ablate.ablate(args.preset, data, folder, seed=args.seed).round(4).to_string())
 
 
 def _verify_models(args: argparse.Namespace) -> None:
     _start_tensorflow()
-    from training import recheck
+    from training.publish import recheck
 
     print(*recheck.recheck(args.models, args.data), sep="\n")
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from training import compare
+    from training.study import compare
 
     contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
     comparison = compare.compare(contenders, args.data)
@@ -154,14 +159,14 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from training import data
+    from training.data import dataset
 
     preset = PRESETS[args.preset]
-    dataset = data.load(args.data, preset.image_size, preset.resize)
+    data = dataset.load(args.data, preset.image_size, preset.resize)
     _start_tensorflow()
-    from training import bench
+    from training.study import bench
 
-    print(bench.text(bench.bench(preset, dataset)))
+    print(bench.text(bench.bench(preset, data)))
 
 
 def _positive(text: str) -> int:

@@ -28,7 +28,7 @@ from tests.benchmark.pictures import SMALL, make_pictures
 from tests.benchmark.rounds import Round, Rounds
 from tests.benchmark.servers import Probe, StartError, first_label
 from tests.benchmark.wire import form
-from training import machine
+from training import environment
 
 LIBRARIES = ("onnxruntime", "pillow", "starlette", "uvicorn")
 
@@ -156,7 +156,7 @@ def _facts(model: Path, python: Path, plan: Plan, rounds: int) -> dict[str, str]
     versions = [f"{name} {environments.version(python, name)}" for name in LIBRARIES]
     return {
         "model": "/".join(model.parts[-3:]),
-        "machine": f"{machine.hardware()}; wrk and each server share {CORES} cores",
+        "machine": f"{environment.hardware()}; wrk and each server share {CORES} cores",
         "versions": f"Python {platform.python_version()}, {', '.join(versions)}",
         "measured": f"{datetime.now(UTC):%Y-%m-%d}, rounds: {rounds}, seconds each: {plan.seconds}",
     }

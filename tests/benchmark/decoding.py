@@ -15,9 +15,9 @@ from PIL import Image
 from service.inference import decoding, resizing
 from service.inference.classifier import Classifier, Decoded
 from tests.benchmark.pictures import LARGER, enlarge
-from training import data
-from training.config import ResizeRule
+from training.data import dataset
 from training.errors import TrainingError
+from training.presets import ResizeRule
 
 LIMIT = 50_000_000
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     classifier = Classifier.open(provider="cpu")
     try:
-        small = data.load(arguments.folder, classifier.engine.width, ResizeRule()).validation
+        small = dataset.load(arguments.folder, classifier.engine.width, ResizeRule()).validation
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

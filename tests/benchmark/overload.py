@@ -24,7 +24,7 @@ from tests.benchmark.pictures import make_pictures
 from tests.benchmark.servers import Probe, Server
 from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
 from tests.benchmark.wire import form
-from training import machine
+from training import environment
 
 PROBES = ("/health/live", "/health/ready")
 TIMES = 5
@@ -98,7 +98,8 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
     pictures = make_pictures([MEDIUM.pictures])
     wrk = Wrk(scratch, pictures)
     probe = Probe(pictures[MEDIUM.pictures][0])
-    yield f"{machine.hardware()}; wrk, the clients beside it and the service share {CORES} cores"
+    hardware = environment.hardware()
+    yield f"{hardware}; wrk, the clients beside it and the service share {CORES} cores"
     with service(Stage(scratch, Path(sys.executable), probe, None)) as server:
         _peak(wrk, server, plan.ladder[-1], plan)  # warms up
         peaks = {n: _peak(wrk, server, n, plan) for n in plan.ladder}

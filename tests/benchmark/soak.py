@@ -22,7 +22,7 @@ from tests.benchmark.load import Answers, Case, Wrk
 from tests.benchmark.pictures import make_mixed_pictures
 from tests.benchmark.servers import Probe, Server
 from tests.benchmark.wire import raw
-from training import machine
+from training import environment
 
 MIXED = "good and bad"
 CASES = (Case("raw", 32, form=raw, pictures=MIXED), Case("form", 32, pictures=MIXED))
@@ -63,7 +63,7 @@ def soak(scratch: Path, requests: int) -> Iterator[str]:
     """
     pictures = make_mixed_pictures()
     wrk = Wrk(scratch, {MIXED: pictures})
-    yield f"{machine.hardware()}; wrk and the service share {CORES} cores"
+    yield f"{environment.hardware()}; wrk and the service share {CORES} cores"
     with service(Stage(scratch, Path(sys.executable), Probe(pictures[0]), None)) as server:
         started, statuses, broken = time.monotonic(), Counter[int](), 0
         sizes = []

@@ -15,7 +15,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 # Of probabilities and energies: float32 sums in another order differ by less than 1e-5. A graph
-# that OpenVINO misreads was 0.2 off (see `training/networks.py`).
+# that OpenVINO misreads was 0.2 off (see `training/train/network.py`).
 TOLERANCE = 1e-4
 
 Outputs = dict[str, NDArray[np.float32]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.inference.classifier import Classification, Classifier
-from training import recheck
+from training.publish import recheck
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"

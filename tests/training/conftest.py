@@ -10,12 +10,15 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from training import artifact, fit, steps, variants
-from training import data as datasets
-from training.artifact import Artifact
-from training.config import BASELINE, ArticleNetwork, Preset
-from training.data import DataSet
-from training.run import Run
+from training import pipeline
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.export import variants
+from training.presets import BASELINE, ArticleNetwork, Preset
+from training.publish import repository
+from training.publish.repository import Artifact
+from training.train import fit
+from training.train.checkpoint import Run
 
 FOLDERS = Path(__file__).parents[1] / "data" / "cifar10"
 SMALL = replace(BASELINE, network=ArticleNetwork(widths=(8, 16), dense=16), epochs=3, batch_size=32)
@@ -26,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep the tests out of the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     patch = pytest.MonkeyPatch()
-    patch.setattr("training.data.platformdirs.user_cache_dir", lambda _: str(folder))
+    patch.setattr("training.data.dataset.platformdirs.user_cache_dir", lambda _: str(folder))
     return folder
 
 
@@ -74,7 +77,7 @@ def batches(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def sample() -> DataSet:
     """The sample through the loader."""
-    return datasets.load(FOLDERS, SMALL.image_size, SMALL.resize)
+    return dataset.load(FOLDERS, SMALL.image_size, SMALL.resize)
 
 
 @pytest.fixture(scope="session")
@@ -91,14 +94,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: DataSet) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         # One of its few validation pictures is more than what a variant may lose.
         patch.setattr(variants, "ACCURACY_LOSS_LIMIT", 1.0)
-        steps.export_run(run, sample, run.folder / "models", "small")
-    steps.verify_run(run, sample)
-    steps.evaluate_run(run, sample, FOLDERS, run.folder / "models")
+        pipeline.export_run(run, sample, run.folder / "models", "small")
+    pipeline.verify_run(run, sample)
+    pipeline.evaluate_run(run, sample, FOLDERS, run.folder / "models")
     return run
 
 
 @pytest.fixture
 def finished(trained: Run, tmp_path: Path) -> Artifact:
     """A copy of the trained run's artifact, verified and evaluated, that may be changed."""
-    folder = artifact.of_run(trained.folder).folder
+    folder = repository.of_run(trained.folder).folder
     return Artifact(Path(shutil.copytree(folder, tmp_path / "artifact")))

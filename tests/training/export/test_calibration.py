@@ -1,0 +1,47 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import softmax
+
+from training.export import calibration
+from training.export.calibration import Calibration
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, (20_000, 5)).astype(np.float32)
+
+
+def drawn(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """A class for each row, as often as its probabilities say."""
+    below = RNG.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)
+    return np.asarray(below[:, :-1].sum(axis=1), np.int64)
+
+
+def test_known_overconfidence_is_undone() -> None:
+    labels = drawn(softmax(LOGITS, axis=1))
+    found = calibration.fit(LOGITS * 3, labels)
+    assert found.exponent == pytest.approx(1, rel=0.05)
+    assert found.temperature == pytest.approx(3, rel=0.15)
+
+
+def test_network_that_hesitates_too_little_is_undone() -> None:
+    known = Calibration(temperature=2.0, exponent=1.5)
+    labels = drawn(known.apply(LOGITS))
+    found = calibration.fit(LOGITS, labels)
+    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    assert found.exponent == pytest.approx(1.5, rel=0.1)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.6])
+def test_calibration_can_be_taken_back(exponent: float) -> None:
+    logits = np.array([[4.0, 1.0, -2.0], [0.0, 0.5, 0.25]], np.float32)
+    known = Calibration(1.7, exponent)
+    np.testing.assert_allclose(known.undo(known.apply(logits)), softmax(logits, axis=1), rtol=1e-4)
+    certain = known.undo(np.array([[1.0, 0.0]], np.float32))
+    np.testing.assert_allclose(certain, [[1, 0]], atol=1e-6)
+
+
+def test_order_of_the_classes_stays() -> None:
+    some = LOGITS[:100]
+    calibrated = Calibration(0.9, 1.6).apply(some)
+    np.testing.assert_array_equal(calibrated.argsort(axis=1), some.argsort(axis=1))
+    np.testing.assert_allclose(calibrated.sum(axis=1), 1, rtol=1e-6)

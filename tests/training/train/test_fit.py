@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.data.dataset import DataSet
+from training.errors import TrainingError
+from training.presets import DEFAULT, Preset, WhitenedNetwork, preset_from_json
+from training.train import fit
+from training.train.checkpoint import HISTORY_COLUMNS, Run
+from training.train.feed import Batches
+
+
+def same_weights(first: keras.Model, second: keras.Model) -> bool:
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def interrupted_save(after: int, when: Callable[[Run, keras.Model, pd.DataFrame], None]) -> object:
+    """A `Run.save` that is cut off by Ctrl-C when it is called for the `after`th time."""
+    real, calls = Run.save, 0
+
+    def save(run: Run, model: keras.Model, history: pd.DataFrame) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            when(run, model, history)
+            raise KeyboardInterrupt
+        real(run, model, history)
+
+    return save
+
+
+def test_same_seed_gives_the_same_weights_and_another_does_not(
+    tmp_path: Path, preset: Preset, sample: DataSet
+) -> None:
+    models = [
+        fit.fit(preset, sample, tmp_path / name, seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert same_weights(models[0], models[1])
+    assert not same_weights(models[0], models[2])
+
+
+@pytest.mark.parametrize("written", ["nothing", "history"])
+def test_resumed_run_ends_like_an_uninterrupted_one(
+    tmp_path: Path,
+    preset: Preset,
+    sample: DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+) -> None:
+    def half(run: Run, _: keras.Model, history: pd.DataFrame) -> None:
+        if written == "history":
+            history.to_csv(run.history, index=False)
+
+    whole = fit.fit(preset, sample, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted_save(3, half))  # in the second epoch
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path / "cut")
+    resumed = fit.fit(preset, sample, tmp_path / "cut", resume=True)
+    assert same_weights(whole, resumed)
+    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    pd.testing.assert_frame_equal(
+        Run(tmp_path / "whole").read_history()[columns],
+        Run(tmp_path / "cut").read_history()[columns],
+    )
+
+
+def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
+    tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = WhitenedNetwork(widths=(4, 8))
+    preset = replace(DEFAULT, network=network, growth=(0.5, 0.75), epochs=3, batch_size=32)
+    sizes = [Batches(preset, sample.train, 10, 0, epoch)[0][0].shape[1:3] for epoch in range(3)]
+    assert sizes == [(16, 16), (24, 24), (32, 32)]
+    whole = fit.fit(preset, sample, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted_save(3, lambda *_: None))  # in the second epoch
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path / "cut")
+    assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
+
+
+def test_checkpoint_is_usable_before_the_first_epoch_ends(
+    tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_train_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path)
+    fit.fit(preset, sample, tmp_path, resume=True)
+    assert len(Run(tmp_path).read_history()) == preset.epochs
+
+
+def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
+    preset = preset_from_json(trained.read_settings()["preset"])
+    with pytest.raises(TrainingError, match="holds a run already"):
+        fit.fit(preset, sample, trained.folder)
+    with pytest.raises(TrainingError, match="with another preset, seed"):
+        fit.fit(replace(preset, epochs=9), sample, trained.folder, seed=5, resume=True)
+
+
+def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
+    history = trained.read_history()
+    assert list(history.columns) == HISTORY_COLUMNS
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["learning_rate"].iloc[-1] < preset.learning_rate
+
+
+def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no training run here"):
+        Run(tmp_path).read_settings()
+
+
+def test_student_without_its_teacher_is_told_how_to_train_it(
+    tmp_path: Path, preset: Preset, sample: DataSet
+) -> None:
+    student = replace(preset, name="student", teacher="small")
+    with pytest.raises(TrainingError, match=r"fit .*small-seed3 --preset small --seed 3"):
+        fit.fit(student, sample, tmp_path / "student-seed3", seed=3)
+
+
+def test_student_learns_from_its_teacher(tmp_path: Path, preset: Preset, sample: DataSet) -> None:
+    teacher = replace(preset, name="small", epochs=1)
+    fit.fit(teacher, sample, tmp_path / "small-seed0")
+    student = replace(preset, name="student", teacher="small", epochs=1)
+    model = fit.fit(student, sample, tmp_path / "student-seed0")
+    assert not same_weights(model, fit.fit(teacher, sample, tmp_path / "other"))

@@ -1,0 +1,1 @@
+"""Read data sets from disk, in each layout that people have, and split them."""

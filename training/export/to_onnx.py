@@ -1,0 +1,142 @@
+"""Keras checkpoint -> one ONNX file that is the whole contract with whoever serves it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+import tf2onnx
+from scipy.special import logsumexp
+
+from training.data.dataset import Split
+from training.export import calibration
+from training.export.calibration import Calibration, Floats
+from training.presets import Preset, preset_from_json
+from training.train import network
+from training.train.checkpoint import Run
+
+OPSET = 18  # the highest that tf2onnx writes
+UNFAMILIAR_PERCENTILE = 5
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The parts of an artifact that are decided on the validation split.
+
+    Attributes:
+        calibration: what makes probabilities of logits.
+        energy_threshold: pictures under it are called unfamiliar.
+    """
+
+    calibration: Calibration
+    energy_threshold: float
+
+
+def load_float32(run: Run) -> keras.Model:
+    """The network of a run in float32, whatever precision it was trained in."""
+    settings = run.read_settings()
+    trained = keras.saving.load_model(run.checkpoint, compile=False)
+    normalization = _normalization(trained)
+    model = network.build(
+        preset_from_json(settings["preset"]),
+        len(settings["classes"]),
+        mean=np.asarray(normalization.mean).reshape(-1),
+        variance=np.asarray(normalization.variance).reshape(-1),
+        for_inference=True,
+    )
+    model.set_weights(trained.get_weights())
+    fold_normalization(model)
+    centre_logits(model)
+    return model
+
+
+def centre_logits(model: keras.Model) -> None:
+    """Make the logits of every picture sum to zero, which changes no probability.
+
+    Training settles only their differences. Their common level would drown what the energy says.
+    """
+    layer = model.get_layer("logits")
+    layer.set_weights([w - w.mean(axis=-1, keepdims=True) for w in layer.get_weights()])
+
+
+def fold_normalization(model: keras.Model) -> None:
+    """Make the normalisation constant, and part of a whitening convolution where there is one.
+
+    That has no padding, so that it gives the same answers on raw pixels, with other weights. Other
+    first layers have a border of zeros, which stand for the mean colour.
+    """
+    normalization = _normalization(model)
+    mean, variance = (np.asarray(x) for x in (normalization.mean, normalization.variance))
+    if "whitening" in [layer.name for layer in model.layers]:
+        whitening = model.get_layer("whitening")
+        kernel = np.asarray(whitening.kernel) / np.sqrt(variance).reshape(-1, 1)
+        shift = mean.reshape(-1) @ kernel.sum(axis=(0, 1))
+        whitening.kernel.assign(kernel)
+        whitening.bias.assign(np.asarray(whitening.bias) - shift)
+        mean, variance = np.zeros(()), np.ones(())  # as scalars ONNX Runtime leaves them out
+    # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
+    normalization.mean, normalization.variance = mean, variance
+
+
+def _normalization(model: keras.Model) -> keras.layers.Normalization:
+    return next(x for x in model.layers if isinstance(x, keras.layers.Normalization))
+
+
+def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
+    """Logits (N, classes) of uint8 pictures (N, size, size, 3)."""
+    return np.asarray(model.predict(images, batch_size=BATCH, verbose=0), np.float32)
+
+
+def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Exported:
+    """Write `model.onnx` for a run.
+
+    Input `image` uint8 (batch, size, size, 3); outputs `probabilities` float32
+    (batch, classes), calibrated, and `energy` float32 (batch,), logsumexp of the logits.
+    Labels, resize rule, energy threshold, name and version are metadata of the file.
+    """
+    settings = run.read_settings()
+    preset = preset_from_json(settings["preset"])
+    model = load_float32(run)
+    scores = logits(model, validation.images)
+    fitted = calibration.fit(scores, validation.labels)
+    threshold = float(np.percentile(logsumexp(scores, axis=1), UNFAMILIAR_PERCENTILE))
+    proto = _convert(model, preset, fitted)
+    onnx.helper.set_model_props(
+        proto,
+        {
+            "name": name,
+            "version": str(version),
+            "labels": json.dumps(settings["classes"]),
+            "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
+            "energy_threshold": repr(threshold),
+        },
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, path)
+    return Exported(fitted, threshold)
+
+
+def _convert(model: keras.Model, preset: Preset, fitted: Calibration) -> Any:  # noqa: ANN401
+    size = preset.image_size
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = model(image, training=False)
+        top = tf.reduce_max(scores, axis=1, keepdims=True)
+        # tf.reduce_logsumexp adds a dozen operators for infinities, which no logit is.
+        energy = tf.math.log(tf.reduce_sum(tf.exp(scores - top), axis=1)) + top[:, 0]
+        gaps = (top - scores) ** fitted.exponent / fitted.temperature
+        return {"probabilities": tf.nn.softmax(-gaps), "energy": energy}
+
+    proto, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
+    for value in [*proto.graph.input, *proto.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return proto

@@ -1,0 +1,180 @@
+"""The faster files beside `model.onnx`: int8 for processors, fp16 for CUDA.
+
+In both, the first and the last layer stay in float32, with all that comes before and after them:
+they take little time, and to round raw pixels, logits or energies would cost most.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+from onnx.helper import make_node, set_model_props
+
+from training.data.dataset import DataSet, Split
+from training.export.to_onnx import UNFAMILIAR_PERCENTILE
+from training.measure import metrics
+from training.measure.metrics import Predictions
+from training.publish import repository
+
+# ONNX Runtime sends usage events unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+ACCURACY_LOSS_LIMIT = 0.005
+CALIBRATION_PICTURES = 256
+CALIBRATION_SEED = 0
+CALIBRATION_METHODS = {
+    "min-max": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
+
+
+def write(model: Path, data: DataSet) -> dict[str, dict[str, Any]]:
+    """Write `model.int8.onnx` and `model.fp16.onnx` beside `model.onnx`.
+
+    Returns:
+        What the card says of each file that loses at most half a point of validation accuracy;
+        the others are deleted.
+    """
+    int8, fp16 = model.with_name("model.int8.onnx"), model.with_name("model.fp16.onnx")
+    calibration = write_int8(model, int8, data)
+    write_fp16(model, fp16)
+    entries = {}
+    full = metrics.predict(model, data.validation.images)
+    for path, precision, facts in (
+        (int8, "int8", {"calibration": calibration}),
+        (fp16, "float16", {}),
+    ):
+        answers = metrics.predict(path, data.validation.images)
+        lost = _accuracy(full, data.validation) - _accuracy(answers, data.validation)
+        if round(lost, 6) > ACCURACY_LOSS_LIMIT:
+            print(f"{path.name} is not offered: it loses {lost:.2%} of accuracy on validation")
+            path.unlink()
+            continue
+        threshold = float(np.percentile(answers.energy, UNFAMILIAR_PERCENTILE))
+        _label(path, model, threshold)
+        entries[path.name] = repository.describe(path, precision, threshold) | facts
+    return entries
+
+
+def write_int8(model: Path, path: Path, data: DataSet) -> str:
+    """Write a file whose body computes in int8, with ranges calibrated on training pictures.
+
+    Returns:
+        The method of calibration: the one with the least log-loss on the validation split.
+    """
+    rng = np.random.default_rng(CALIBRATION_SEED)
+    count = min(CALIBRATION_PICTURES, len(data.train))
+    pictures = data.train.images[rng.choice(len(data.train), count, replace=False)]
+    losses = {}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        _, body, _ = _parts(onnx.load(prepared).graph)
+        for name, method in CALIBRATION_METHODS.items():
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is doing
+                quantize_static(
+                    prepared, Path(folder) / name, _Pictures(pictures),
+                    quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8, per_channel=True, reduce_range=False,
+                    nodes_to_quantize=[node.name for node in body], calibrate_method=method,
+                )  # fmt: skip
+            answers = metrics.predict(Path(folder) / name, data.validation.images)
+            figures = metrics.metrics(answers, data.validation.labels, energy_threshold=0)
+            losses[name] = figures["log_loss"]
+        best = min(losses, key=lambda name: losses[name])
+        shutil.copyfile(Path(folder) / best, path)
+    return best
+
+
+def write_fp16(model: Path, path: Path) -> None:
+    """Write a file whose body computes in float16, between two casts."""
+    # The known converters round what lies outside of the body too, between every two nodes.
+    proto = onnx.shape_inference.infer_shapes(onnx.load(model))
+    graph = proto.graph
+    weights = {x.name: x for x in graph.initializer if x.data_type == TensorProto.FLOAT}
+    floats = {x.name for x in graph.value_info if x.type.tensor_type.elem_type == TensorProto.FLOAT}
+    before, body, after = _parts(graph)
+    made = {name for node in body for name in node.output}
+    for name in _rename_inputs(body, set(weights), "_half"):
+        half = numpy_helper.to_array(weights[name]).astype(np.float16)
+        graph.initializer.append(numpy_helper.from_array(half, f"{name}_half"))
+    enter = _rename_inputs(body, floats - made, "_half")
+    leave = _rename_inputs(after, floats & made, "_float")
+    nodes = [
+        *before,
+        *(make_node("Cast", [x], [f"{x}_half"], to=TensorProto.FLOAT16) for x in enter),
+        *body,
+        *(make_node("Cast", [x], [f"{x}_float"], to=TensorProto.FLOAT) for x in leave),
+        *after,
+    ]
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    onnx.save(proto, path)
+
+
+def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
+    """The nodes before the body, the body, and the nodes after it.
+
+    The body reaches from the second to the last but one node with weights. Nodes are in the order
+    of computation, and the networks are chains.
+    """
+    nodes = list(graph.node)
+    weighted = [i for i, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]
+    start, stop = weighted[1], weighted[-2] + 1
+    return nodes[:start], nodes[start:stop], nodes[stop:]
+
+
+def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) -> list[str]:
+    """Give inputs of these names a suffix; returns the names that there were."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        for position, name in enumerate(node.input):
+            if name in names:
+                node.input[position] = name + suffix
+                found[name] = None
+    return list(found)
+
+
+def _label(path: Path, model: Path, energy_threshold: float) -> None:
+    """Give a file the metadata of `model.onnx`, but an energy threshold of its own."""
+    proto = onnx.load(path)
+    properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
+    set_model_props(proto, properties | {"energy_threshold": repr(energy_threshold)})
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path)
+
+
+def _accuracy(answers: Predictions, split: Split) -> float:
+    return float(np.mean(answers.probabilities.argmax(axis=1) == split.labels))
+
+
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]
+    """Hands the calibration its pictures, uint8 (N, height, width, 3), one by one."""
+
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        self._images = iter(images)
+
+    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+        image = next(self._images, None)
+        return None if image is None else {"image": image[np.newaxis]}

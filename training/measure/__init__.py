@@ -1,0 +1,1 @@
+"""Measure exported ONNX files; nothing here needs Keras."""

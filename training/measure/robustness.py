@@ -1,0 +1,130 @@
+"""Accuracy on changed copies of the pictures: encoded again, blurred, noisy, brighter, flatter."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from training.data.dataset import Split
+from training.measure import metrics
+
+QUALITIES = (90, 60, 40)
+# JPEG copies are made of every picture, the thirty other copies of this many.
+PICTURES = 1_000
+SEED = 0
+
+Floats = npt.NDArray[np.float32]
+Images = npt.NDArray[np.uint8]
+
+
+def _blur(images: Floats, deviation: float) -> Floats:
+    return np.asarray(gaussian_filter(images, (0, deviation, deviation, 0), mode="nearest"))
+
+
+def _noise(images: Floats, deviation: float) -> Floats:
+    rng = np.random.default_rng(SEED)
+    return np.asarray(images + deviation * rng.standard_normal(images.shape, np.float32))
+
+
+def _brightness(images: Floats, added: float) -> Floats:
+    """Move the V of HSV, which keeps hue and saturation."""
+    value = images.max(axis=-1, keepdims=True)
+    # Black has no hue: it becomes grey.
+    scale = np.where(value > 0, images / np.maximum(value, 1e-6), 1)
+    return np.asarray(scale * np.clip(value + added, 0, 1))
+
+
+def _contrast(images: Floats, factor: float) -> Floats:
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    return np.asarray((images - mean) * factor + mean)
+
+
+# Five strengths of each: those of CIFAR-10-C (Hendrycks and Dietterich, 2019) where it has them,
+# else the same amounts the other way. Deviations and amounts are in pixels for the blur, else in
+# shares of full scale.
+CHANGES: dict[str, tuple[Callable[[Floats, float], Floats], tuple[float, ...]]] = {
+    "blur": (_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+    "noise": (_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
+    "brighter": (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    "darker": (_brightness, (-0.05, -0.1, -0.15, -0.2, -0.3)),
+    "less_contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
+    "more_contrast": (_contrast, (1 / 0.75, 1 / 0.5, 1 / 0.4, 1 / 0.3, 1 / 0.15)),
+}
+
+
+def changed(images: Images, change: str, strength: int) -> Images:
+    """Copies with one of `CHANGES`, strength 1 (least) to 5, of uint8 pictures (N, H, W, 3)."""
+    function, amounts = CHANGES[change]
+    result = function(np.divide(images, 255, dtype=np.float32), amounts[strength - 1])
+    return np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+
+
+def encoded(images: Images, quality: int) -> Images:
+    """Copies that were written as JPEG of a quality (1..95) and read again."""
+    copies = []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+        copies.append(np.asarray(Image.open(buffer)))
+    return np.stack(copies)
+
+
+def measure(model: Path, split: Split) -> list[dict[str, Any]]:
+    """Accuracy of an exported file on changed copies of a split.
+
+    Returns:
+        One entry for each change and strength: `change`, `strength` (1..5; the quality of a JPEG),
+        `pictures`, `accuracy`, and `unchanged`, the accuracy on the same pictures as they are,
+        which is also that on PNG copies.
+    """
+    right = _right(model, split.images, split.labels)
+    rows = [
+        _row("jpeg", quality, right, _right(model, encoded(split.images, quality), split.labels))
+        for quality in QUALITIES
+    ]
+    some = np.random.default_rng(SEED).permutation(len(split))[:PICTURES]
+    images, labels = split.images[some], split.labels[some]
+    for change, (_, amounts) in CHANGES.items():
+        for strength in range(1, len(amounts) + 1):
+            answers = _right(model, changed(images, change, strength), labels)
+            rows.append(_row(change, strength, right[some], answers))
+    return rows
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """What a card holds of what `measure` found: the mean over the strengths of each change."""
+    table = pd.DataFrame(rows)
+    names = table["change"].where(
+        table["change"] != "jpeg", "jpeg_" + table["strength"].astype(str)
+    )
+    grouped = table.groupby(names, sort=False)
+    return {
+        str(change): {
+            "pictures": int(rows["pictures"].iloc[0]),
+            "unchanged": float(rows["unchanged"].iloc[0]),
+            "accuracy": round(float(rows["accuracy"].mean()), 6),
+        }
+        for change, rows in grouped
+    }
+
+
+def _right(model: Path, images: Images, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    return np.asarray(metrics.predict(model, images).probabilities.argmax(axis=1) == labels)
+
+
+def _row(
+    change: str, strength: int, unchanged: npt.NDArray[np.bool_], answers: npt.NDArray[np.bool_]
+) -> dict[str, Any]:
+    return {
+        "change": change,
+        "strength": strength,
+        "pictures": len(answers),
+        "unchanged": float(unchanged.mean()),
+        "accuracy": float(answers.mean()),
+    }

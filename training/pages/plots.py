@@ -1,0 +1,177 @@
+"""The report's pictures: data, learning, answers, mistakes. Each function returns a figure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from training.data.dataset import DataSet, Split
+from training.measure.metrics import CALIBRATION_BINS
+
+SAMPLES_PER_CLASS = 8
+_COLUMNS = 6
+_STYLE: dict[Any, Any] = {
+    "axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True,
+    "figure.dpi": 110, "font.size": 9, "savefig.transparent": False,
+}  # fmt: skip
+
+Indices = npt.NDArray[np.intp]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """What all figures have in common."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def samples(data: DataSet) -> Figure:
+    """A row of training pictures for each class."""
+    classes = data.classes[:20]  # more rows than a page is read for
+    figure, axes = plt.subplots(
+        len(classes), SAMPLES_PER_CLASS, figsize=(7.5, 0.85 * len(classes)), squeeze=False
+    )
+    for row, name in zip(axes, classes, strict=False):
+        chosen = np.flatnonzero(data.train.labels == data.classes.index(name))[:SAMPLES_PER_CLASS]
+        for axis in row:
+            axis.set_axis_off()
+        for axis, index in zip(row, chosen, strict=False):
+            axis.imshow(data.train.images[index])
+        row[0].text(-0.15, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
+    return figure
+
+
+def balance(data: DataSet) -> Figure:
+    """Training and validation pictures of each class."""
+    figure, axis = plt.subplots(figsize=(7.5, 0.28 * len(data.classes) + 0.9))
+    left = np.zeros(len(data.classes))
+    for name, split in (("train", data.train), ("validation", data.validation)):
+        counts = np.bincount(split.labels, minlength=len(data.classes))
+        axis.barh(data.classes, counts, left=left, label=name)
+        left += counts
+    axis.invert_yaxis()
+    axis.set_xlabel("pictures")
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def curves(histories: dict[int, pd.DataFrame]) -> Figure:
+    """Loss and accuracy after each epoch of each seed."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        for column, colour in ((name, "C0"), (f"val_{name}", "C1")):
+            for history in histories.values():
+                axis.plot(history["epoch"], history[column], color=colour, linewidth=1)
+        axis.set(xlabel="epoch", ylabel=name)
+    axes[1].plot([], [], color="C0", label="train (as changed for training)")
+    axes[1].plot([], [], color="C1", label="validation")
+    axes[1].legend(frameon=False)
+    return figure
+
+
+def confusion(matrix: list[list[int]], classes: tuple[str, ...]) -> Figure:
+    """The share of each true class that got each answer."""
+    side = max(4.0, 0.5 * len(classes) + 1.5)
+    figure, axis = plt.subplots(figsize=(side + 0.8, side))
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    ConfusionMatrixDisplay(shares, display_labels=classes).plot(
+        ax=axis, cmap="Blues", values_format=".2f", xticks_rotation="vertical",
+        text_kw={"fontsize": 7},
+    )  # fmt: skip
+    axis.set(xlabel="answer", ylabel="truth")
+    return figure
+
+
+def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> Figure:
+    """Accuracy against confidence, before and after calibration, and how many had it."""
+    figure, axes = plt.subplots(
+        2, 2, figsize=(7.5, 4.6), sharex=True, sharey="row", height_ratios=(3, 1)
+    )
+    titles = ("before calibration", "after")
+    for (top, bottom), title, bins in zip(axes.T, titles, (before, after), strict=True):
+        table = pd.DataFrame(bins)
+        top.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
+        top.plot(table["confidence"], table["accuracy"], marker="o", label="measured")
+        top.set(xlim=(0, 1), ylim=(0, 1))
+        top.set_title(title)
+        bottom.bar((table["bin"] + 0.5) / CALIBRATION_BINS, table["pictures"], width=0.05)
+        bottom.set(xlabel="confidence")
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set_ylabel("pictures")
+    axes[0, 0].legend(frameon=False)
+    return figure
+
+
+def robustness(table: pd.DataFrame) -> Figure:
+    """Accuracy against the strength of each change, and against the quality of a JPEG."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, width_ratios=(2, 1))
+    for change, rows in table.groupby("change", sort=False):
+        unchanged = rows["unchanged"].iloc[0]
+        if change == "jpeg":
+            right.plot([100, *rows["strength"]], [unchanged, *rows["accuracy"]], ".-")
+        else:
+            label = str(change).replace("_", " ")
+            left.plot([0, *rows["strength"]], [unchanged, *rows["accuracy"]], ".-", label=label)
+    left.set(xlabel="strength (0: unchanged)", ylabel="accuracy", ylim=(0, 1))
+    right.set(xlabel="JPEG quality (100: unchanged)")
+    right.invert_xaxis()
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    left.legend(frameon=False)
+    return figure
+
+
+def energies(
+    familiar: npt.NDArray[np.float32], others: dict[str, npt.NDArray[np.float32]], threshold: float
+) -> Figure:
+    """Where the energies of a split lie, and those of each kind of other things."""
+    rows = -(-len(others) // 2)
+    every = np.concatenate([familiar, *others.values()])
+    low, high = (float(np.percentile(every, share)) for share in (0.2, 99.8))
+    edges = np.linspace(low, high, 41)
+    figure, axes = plt.subplots(
+        rows, 2, figsize=(7.5, 1.15 * rows + 0.6), sharex=True, sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(others) :]:
+        axis.set_axis_off()
+    for axis, (kind, values) in zip(axes.flat, others.items(), strict=False):
+        axis.stairs(_profile(familiar, edges), edges, fill=True, color="0.8", label="familiar")
+        axis.stairs(_profile(values, edges), edges, color="C1", label="other things")
+        axis.axvline(threshold, color="C0", linestyle="--", linewidth=1, label="threshold")
+        axis.set_title(kind.replace("_", " "))
+        axis.set_yticks([])
+    for axis in axes.flat[: len(others)][-2:]:  # the lowest of each column
+        axis.set_xlabel("energy")
+        axis.tick_params(labelbottom=True)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=3, frameon=False)
+    return figure
+
+
+def _profile(
+    values: npt.NDArray[np.float32], edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """A histogram as high as 1, however narrow it is."""
+    counts, _ = np.histogram(values, edges)
+    return np.asarray(counts / max(1, counts.max()))
+
+
+def gallery(split: Split, chosen: Indices, titles: list[str]) -> Figure:
+    """Pictures of a split, each under its title."""
+    rows = max(1, -(-len(chosen) // _COLUMNS))
+    height = 1.15 + 0.15 * max((title.count("\n") for title in titles), default=0)
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(7.5, height * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, index, title in zip(axes.flat, chosen, titles, strict=False):
+        axis.imshow(split.images[index])
+        axis.set_title(title, fontsize=7)
+    return figure

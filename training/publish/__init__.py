@@ -1,0 +1,1 @@
+"""The model card, the model repository, and checks of what is published."""

@@ -1,0 +1,1 @@
+"""Experiments that compare networks, settings and exported files."""

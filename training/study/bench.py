@@ -1,0 +1,261 @@
+"""Where the time of a training step goes on this machine, and what would make it shorter."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import keras
+import pandas as pd
+import tensorflow as tf
+
+from training import environment
+from training.data.dataset import DataSet
+from training.presets import PRESETS, Preset
+from training.train import fit
+from training.train.feed import Batches, feed
+
+LOOP_SECONDS = 20.0
+WARM_UP_STEPS = 5  # the first ones compile, and empty what was queued meanwhile
+LEAST_STEPS = 5
+PART_SECONDS = 2.0
+LAYER_SECONDS = 0.3
+GAIN = 1.1  # less is within the noise
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Times of one training step, in milliseconds.
+
+    Attributes:
+        preset: whose step it is.
+        pictures: in a step, made ones included.
+        precision: that this machine trains in.
+        loop: `step` and, as a part of it, `waiting` for its data: a row for each step of real
+            training after the warm-up.
+        making: making one batch, on its own.
+        parts: of a step with its data at hand; `forward`, `backward`, `optimizer` and `the rest`.
+        compiled: a step with its data at hand `without XLA` and `with XLA`; or why not with it.
+        layers: forward and backward of each layer, a column for each precision, the `gain` of
+            mixed_bfloat16, and the precision that is `used`.
+    """
+
+    preset: str
+    pictures: int
+    precision: str
+    loop: pd.DataFrame
+    making: float
+    parts: dict[str, float]
+    compiled: dict[str, float | str]
+    layers: pd.DataFrame
+
+
+def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Bench:
+    """Measure a preset's training step; takes about a minute, and leaves nothing behind.
+
+    Args:
+        preset: what would be trained.
+        data: the splits.
+        seconds: of real training.
+    """
+    preset = replace(preset, growth=())  # the full size, whatever a run begins with
+    model = fit._fresh(preset, data, 0)
+    # Its answers are no matter here, so an untrained teacher will do.
+    teacher = fit._fresh(PRESETS[preset.teacher], data, 0) if preset.teacher else None
+
+    def batches(epoch: int) -> Batches:
+        return Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
+
+    first = batches(0)
+    turns = itertools.cycle(range(len(first)))
+    making = _milliseconds({"making": lambda: first[next(turns)]})["making"]
+    loop = _loop(model, batches, seconds)
+    x, y = (tf.constant(array) for array in first[0])
+    return Bench(
+        preset=preset.name,
+        pictures=len(x),
+        precision=environment.dtype_policy(),
+        loop=loop,
+        making=making,
+        parts=_parts(model, x, y),
+        compiled=_compiled(model, x, y),
+        layers=_layers(model, len(x)),
+    )
+
+
+def text(result: Bench) -> str:
+    """The tables as people read them."""
+    step, waiting = result.loop["step"].mean(), result.loop["waiting"].mean()
+    total = sum(result.parts.values())
+    layers = result.layers.assign(
+        **{name: result.layers[name].map("{:,.2f}".format) for name in PRECISIONS},
+        gain=result.layers["gain"].map("{:.2f}x".format),
+    )
+    versions = environment.libraries()
+    gains = result.layers.index[result.layers["gain"] >= GAIN]
+    lines = [
+        f"{result.preset}: {result.pictures} pictures a step, in {result.precision}",
+        "; ".join([environment.hardware(), *_gpus()]),
+        ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "numpy")),
+        "",
+        f"real training, mean of {len(result.loop)} steps",
+        f"  {step:,.1f} ms a step, {1000 * result.pictures / step:,.0f} pictures/s",
+        f"  {waiting:,.1f} ms of it waiting for data, {waiting / step:.1%}",
+        f"  {result.making:,.1f} ms to make a batch on its own, while the step before it runs",
+        "",
+        "a step with its data at hand",
+        *(f"  {ms:,.1f} ms {name}, {ms / total:.1%}" for name, ms in result.parts.items()),
+        *(
+            f"  {name}: {value if isinstance(value, str) else f'{value:,.1f} ms'}"
+            for name, value in result.compiled.items()
+        ),
+        "",
+        "forward and backward of each layer, ms",
+        layers.to_string(),
+        f"mixed_bfloat16 gains at least {GAIN - 1:.0%} in {', '.join(gains) or 'no layer'}",
+    ]
+    return "\n".join(lines)
+
+
+def _gpus() -> list[str]:
+    devices = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(device) for device in devices]
+    return [detail.get("device_name", "a GPU") for detail in details]
+
+
+def _loop(model: keras.Model, batches: Callable[[int], Batches], seconds: float) -> pd.DataFrame:
+    """Train as `fit` does, with a clock in the one place where Keras fetches a batch.
+
+    Returns:
+        A row for each step after the warm-up: milliseconds of the `step` and, as a part of it,
+        of `waiting` for its data.
+    """
+    step = tf.function(model.train_step, jit_compile=model.jit_compile, reduce_retracing=True)
+    rows: list[tuple[float, float]] = []
+    last = time.perf_counter()
+
+    def train(iterator: tf.data.Iterator) -> dict[str, Any]:
+        nonlocal last
+        asked = time.perf_counter()
+        batch = next(iterator)
+        fetched = time.perf_counter()
+        logs: dict[str, Any] = step(batch)
+        tf.test.experimental.sync_devices()
+        # From end to end, so that what Keras does between the steps is a part of them.
+        now = time.perf_counter()
+        rows.append((now - last, fetched - asked))
+        last = now
+        model.stop_training = now > end and len(rows) >= WARM_UP_STEPS + LEAST_STEPS
+        return logs
+
+    model.train_function = train
+    end = last + seconds
+    for epoch in itertools.count():
+        last = time.perf_counter()
+        model.fit(feed(batches(epoch)), shuffle=False, verbose=0)
+        if model.stop_training:
+            break
+    table = pd.DataFrame(rows[WARM_UP_STEPS:], columns=["step", "waiting"])
+    return 1000 * table
+
+
+def _parts(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
+    variables = model.trainable_variables
+    compiled = partial(tf.function, jit_compile=model.jit_compile)
+
+    def loss() -> tf.Tensor:
+        return model.compute_loss(x, y, model(x, training=True), training=True)
+
+    def gradients() -> Any:  # noqa: ANN401
+        with tf.GradientTape() as tape:
+            value = loss()
+        return tape.gradient(value, variables)
+
+    def update(values: list[tf.Tensor]) -> None:
+        model.optimizer.apply_gradients(zip(values, variables, strict=True))
+
+    both = compiled(gradients)
+    times = _milliseconds(
+        {
+            "forward": compiled(loss),
+            "both": both,
+            "optimizer": partial(compiled(update), both()),
+            "step": partial(compiled(model.train_step), (x, y)),
+        }
+    )
+    return {
+        "forward": times["forward"],
+        "backward": times["both"] - times["forward"],
+        "optimizer": times["optimizer"],
+        "the rest": times["step"] - times["both"] - times["optimizer"],
+    }
+
+
+def _compiled(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float | str]:
+    steps = {
+        name: partial(tf.function(model.train_step, jit_compile=compiled), (x, y))
+        for name, compiled in (("without XLA", False), ("with XLA", True))
+    }
+    try:
+        return {**_milliseconds(steps)}
+    except tf.errors.OpError as error:
+        return {"with XLA": f"cannot compile this network: {error.message.splitlines()[0]}"}
+
+
+def _layers(model: keras.Model, batch: int) -> pd.DataFrame:
+    rows = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer) or layer.input.dtype == "uint8":
+            continue
+        calls = {precision: _layer(layer, precision, batch) for precision in PRECISIONS}
+        times = _milliseconds(calls, LAYER_SECONDS)
+        rows.append({"layer": layer.name, "input": _shape(layer.input),
+                     "output": _shape(layer.output), **times,
+                     "gain": times["float32"] / times["mixed_bfloat16"],
+                     "used": layer.dtype_policy.name})  # fmt: skip
+    return pd.DataFrame(rows).set_index("layer")
+
+
+def _layer(layer: keras.layers.Layer, precision: str, batch: int) -> Callable[[], object]:
+    """Forward and backward of a copy of one layer on noise."""
+    copy = type(layer).from_config(layer.get_config() | {"dtype": precision})
+    x = tf.cast(tf.random.normal((batch, *layer.input.shape[1:])), copy.compute_dtype)
+    above = tf.cast(tf.random.normal((batch, *layer.output.shape[1:])), copy.compute_dtype)
+    copy.build(x.shape)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def both(x: tf.Tensor, above: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = copy(x, training=True)
+        return tape.gradient(y, [x, *copy.trainable_variables], above)  # type: ignore[no-any-return]
+
+    return partial(both.get_concrete_function(x, above), x, above)
+
+
+def _shape(tensor: keras.KerasTensor) -> str:
+    return " x ".join(str(size) for size in tensor.shape[1:])
+
+
+def _milliseconds(
+    calls: Mapping[str, Callable[[], object]], seconds: float = PART_SECONDS
+) -> dict[str, float]:
+    """Median time of each call, after a first one.
+
+    They take turns, so that a busy moment meets all of them, until all together took so many
+    seconds for each, and at least three times.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    while sum(map(sum, times.values())) < seconds * len(calls) or min(map(len, times.values())) < 3:
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            tf.test.experimental.sync_devices()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1000 * statistics.median(values) for name, values in times.items()}

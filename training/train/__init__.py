@@ -1,0 +1,1 @@
+"""Train a preset on a data set: networks, augmentation, optimisers, run folders."""

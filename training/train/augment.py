@@ -1,0 +1,127 @@
+"""Random changes to training pictures, in NumPy and Pillow so that every Keras backend has them."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from training.presets import Augmentation
+
+ZOOM = (0.6, 1.25)  # side of the content, as a multiple of the picture's
+SQUEEZE = (0.8, 1.25)  # width against height
+TINT = 0.3  # greatest relative change of brightness and saturation
+CONTRAST = (0.3, 2.0)  # of which a picture keeps so much
+BLUR = (0.3, 1.0)  # standard deviation in pixels
+NOISE = (2.0, 20.0)  # standard deviation in grey levels
+QUALITY = (30, 95)  # of JPEG
+
+Pictures = npt.NDArray[np.uint8]
+
+
+def change(images: Pictures, how: Augmentation, rng: np.random.Generator) -> Pictures:
+    """Every random change but mirroring and outliers, to pictures (batch, height, width, 3)."""
+    images = images.copy()
+    if how.shift:
+        images = shift(images, rng, how.shift)
+    for share, one in ((how.zoom, zoom), (how.tint, tint), (how.degrade, degrade)):
+        chosen = np.flatnonzero(rng.random(len(images)) < share)
+        if len(chosen):
+            images[chosen] = one(images[chosen], rng)
+    if how.cutout:
+        images = cutout(images, rng, how.cutout)
+    return images
+
+
+def mirror(images: Pictures, chosen: npt.NDArray[np.bool_]) -> Pictures:
+    """Mirror the chosen pictures (batch,), shape (batch, height, width, 3)."""
+    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+
+
+def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
+    """Move each picture by up to `pixels` in both directions; edges are reflected."""
+    batch, height, width, _ = images.shape
+    pad = (pixels, pixels)
+    padded = np.pad(images, ((0, 0), pad, pad, (0, 0)), mode="reflect")
+    top, left = rng.integers(0, 2 * pixels + 1, (2, batch, 1))
+    rows = top + np.arange(height)
+    columns = left + np.arange(width)
+    moved: Pictures = padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved
+
+
+def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
+    """Paint a square of medium grey over each picture; a part of it may lie outside."""
+    batch, height, width, _ = images.shape
+    top = rng.integers(-side + 1, height, (batch, 1))
+    left = rng.integers(-side + 1, width, (batch, 1))
+    rows = (np.arange(height) >= top) & (np.arange(height) < top + side)
+    columns = (np.arange(width) >= left) & (np.arange(width) < left + side)
+    hidden = rows[:, :, None] & columns[:, None, :]
+    return np.where(hidden[..., None], np.uint8(128), images)
+
+
+def shrink(images: Pictures, size: int) -> Pictures:
+    """Bring pictures (batch, height, width, 3) to a smaller height and width."""
+    if images.shape[1:3] == (size, size):
+        return images
+    small = (
+        Image.fromarray(image).resize((size,) * 2, Image.Resampling.BILINEAR) for image in images
+    )
+    return np.stack([np.asarray(image) for image in small])
+
+
+def zoom(images: Pictures, rng: np.random.Generator) -> Pictures:
+    """Shrink, enlarge or squeeze each picture; room that this makes shows reflections."""
+    return np.stack([_zoomed(image, rng) for image in images])
+
+
+def _zoomed(image: Pictures, rng: np.random.Generator) -> Pictures:
+    factor = np.exp(rng.uniform(*np.log(ZOOM)))
+    squeeze = np.exp(rng.uniform(*np.log(SQUEEZE)) / 2)
+    height, width = image.shape[:2]
+    tall, wide = round(height * factor * squeeze), round(width * factor / squeeze)
+    content = Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR)
+    rows, columns = _window(tall, height, rng), _window(wide, width, rng)
+    return np.asarray(content)[rows[:, None], columns]
+
+
+def _window(have: int, want: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Indices of `want` neighbours at a random place of `have`, reflected at both ends."""
+    start = int(rng.integers(min(0, have - want), max(0, have - want) + 1))
+    indices = np.abs(np.arange(start, start + want))
+    reflected: npt.NDArray[np.int64] = have - 1 - np.abs(have - 1 - indices)
+    return reflected
+
+
+def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
+    """Change brightness, contrast and saturation of each picture."""
+    each = (len(images), 1, 1, 1)
+    brightness, saturation = rng.uniform(1 - TINT, 1 + TINT, (2, *each)).astype(np.float32)
+    low, high = np.log(CONTRAST)
+    contrast = np.exp(rng.uniform(low, high, each)).astype(np.float32)
+    pixels = images * brightness
+    grey = pixels.mean(axis=-1, keepdims=True)
+    pixels = grey + (pixels - grey) * saturation
+    middle = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    pixels = middle + (pixels - middle) * contrast
+    tinted: Pictures = pixels.clip(0, 255).astype(np.uint8)
+    return tinted
+
+
+def degrade(images: Pictures, rng: np.random.Generator) -> Pictures:
+    """Blur each picture, add noise to it, or encode it as JPEG once more."""
+    return np.stack([_degraded(image, rng) for image in images])
+
+
+def _degraded(image: Pictures, rng: np.random.Generator) -> Pictures:
+    kind = rng.integers(3)
+    if kind == 0:
+        blur = ImageFilter.GaussianBlur(rng.uniform(*BLUR))
+        return np.asarray(Image.fromarray(image).filter(blur))
+    if kind == 1:
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*NOISE))
+        return (image + noise).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=int(rng.integers(*QUALITY)))
+    return np.asarray(Image.open(file))

@@ -1,0 +1,163 @@
+"""The Keras networks: uint8 pictures in, logits out, normalisation inside."""
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+from training.presets import ArticleNetwork, Preset, WhitenedNetwork
+
+WHITENING_WIDTH = 2 * 2 * 2 * 3  # each direction of a 2x2 patch of RGB, and its negative
+WHITENING_PICTURES = 5_000
+WHITENING_EPSILON = 5e-4  # keeps directions in which patches hardly differ from being all noise
+LOGIT_SCALE = 1 / 9  # keeps the first logits small; as in airbench
+
+
+def build(
+    preset: Preset,
+    classes: int,
+    *,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    momentum: float = 0.99,
+    policy: str = "float32",
+    for_inference: bool = False,
+) -> keras.Model:
+    """The network of a preset, with fresh weights.
+
+    Args:
+        preset: its shape.
+        classes: number of logits.
+        mean: of the training split for each channel, shape (3,), in 0..255.
+        variance: of the training split for each channel, shape (3,).
+        momentum: of the moving statistics of batch normalisation.
+        policy: Keras dtype policy; the normalisation and the logits stay in float32.
+        for_inference: order the layers so that batch normalisation folds into the convolutions;
+            takes the same weights and gives the same answers.
+
+    Returns:
+        A model from uint8 (batch, size, size, 3) to float32 (batch, classes); before inference,
+        of any size where the preset's pictures grow.
+    """
+    side = None if preset.growth and not for_inference else preset.image_size
+    image = keras.Input((side, side, 3), dtype="uint8", name="image")
+    normalization = layers.Normalization(mean=mean, variance=variance, dtype="float32")
+    if isinstance(preset.network, ArticleNetwork):
+        return _article(preset.network, image, normalization, classes, momentum, policy)
+    return _whitened(preset.network, image, normalization, classes, momentum, policy, for_inference)
+
+
+def initialise(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
+    """Give a fresh whitened network the start that it trains fast from.
+
+    The whitening makes the 2x2 patches of the training pictures uncorrelated; the first
+    channels of every convolution pass their input on unchanged (dirac).
+
+    Args:
+        model: of `build`; left alone where it has no whitening.
+        images: of the training split, uint8 (N, size, size, 3).
+    """
+    if "whitening" not in [layer.name for layer in model.layers]:
+        return
+    normalization = next(x for x in model.layers if isinstance(x, layers.Normalization))
+    normalised = np.asarray(normalization(images[:WHITENING_PICTURES]))
+    patches = np.lib.stride_tricks.sliding_window_view(normalised, (2, 2), axis=(1, 2))
+    rows = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, WHITENING_WIDTH // 2)
+    variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
+    kernel = (directions / np.sqrt(variances + WHITENING_EPSILON)).reshape(2, 2, 3, -1)
+    model.get_layer("whitening").kernel.assign(np.concatenate([kernel, -kernel], axis=-1))
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
+            kernel = np.asarray(layer.kernel).copy()
+            kept = min(kernel.shape[2:])
+            kernel[..., :kept] = 0
+            kernel[1, 1, range(kept), range(kept)] = 1
+            layer.kernel.assign(kernel)
+
+
+def _article(
+    network: ArticleNetwork,
+    image: keras.KerasTensor,
+    normalization: layers.Layer,
+    classes: int,
+    momentum: float,
+    policy: str,
+) -> keras.Model:
+    l2 = keras.regularizers.L2(network.l2) if network.l2 else None
+
+    def convolution(filters: int, stride: int) -> layers.Layer:
+        # No bias: batch normalisation follows and has its own.
+        if network.convolution == "separable":
+            return layers.SeparableConv2D(
+                filters, 3, padding="same", use_bias=False, dtype=policy,
+                depthwise_regularizer=l2, pointwise_regularizer=l2,
+            )  # fmt: skip
+        return layers.Conv2D(
+            filters, 3, stride, padding="same", use_bias=False, dtype=policy, kernel_regularizer=l2
+        )
+
+    model = keras.Sequential(name="article")
+    model.add(image)
+    model.add(normalization)
+    for filters in network.widths:
+        for position in range(network.depth):
+            last = position == network.depth - 1
+            strided = last and network.convolution == "strided"
+            model.add(convolution(filters, stride=2 if strided else 1))
+            # Pooling before normalisation and ReLU leaves them a quarter of the work.
+            if last and not strided:
+                model.add(layers.MaxPooling2D(dtype=policy))
+            model.add(layers.BatchNormalization(momentum=momentum, dtype=policy))
+            model.add(layers.ReLU(dtype=policy))
+        if network.dropout:
+            model.add(layers.Dropout(network.dropout, dtype=policy))
+    model.add(layers.Flatten(dtype=policy))
+    model.add(layers.Dense(network.dense, "relu", kernel_regularizer=l2, dtype=policy))
+    if network.dense_dropout:
+        model.add(layers.Dropout(network.dense_dropout, dtype=policy))
+    model.add(layers.Dense(classes, kernel_regularizer=l2, dtype="float32", name="logits"))
+    return model
+
+
+def _whitened(
+    network: WhitenedNetwork,
+    image: keras.KerasTensor,
+    normalization: layers.Layer,
+    classes: int,
+    momentum: float,
+    policy: str,
+    for_inference: bool,
+) -> keras.Model:
+    def normalise(x: keras.KerasTensor) -> keras.KerasTensor:
+        # Without a scale: the next convolution has one. So it is monotone, and may change
+        # places with the maximum of the pooling.
+        return layers.BatchNormalization(momentum=momentum, scale=False, dtype=policy)(x)
+
+    def activate(x: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.Activation(network.activation, dtype=policy)(x)
+
+    # In float32: three input channels gain nothing from bfloat16.
+    whitening = layers.Conv2D(WHITENING_WIDTH, 2, name="whitening", dtype="float32")
+    whitening.trainable = False
+    x = activate(whitening(normalization(image)))
+    for stage, filters in enumerate(network.widths, start=1):
+        extra = network.extra if stage == len(network.widths) else 0
+        for position in range(2 + extra):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=policy)(x)
+            pool = position == 0
+            if pool and not for_inference:  # a quarter of the work for what follows
+                x = layers.MaxPooling2D(dtype=policy)(x)
+            x = normalise(x)
+            if pool and for_inference:
+                # In two steps, which give the same maximum: where convolution, pooling and SiLU
+                # follow each other, OpenVINO (2026.4, float32) takes SiLU before the pooling,
+                # as if it were monotone.
+                x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
+                x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
+            x = activate(x)
+    if for_inference:  # of a fixed size, as the exported files have it
+        x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
+    else:
+        x = layers.GlobalMaxPooling2D(dtype=policy)(x)
+    x = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
+    return keras.Model(image, layers.Rescaling(LOGIT_SCALE, dtype="float32")(x))
