@@ -1,4 +1,4 @@
-"""The machine that trains: what it is, for cards and reports, and what it is good at."""
+"""The machine and the library versions that a run uses."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ _LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnx
 
 
 def hardware() -> str:
-    """Processor, cores and system in one line."""
+    """Processor model, number of cores and operating system in one line."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -21,7 +21,7 @@ def hardware() -> str:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the result, where installed."""
+    """Versions of Python and of the installed libraries that decide the result."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -34,7 +34,7 @@ def libraries() -> dict[str, str]:
 def dtype_policy() -> str:
     """`mixed_bfloat16` where the processor multiplies bfloat16 in hardware, else `float32`.
 
-    Emulated bfloat16 is many times slower than float32, so the flag decides, not the preset.
+    The processor decides and not the preset: emulated bfloat16 is much slower than float32.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text()

@@ -1,5 +1,5 @@
-"""What can go wrong for a person who trains, told in one sentence."""
+"""Errors that a person who trains can do something about."""
 
 
 class TrainingError(Exception):
-    """A mistake in the data, the arguments or a run folder; the message says what to do."""
+    """Something is wrong with the data, an argument or a folder; the message says what to do."""

@@ -1,7 +1,9 @@
-"""Presets: everything that decides what a training run makes, frozen and committed."""
+"""Presets: all settings that decide the result of a training run."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainSerializer, PlainValidator
 
 ResizeMode = Literal["stretch", "crop", "pad"]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -9,7 +11,7 @@ ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanc
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """How a picture of any size becomes the network's input; written into the artifact.
+    """How a picture of any size becomes the network's input; written into the exported file.
 
     Attributes:
         mode: `stretch` the whole picture, `crop` the centre square, or `pad` with black.
@@ -22,15 +24,15 @@ class ResizeRule:
 
 @dataclass(frozen=True)
 class ArticleNetwork:
-    """Sequential stages of convolution and pooling that end in flatten and dense.
+    """Sequential stages of convolution and pooling, then flatten and two dense layers.
 
     Attributes:
         widths: output channels of each stage; a stage ends in pooling.
         depth: convolutions in each stage.
         convolution: `standard`, depthwise `separable`, or `strided` in place of pooling.
         dense: units of the hidden dense layer.
-        dropout: share dropped after each stage.
-        dense_dropout: share dropped before the last layer.
+        dropout: dropout rate after each stage.
+        dense_dropout: dropout rate before the last layer.
         l2: weight of the L2 penalty on convolution and dense kernels.
     """
 
@@ -45,16 +47,16 @@ class ArticleNetwork:
 
 @dataclass(frozen=True)
 class WhitenedNetwork:
-    """A fixed whitening convolution, stages of convolutions, and a maximum over the picture.
+    """A fixed whitening convolution, stages of convolutions, and global maximum pooling.
 
-    The shape is that of airbench (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds").
+    The architecture follows airbench (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds").
 
     Attributes:
-        widths: output channels of each stage; its first convolution ends in pooling, and a
-            second one follows.
-        extra: further convolutions in the last stage, where pictures are smallest and they cost
-            least.
-        activation: after the whitening and every convolution.
+        widths: output channels of each stage: a convolution with pooling, then a second
+            convolution.
+        extra: further convolutions in the last stage, where the feature maps are smallest and
+            a convolution costs least.
+        activation: used after the whitening and after each convolution.
     """
 
     widths: tuple[int, ...] = (64, 256, 256)
@@ -64,16 +66,18 @@ class WhitenedNetwork:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to the training pictures; a share is the part of them that is changed.
+    """Random changes to the training pictures; shares are fractions of the pictures.
 
     Attributes:
-        flip: mirror a random half, or `alternating`: that half in even epochs, the others in odd.
-        shift: greatest random translation in pixels, edges reflected.
-        zoom: share that is shrunk, enlarged or squeezed, as a photograph's content is.
+        flip: `random` mirrors a random half in each epoch; `alternating` mirrors one fixed random
+            half in even epochs and the other half in odd epochs.
+        shift: largest random translation in pixels; edges are reflected.
+        zoom: share that is shrunk, enlarged or squeezed.
         tint: share whose brightness, contrast and saturation change.
-        degrade: share that is blurred, made noisy, or encoded as JPEG once more.
-        cutout: side in pixels of the square that is painted over in each picture.
-        outliers: made pictures of nothing for each picture, with equal targets for all classes.
+        degrade: share that is blurred, made noisy, or encoded as JPEG again.
+        cutout: side in pixels of the grey square that covers a part of each picture.
+        outliers: generated pictures without a class for each training picture; their targets
+            are equal for all classes.
     """
 
     flip: Literal["none", "random", "alternating"] = "random"
@@ -87,25 +91,25 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to train; two runs with equal presets, seeds and data make the same model.
+    """Settings of a training run; equal presets, seeds and data give the same model.
 
     Attributes:
-        name: what `--preset` calls it.
-        network: its shape.
-        augmentation: of the training pictures.
+        name: value of `--preset`.
+        network: the architecture.
+        augmentation: random changes to the training pictures.
         image_size: height and width of the network's input in pixels.
-        resize: how other sizes are brought to `image_size`.
-        growth: train on smaller pictures first, which takes less time: the shares of `image_size`
-            in the first parts of the run, all equally long; the last part has the full size.
-            For a network whose weights fit every size: `WhitenedNetwork`.
-        optimizer: `adam` with a cosine schedule, or `muon` with a linear one, to zero.
-        learning_rate: peak of the schedule, after a linear warm-up.
+        resize: how pictures of other sizes are brought to `image_size`.
+        growth: fractions of `image_size` to train at first, which takes less time. The run is cut
+            into equally long parts, one for each fraction and a last one at the full size. Needs
+            a network whose weights fit every size: `WhitenedNetwork`.
+        optimizer: `adam` with a cosine schedule, or `muon` with a linear one; both end at zero.
+        learning_rate: peak of the schedule, reached by a linear warm-up.
         warmup_epochs: length of the warm-up.
         label_smoothing: share of each target that is spread over all classes.
         epochs: passes over the training split.
-        batch_size: pictures in one step, outliers not counted.
-        teacher: name of the preset whose network, trained before, gives the targets in place of
-            the labels (distillation), for each picture as it was changed.
+        batch_size: pictures in a step, without the outliers.
+        teacher: name of the preset whose trained network gives the targets in place of the
+            labels (distillation), for each picture as augmented.
     """
 
     name: str
@@ -125,7 +129,8 @@ class Preset:
     def size(self, epoch: int) -> int:
         """Height and width of the training pictures in an epoch, counted from 0, in pixels."""
         shares = (*self.growth, 1.0)
-        part = min(epoch, self.epochs - 1) * len(shares) // self.epochs  # a bench knows no last one
+        # `bench` goes on after the last epoch.
+        part = min(epoch, self.epochs - 1) * len(shares) // self.epochs
         return round(self.image_size * shares[part])
 
     def to_json(self) -> dict[str, Any]:
@@ -135,11 +140,10 @@ class Preset:
         return asdict(self) | {"network": {"kind": kind, **network}, "growth": list(self.growth)}
 
 
-# The network of the article that the project grew from: Sequential stages of convolution and
-# pooling that end in flatten and dense, dropout, L2, Adam, cross-entropy.
+# The network of the article that the project started from: dropout, L2, Adam, cross-entropy.
 BASELINE = Preset(name="baseline", network=ArticleNetwork())
 
-# What ships.
+# The network that ships.
 DEFAULT = Preset(
     name="default",
     network=WhitenedNetwork(extra=1),
@@ -155,7 +159,7 @@ DEFAULT = Preset(
     batch_size=256,
 )
 
-# Where a GPU is at hand: a network four times as wide as may ship, and the small one taught by it.
+# For a GPU: a network twice as wide, and the default network distilled from it.
 TEACHER = replace(
     DEFAULT, name="teacher", network=WhitenedNetwork(widths=(128, 512, 512)), epochs=80
 )
@@ -167,18 +171,37 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset_from_json(values: dict[str, Any]) -> Preset:
-    """The preset that `Preset.to_json` wrote into a run folder or a card."""
-    network = dict(values["network"])
-    kinds: dict[str, type[ArticleNetwork | WhitenedNetwork]] = {
-        kind.__name__: kind for kind in (ArticleNetwork, WhitenedNetwork)
-    }
-    kind = kinds[network.pop("kind")]
-    return Preset(
-        **values
-        | {
-            "network": kind(**network | {"widths": tuple(network["widths"])}),
-            "augmentation": Augmentation(**values["augmentation"]),
-            "resize": ResizeRule(**values["resize"]),
-            "growth": tuple(values["growth"]),
+    """The preset that `Preset.to_json` wrote.
+
+    Raises:
+        ValueError: the values are not those of a preset.
+    """
+    try:
+        network = dict(values["network"])
+        kinds: dict[str, type[ArticleNetwork | WhitenedNetwork]] = {
+            kind.__name__: kind for kind in (ArticleNetwork, WhitenedNetwork)
         }
-    )
+        kind = kinds[network.pop("kind")]
+        return Preset(
+            **values
+            | {
+                "network": kind(**network | {"widths": tuple(network["widths"])}),
+                "augmentation": Augmentation(**values["augmentation"]),
+                "resize": ResizeRule(**values["resize"]),
+                "growth": tuple(values["growth"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a preset of this version: {error}") from None
+
+
+def _validate(value: object) -> Preset:
+    if isinstance(value, Preset):
+        return value
+    if isinstance(value, dict):
+        return preset_from_json(value)
+    raise ValueError("not a preset")
+
+
+# A preset as a field of a pydantic model.
+PresetField = Annotated[Preset, PlainValidator(_validate), PlainSerializer(Preset.to_json)]

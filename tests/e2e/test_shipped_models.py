@@ -38,7 +38,7 @@ def test_baseline_beats_the_article() -> None:
     assert card["metrics"]["model.onnx"]["test"]["accuracy"] >= 0.78
 
 
-def test_default_is_better_calibrated_small_and_tells_other_things() -> None:
+def test_default_is_accurate_calibrated_small_and_recognises_unfamiliar_pictures() -> None:
     card = json.loads((MODELS / "cifar10" / "2" / "card.json").read_text())
     assert card["training"]["preset"] == "default"
     float32, int8 = (card["metrics"][f"model{kind}.onnx"]["test"] for kind in ("", ".int8"))

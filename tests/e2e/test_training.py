@@ -60,7 +60,7 @@ def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
     status, output = training.stop_after(2, signal.SIGINT)
     assert status == 130
     assert output.splitlines()[-1] == (
-        "interrupted; --resume goes on after the last finished epoch"
+        "interrupted; --resume continues after the last finished epoch"
     )
     assert "Traceback" not in output
 

@@ -1,22 +1,26 @@
 """A small piece of CIFAR-10 in every layout, and one small network trained on it."""
 
+import json
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from training import pipeline
 from training.data import dataset
 from training.data.dataset import DataSet
 from training.export import variants
+from training.pipeline import evaluate, steps
 from training.presets import BASELINE, ArticleNetwork, Preset
-from training.publish import repository
-from training.publish.repository import Artifact
+from training.publish import artifact
+from training.publish.artifact import Artifact
+from training.publish.card import ExportedCard
 from training.train import fit
 from training.train.checkpoint import Run
 
@@ -29,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep the tests out of the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     patch = pytest.MonkeyPatch()
-    patch.setattr("training.data.dataset.platformdirs.user_cache_dir", lambda _: str(folder))
+    patch.setattr("training.data.cache.platformdirs.user_cache_dir", lambda _: str(folder))
     return folder
 
 
@@ -94,14 +98,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: DataSet) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         # One of its few validation pictures is more than what a variant may lose.
         patch.setattr(variants, "ACCURACY_LOSS_LIMIT", 1.0)
-        pipeline.export_run(run, sample, run.folder / "models", "small")
-    pipeline.verify_run(run, sample)
-    pipeline.evaluate_run(run, sample, FOLDERS, run.folder / "models")
+        steps.export_run(run, sample, run.folder / "models", "small")
+    steps.verify_run(run, sample)
+    evaluate.evaluate_run(run, sample, FOLDERS, run.folder / "models")
     return run
 
 
 @pytest.fixture
 def finished(trained: Run, tmp_path: Path) -> Artifact:
-    """A copy of the trained run's artifact, verified and evaluated, that may be changed."""
-    folder = repository.of_run(trained.folder).folder
+    """A copy of the artifact of the trained run, which a test may change."""
+    folder = artifact.of_run(trained.folder).folder
     return Artifact(Path(shutil.copytree(folder, tmp_path / "artifact")))
+
+
+def change_card(found: Artifact, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the JSON of a card in place."""
+    card = json.loads(found.card.read_text())
+    change(card)
+    found.card.write_text(json.dumps(card))
+
+
+def forget_all_after_export(card: dict[str, Any]) -> None:
+    """Make the JSON of a card what `export` wrote."""
+    for key in set(card) - ExportedCard.model_fields.keys() | {"parity", "agreement"}:
+        del card[key]

@@ -11,27 +11,55 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "run",
-        "fit",
-        "export",
-        "verify",
-        "evaluate",
-        "publish",
-        "ablate",
-        "verify-models",
-        "resize-rules",
-    ],
-)
+COMMANDS = (
+    "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare", "ablate",
+    "resize-rules", "bench",
+)  # fmt: skip
+
+
+def test_help_lists_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--help")
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()
+              if line.startswith("    ") and line[4] != " "]  # fmt: skip
+    assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_names_its_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, command, "--help")
     assert ended.value.code == 0
-    assert f"usage: python -m training {command}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"usage: python -m training {command}" in text
+    assert "object at" not in text
+    assert "<" not in text.replace("<class>", "")  # no repr of a type
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--seed", "x", "'x' is not a whole number from 0 on"),
+        ("--seeds", "0", "'0' is not a whole number from 1 on"),
+        ("--image-size", "8", "'8' is not a whole number from 16 to 128"),
+        ("--image-size", "129", "'129' is not a whole number from 16 to 128"),
+    ],
+)
+def test_wrong_number_is_explained(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    words: str,
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "run", option, value)
+    assert ended.value.code == 2
+    assert f"argument {option}: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["run"], ["fit", "somewhere"], ["ablate"]])

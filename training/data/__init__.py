@@ -1,1 +1,1 @@
-"""Read data sets from disk, in each layout that people have, and split them."""
+"""Data sets: readers of the layouts on disk, a cache, and the splits."""

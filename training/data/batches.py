@@ -1,4 +1,7 @@
-"""The official Python edition of CIFAR-10: pickles, of which nothing but arrays is let in."""
+"""Reader of the official Python edition of CIFAR-10.
+
+Its files are pickles; only NumPy arrays and plain values are unpickled.
+"""
 
 import pickle
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from training.errors import TrainingError
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain values; everything else is refused."""
+    """Unpickles NumPy arrays and plain values, and refuses everything else."""
 
     _ALLOWED: ClassVar[dict[tuple[str, str], tuple[str, str]]] = {
         ("numpy", "ndarray"): ("numpy", "ndarray"),

@@ -1,22 +1,19 @@
-"""Data sets: choose the reader, cache what it read, split into training and validation."""
+"""Loads a data set and splits it into training, validation and test pictures."""
 
-import contextlib
 import hashlib
-import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
-from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from training.data import pictures
-from training.data.find import KerasDownload, find_reader
-from training.data.reader import Classes, Raw, Reader, SplitName
+from training.data import cache
+from training.data.download import KerasDownload
+from training.data.layout import find_reader
+from training.data.reader import Raw, Reader
 from training.errors import TrainingError
+from training.figures import Figures
 from training.presets import ResizeRule
 
 VALIDATION_SHARE = 0.1
@@ -40,15 +37,33 @@ class Split:
         return len(self.labels)
 
 
+class DataFacts(Figures):
+    """What run folders and cards say of the data.
+
+    Attributes:
+        source: name of the layout.
+        fingerprint: SHA-256 over all training pictures and labels.
+        train: pictures in the training split.
+        validation: pictures in the validation split.
+        test: labelled test pictures; None before the evaluation.
+    """
+
+    source: str
+    fingerprint: str
+    train: int
+    validation: int
+    test: int | None = None
+
+
 @dataclass(frozen=True)
 class DataSet:
-    """What training may see: the training and validation splits, never the test split.
+    """The training and validation splits; training never sees the test split.
 
     Attributes:
         train: 90 % of the training pictures.
-        validation: the other 10 %, stratified by class; every choice is made on it.
+        validation: the other 10 %, stratified by class; all choices are made on it.
         classes: class names in the order of the labels.
-        source: the kind of the data, in words.
+        source: name of the layout.
         fingerprint: SHA-256 over all training pictures and labels.
     """
 
@@ -58,17 +73,31 @@ class DataSet:
     source: str
     fingerprint: str
 
+    def facts(self) -> DataFacts:
+        """The facts for run folders and cards."""
+        return DataFacts(
+            source=self.source,
+            fingerprint=self.fingerprint,
+            train=len(self.train),
+            validation=len(self.validation),
+        )
+
 
 def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
-    """Training and validation splits of the data in a folder.
+    """The training and validation splits of the data in a folder.
 
-    The test files are read too, but only to find mistakes in them before hours of training.
+    The test files are read too, so that an error in them is found before hours of training.
+
+    Args:
+        folder: the data, in any known layout; None for the download of Keras.
+        size: height and width of the pictures in pixels.
+        rule: how pictures of other sizes are brought to `size`.
 
     Raises:
         TrainingError: something is wrong with the data; the message names file and row.
     """
     reader = find_reader(folder, size, rule)
-    raw = _read(reader, "train", size, rule)
+    raw = cache.read(reader, "train", size, rule)
     _read_test(reader, raw, size, rule)
     assert raw.labels is not None
     train, validation = _stratified_split(raw.labels, raw.classes)
@@ -84,22 +113,25 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
 
 
 def load_test(folder: Path | None, size: int, rule: ResizeRule) -> Split | None:
-    """The test split, for `evaluate` alone; None when there are no labelled test pictures."""
+    """The test split, for the evaluation only; None where no test pictures have labels.
+
+    Arguments and errors are those of `load`.
+    """
     reader = find_reader(folder, size, rule)
-    return _read_test(reader, _read(reader, "train", size, rule), size, rule)
+    return _read_test(reader, cache.read(reader, "train", size, rule), size, rule)
 
 
 def _read_test(reader: Reader, train: Raw, size: int, rule: ResizeRule) -> Split | None:
     if not isinstance(reader, KerasDownload) and not reader.files("test"):
         return None
-    test = _read(reader, "test", size, rule, train.classes)
+    test = cache.read(reader, "test", size, rule, train.classes)
     if test.labels is None or train.labels is None:
         return None
-    strangers = np.flatnonzero(~np.isin(test.labels, train.labels))
-    if len(strangers):
-        name = train.classes[test.labels[strangers[0]]]
+    unknown = np.flatnonzero(~np.isin(test.labels, train.labels))
+    if len(unknown):
+        name = train.classes[test.labels[unknown[0]]]
         raise TrainingError(
-            f"{reader.files('test')[0]}: picture {strangers[0] + 1}: class {name!r} "
+            f"{reader.files('test')[0]}: picture {unknown[0] + 1}: class {name!r} "
             "has no training pictures"
         )
     return Split(test.images, test.labels)
@@ -120,62 +152,3 @@ def _stratified_split(
         np.arange(len(labels)), test_size=held_out, stratify=labels, random_state=SPLIT_SEED
     )
     return np.sort(train), np.sort(validation)
-
-
-def _read(
-    reader: Reader, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None
-) -> Raw:
-    """Read a split through the cache, at the size that the network takes."""
-    files = reader.files(split)
-    if not files:  # Keras keeps its own copy
-        return _at_size(reader.read(split, classes), size, rule)
-    path, key = _cache_entry(files, size, rule, classes)
-    cached = _load_cache(path, key)
-    if cached is None:
-        cached = _at_size(reader.read(split, classes), size, rule)
-        _save_cache(path, key, cached)
-    return cached
-
-
-def _at_size(raw: Raw, size: int, rule: ResizeRule) -> Raw:
-    if raw.images.shape[1:3] == (size, size):
-        return raw
-    resized = [pictures.resize(Image.fromarray(image), size, rule) for image in raw.images]
-    return Raw(np.stack([np.asarray(image) for image in resized]), raw.labels, raw.classes)
-
-
-def _cache_entry(
-    files: list[Path], size: int, rule: ResizeRule, classes: Classes
-) -> tuple[Path, str]:
-    """Where a split is cached, and the fingerprint of its files that makes the entry valid."""
-    stats = [(str(path.resolve()), path.stat()) for path in files]
-    where = repr([stats[0][0], size, rule])
-    state = repr([classes, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])
-    folder = Path(platformdirs.user_cache_dir("cifar10-serve"))
-    name = hashlib.sha256(where.encode()).hexdigest()[:16]
-    return folder / f"{name}.npz", hashlib.sha256(state.encode()).hexdigest()
-
-
-def _load_cache(path: Path, key: str) -> Raw | None:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
-            if str(entry["key"]) != key:
-                return None
-            labels = entry["labels"]
-            classes = tuple(str(name) for name in entry["classes"])
-            return Raw(entry["images"], labels if labels.size else None, classes)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # absent, or cut off by a full disk: read the source again
-
-
-def _save_cache(path: Path, key: str, raw: Raw) -> None:
-    labels = np.empty(0, np.int64) if raw.labels is None else raw.labels
-    unfinished = path.with_suffix(f".{os.getpid()}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(unfinished, key=key, images=raw.images, labels=labels, classes=raw.classes)
-        unfinished.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        print(f"not cached, the next start reads the files again: {error}")

@@ -1,4 +1,4 @@
-"""Folders of image files, one for each class."""
+"""Reader of image files in a folder for each class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,13 @@ from training.presets import ResizeRule
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """`train/<class>/*` and `test/<class>/*`: image files of any size, any classes."""
+    """`train/<class>/*` and `test/<class>/*`: image files of any size.
+
+    Attributes:
+        folder: holds `train` and `test`.
+        size: height and width of the pictures that are returned, in pixels.
+        rule: how pictures are brought to `size`.
+    """
 
     folder: Path
     size: int
@@ -23,7 +29,7 @@ class ClassFolders:
     kind: ClassVar[str] = "class folders"
 
     def files(self, split: SplitName) -> list[Path]:
-        """Every file of the split, in a fixed order; hidden files do not count."""
+        """Every file of the split in a fixed order, without hidden files."""
         found = (self.folder / split).glob("*/*")
         return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
 

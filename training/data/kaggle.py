@@ -1,4 +1,4 @@
-"""The Kaggle set "cifar10-python-in-csv": one row of numbers for each picture."""
+"""Reader of the Kaggle data set "cifar10-python-in-csv": one row for each picture."""
 
 import csv
 import itertools
@@ -32,7 +32,7 @@ class KaggleCsv:
     kind: ClassVar[str] = "Kaggle CSV"
 
     def files(self, split: SplitName) -> list[Path]:
-        """The CSV file of the split, and `labels.txt` where there is one."""
+        """The CSV file of the split, and `labels.txt` where it exists."""
         found = [self.folder / f"{split}.csv"]
         if not found[0].exists():
             return []
@@ -64,7 +64,7 @@ class KaggleCsv:
 def _indices(
     path: Path, labels: npt.NDArray[np.int64], classes: tuple[str, ...]
 ) -> npt.NDArray[np.int64]:
-    """Labels as they stand in the file -> indices into the classes."""
+    """Indices into the classes for the labels of the file."""
     if all(name.isdecimal() for name in classes):
         values = np.array([int(name) for name in classes])
     else:
@@ -122,7 +122,7 @@ def _csv_table(
 
 
 def _first_bad_row(path: Path, columns: int, label: int | None, after: int) -> str | None:
-    """What is wrong with the first row, after a number of good ones, that cannot be read."""
+    """What is wrong with the first bad row behind the first `after` rows; None if none is bad."""
     with path.open(newline="") as file:
         for number, row in itertools.islice(enumerate(csv.reader(file), 1), after, None):
             if len(row) != columns:

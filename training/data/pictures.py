@@ -1,6 +1,6 @@
-"""Image files to RGB arrays, by the same rules as the service reads uploads.
+"""Decode image files and bring them to the network's size, as the service does with uploads.
 
-The two packages share no code, so a test holds their results together byte for byte.
+The two packages share no code; `tests/contract/test_resizing.py` compares their results.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The upright RGB picture: EXIF orientation applied, transparency laid on white."""
+    """An RGB picture with the EXIF orientation applied and transparency on white."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         # 16 bits a pixel: convert("RGB") would clip everything above 255 to white.
@@ -30,7 +30,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int, rule: ResizeRule) -> Image.Image:
-    """An RGB picture as the network sees it, `size` pixels high and wide."""
+    """An RGB picture `size` pixels high and wide, by a resize rule."""
     if image.size == (size, size):
         return image
     resample = Image.Resampling[rule.filter.upper()]
@@ -51,7 +51,7 @@ def read(path: Path, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
     """The picture in a file as uint8 (size, size, 3).
 
     Raises:
-        TrainingError: the file is no picture that can be read.
+        TrainingError: the file cannot be read as a picture.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -1,4 +1,4 @@
-"""What every reader gives, and what it must be able to do."""
+"""The interface of the readers and what they return."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True)
 class Raw:
-    """What a reader found in one split.
+    """The pictures and labels that a reader found in one split.
 
     Attributes:
         images: uint8 (N, height, width, 3), RGB.
@@ -33,17 +33,29 @@ class Raw:
 
 
 class Reader(Protocol):
-    """One layout of a data set on disk."""
+    """Reads one layout of a data set.
+
+    Attributes:
+        kind: name of the layout, for the card.
+    """
 
     kind: ClassVar[str]
 
     def files(self, split: SplitName) -> list[Path]:
-        """The files that a split is read from; empty when the split is not there."""
+        """The files that a split is read from; empty where the split does not exist."""
 
     def read(self, split: SplitName, classes: Classes = None) -> Raw:
-        """Read a split; `classes` are those of the training split when the test split is read."""
+        """Read a split.
+
+        Args:
+            split: which one.
+            classes: the classes of the training split, where the test split is read.
+
+        Raises:
+            TrainingError: a file is not what it should be; the message names file and row.
+        """
 
 
 def planes_to_pictures(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Rows of a red, a green and a blue plane, (N, 3072), as pictures (N, 32, 32, 3)."""
+    """Pictures (N, 32, 32, 3) from rows (N, 3072) of a red, a green and a blue plane."""
     return np.ascontiguousarray(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))

@@ -1,1 +1,1 @@
-"""Export a trained network to ONNX, in float32 and in faster precisions."""
+"""Export of a trained network to ONNX, in float32, int8 and float16."""

@@ -1,39 +1,34 @@
-"""Logits to probabilities that are right as often as they say."""
+"""What is fitted on the validation split: calibration and energy threshold."""
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, minimize
 from scipy.special import softmax
 
-# What is tried; a network that has learnt little could end anywhere.
+# Bounds of the fit, which has no clear optimum for a network that has learnt little.
 TEMPERATURES = (0.05, 20.0)
 EXPONENTS = (0.5, 3.0)
+UNFAMILIAR_PERCENTILE = 5
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the logits of a picture's classes lie below its greatest, and what that is worth.
+    """Softmax over the gaps between each logit and the largest one, after a power and a scale.
 
-    A network that was taught by smoothed labels is too sure where it hesitates, and not sure
-    enough where it does not: no temperature alone makes up for both.
+    A network trained on smoothed labels is overconfident where its gaps are small and
+    underconfident where they are large; a temperature alone cannot correct both.
 
     Attributes:
-        temperature: the gaps are divided by it (Guo et al., 2017).
-        exponent: they are raised to it first; above 1, small gaps say less and large ones more.
+        temperature: divisor of the gaps (Guo et al., 2017).
+        exponent: power of the gaps, applied before; above 1 it makes small gaps smaller.
     """
 
     temperature: float
     exponent: float
-
-    @classmethod
-    def of_card(cls, card: dict[str, Any]) -> Self:
-        """That of an artifact."""
-        return cls(card["temperature"], card["exponent"])
 
     def apply(self, scores: Floats) -> Floats:
         """Probabilities (N, classes) of logits (N, classes)."""
@@ -41,14 +36,14 @@ class Calibration:
         return np.asarray(softmax(-(gaps**self.exponent) / self.temperature, axis=1))
 
     def undo(self, probabilities: Floats) -> Floats:
-        """What calibrated probabilities (N, classes) would be without calibration."""
+        """The softmax of the logits that calibrated probabilities (N, classes) came from."""
         logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
         gaps = (logs.max(axis=1, keepdims=True) - logs) * self.temperature
         return np.asarray(softmax(-(gaps ** (1 / self.exponent)), axis=1))
 
 
 def fit(scores: Floats, labels: npt.NDArray[np.int64]) -> Calibration:
-    """The calibration with the least log-loss.
+    """The calibration with the smallest log-loss.
 
     Args:
         scores: logits (N, classes) of pictures that the network was not trained on.
@@ -66,3 +61,8 @@ def fit(scores: Floats, labels: npt.NDArray[np.int64]) -> Calibration:
 
     bounds = Bounds(*np.log([TEMPERATURES, EXPONENTS]).T)
     return calibration(minimize(log_loss, (0.0, 0.0), method="Nelder-Mead", bounds=bounds).x)
+
+
+def energy_threshold(energies: Floats) -> float:
+    """The 5th percentile of validation energies (N,); pictures under it count as unfamiliar."""
+    return float(np.percentile(energies, UNFAMILIAR_PERCENTILE))

@@ -1,4 +1,4 @@
-"""Keras checkpoint -> one ONNX file that is the whole contract with whoever serves it."""
+"""Converts a trained Keras network into `model.onnx`."""
 
 import json
 from dataclasses import dataclass
@@ -16,22 +16,21 @@ from scipy.special import logsumexp
 from training.data.dataset import Split
 from training.export import calibration
 from training.export.calibration import Calibration, Floats
-from training.presets import Preset, preset_from_json
+from training.presets import Preset
 from training.train import network
 from training.train.checkpoint import Run
 
 OPSET = 18  # the highest that tf2onnx writes
-UNFAMILIAR_PERCENTILE = 5
 BATCH = 500
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The parts of an artifact that are decided on the validation split.
+    """Values of an exported file that are fitted on the validation split.
 
     Attributes:
-        calibration: what makes probabilities of logits.
-        energy_threshold: pictures under it are called unfamiliar.
+        calibration: from logits to probabilities.
+        energy_threshold: pictures with less energy count as unfamiliar.
     """
 
     calibration: Calibration
@@ -39,13 +38,17 @@ class Exported:
 
 
 def load_float32(run: Run) -> keras.Model:
-    """The network of a run in float32, whatever precision it was trained in."""
+    """The network of a run in float32, whatever precision it was trained in.
+
+    Raises:
+        TrainingError: the folder holds no run.
+    """
     settings = run.read_settings()
     trained = keras.saving.load_model(run.checkpoint, compile=False)
     normalization = _normalization(trained)
     model = network.build(
-        preset_from_json(settings["preset"]),
-        len(settings["classes"]),
+        settings.preset,
+        len(settings.classes),
         mean=np.asarray(normalization.mean).reshape(-1),
         variance=np.asarray(normalization.variance).reshape(-1),
         for_inference=True,
@@ -57,19 +60,20 @@ def load_float32(run: Run) -> keras.Model:
 
 
 def centre_logits(model: keras.Model) -> None:
-    """Make the logits of every picture sum to zero, which changes no probability.
+    """Make the logits of each picture sum to zero, which changes no probability.
 
-    Training settles only their differences. Their common level would drown what the energy says.
+    Training determines only their differences. A common offset would add noise to the energy.
     """
     layer = model.get_layer("logits")
     layer.set_weights([w - w.mean(axis=-1, keepdims=True) for w in layer.get_weights()])
 
 
 def fold_normalization(model: keras.Model) -> None:
-    """Make the normalisation constant, and part of a whitening convolution where there is one.
+    """Make the normalisation constant, and fold it into a whitening convolution.
 
-    That has no padding, so that it gives the same answers on raw pixels, with other weights. Other
-    first layers have a border of zeros, which stand for the mean colour.
+    The whitening has no padding, so it gives the same results on raw pixels with other weights.
+    Other first convolutions are padded with zeros, which stand for the mean colour; there the
+    normalisation stays a layer of its own.
     """
     normalization = _normalization(model)
     mean, variance = (np.asarray(x) for x in (normalization.mean, normalization.variance))
@@ -79,8 +83,8 @@ def fold_normalization(model: keras.Model) -> None:
         shift = mean.reshape(-1) @ kernel.sum(axis=(0, 1))
         whitening.kernel.assign(kernel)
         whitening.bias.assign(np.asarray(whitening.bias) - shift)
-        mean, variance = np.zeros(()), np.ones(())  # as scalars ONNX Runtime leaves them out
-    # As NumPy arrays they become constants of the graph; as tensors, extra inputs of it.
+        mean, variance = np.zeros(()), np.ones(())  # ONNX Runtime removes these scalars
+    # NumPy arrays become constants of the graph, tensors would become further inputs.
     normalization.mean, normalization.variance = mean, variance
 
 
@@ -94,25 +98,35 @@ def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
 
 
 def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Exported:
-    """Write `model.onnx` for a run.
+    """Write the network of a run as an ONNX file.
 
-    Input `image` uint8 (batch, size, size, 3); outputs `probabilities` float32
-    (batch, classes), calibrated, and `energy` float32 (batch,), logsumexp of the logits.
-    Labels, resize rule, energy threshold, name and version are metadata of the file.
+    The input is `image`, uint8 (batch, size, size, 3). The outputs are `probabilities`, float32
+    (batch, classes), calibrated, and `energy`, float32 (batch,), the logsumexp of the logits.
+    Name, version, labels, resize rule and energy threshold are in the metadata of the file.
+
+    Args:
+        run: the finished run.
+        validation: the split that calibration and threshold are fitted on.
+        path: the file to write.
+        name: of the model.
+        version: of the model.
+
+    Raises:
+        TrainingError: the folder holds no run.
     """
     settings = run.read_settings()
-    preset = preset_from_json(settings["preset"])
+    preset = settings.preset
     model = load_float32(run)
     scores = logits(model, validation.images)
     fitted = calibration.fit(scores, validation.labels)
-    threshold = float(np.percentile(logsumexp(scores, axis=1), UNFAMILIAR_PERCENTILE))
+    threshold = calibration.energy_threshold(logsumexp(scores, axis=1))
     proto = _convert(model, preset, fitted)
     onnx.helper.set_model_props(
         proto,
         {
             "name": name,
             "version": str(version),
-            "labels": json.dumps(settings["classes"]),
+            "labels": json.dumps(settings.classes),
             "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
             "energy_threshold": repr(threshold),
         },
@@ -131,7 +145,7 @@ def _convert(model: keras.Model, preset: Preset, fitted: Calibration) -> Any:  #
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = model(image, training=False)
         top = tf.reduce_max(scores, axis=1, keepdims=True)
-        # tf.reduce_logsumexp adds a dozen operators for infinities, which no logit is.
+        # tf.reduce_logsumexp adds a dozen operators for infinite logits, which do not occur.
         energy = tf.math.log(tf.reduce_sum(tf.exp(scores - top), axis=1)) + top[:, 0]
         gaps = (top - scores) ** fitted.exponent / fitted.temperature
         return {"probabilities": tf.nn.softmax(-gaps), "energy": energy}

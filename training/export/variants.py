@@ -1,31 +1,21 @@
-"""The faster files beside `model.onnx`: int8 for processors, fp16 for CUDA.
+"""Faster files beside `model.onnx`: int8 for processors, float16 for CUDA.
 
-In both, the first and the last layer stay in float32, with all that comes before and after them:
-they take little time, and to round raw pixels, logits or energies would cost most.
+In both, the nodes up to the first layer and from the last layer on stay in float32: they take
+little time, and rounding raw pixels, logits or energies would cost the most accuracy.
 """
 
 import contextlib
 import io
-import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, set_model_props
-
-from training.data.dataset import DataSet, Split
-from training.export.to_onnx import UNFAMILIAR_PERCENTILE
-from training.measure import metrics
-from training.measure.metrics import Predictions
-from training.publish import repository
-
-# ONNX Runtime sends usage events unless this is set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -34,6 +24,12 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from training.data.dataset import DataSet, Split
+from training.export.calibration import energy_threshold
+from training.figures import Precision
+from training.measure import metrics
+from training.measure.predict import Predictions, predict
 
 ACCURACY_LOSS_LIMIT = 0.005
 CALIBRATION_PICTURES = 256
@@ -46,39 +42,58 @@ CALIBRATION_METHODS = {
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 
 
-def write(model: Path, data: DataSet) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Variant:
+    """A faster file.
+
+    Attributes:
+        path: the file.
+        precision: of its inner layers.
+        energy_threshold: pictures with less energy count as unfamiliar.
+        calibration: how the ranges of an int8 file were found, one of `CALIBRATION_METHODS`.
+    """
+
+    path: Path
+    precision: Precision
+    energy_threshold: float
+    calibration: str | None = None
+
+
+def write(model: Path, data: DataSet) -> list[Variant]:
     """Write `model.int8.onnx` and `model.fp16.onnx` beside `model.onnx`.
 
+    A file that loses more than half a percentage point of validation accuracy is deleted.
+
     Returns:
-        What the card says of each file that loses at most half a point of validation accuracy;
-        the others are deleted.
+        The files that are left.
     """
     int8, fp16 = model.with_name("model.int8.onnx"), model.with_name("model.fp16.onnx")
     calibration = write_int8(model, int8, data)
     write_fp16(model, fp16)
-    entries = {}
-    full = metrics.predict(model, data.validation.images)
-    for path, precision, facts in (
-        (int8, "int8", {"calibration": calibration}),
-        (fp16, "float16", {}),
-    ):
-        answers = metrics.predict(path, data.validation.images)
+    files: tuple[tuple[Path, Precision, str | None], ...] = (
+        (int8, "int8", calibration),
+        (fp16, "float16", None),
+    )
+    variants = []
+    full = predict(model, data.validation.images)
+    for path, precision, method in files:
+        answers = predict(path, data.validation.images)
         lost = _accuracy(full, data.validation) - _accuracy(answers, data.validation)
         if round(lost, 6) > ACCURACY_LOSS_LIMIT:
-            print(f"{path.name} is not offered: it loses {lost:.2%} of accuracy on validation")
+            print(f"{path.name} is not kept: it loses {lost:.2%} of validation accuracy")
             path.unlink()
             continue
-        threshold = float(np.percentile(answers.energy, UNFAMILIAR_PERCENTILE))
+        threshold = energy_threshold(answers.energy)
         _label(path, model, threshold)
-        entries[path.name] = repository.describe(path, precision, threshold) | facts
-    return entries
+        variants.append(Variant(path, precision, threshold, method))
+    return variants
 
 
 def write_int8(model: Path, path: Path, data: DataSet) -> str:
-    """Write a file whose body computes in int8, with ranges calibrated on training pictures.
+    """Write a file whose inner layers compute in int8, with ranges found on training pictures.
 
     Returns:
-        The method of calibration: the one with the least log-loss on the validation split.
+        The calibration method with the smallest log-loss on the validation split.
     """
     rng = np.random.default_rng(CALIBRATION_SEED)
     count = min(CALIBRATION_PICTURES, len(data.train))
@@ -89,24 +104,24 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
         _, body, _ = _parts(onnx.load(prepared).graph)
         for name, method in CALIBRATION_METHODS.items():
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is doing
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 quantize_static(
                     prepared, Path(folder) / name, _Pictures(pictures),
                     quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8, per_channel=True, reduce_range=False,
                     nodes_to_quantize=[node.name for node in body], calibrate_method=method,
                 )  # fmt: skip
-            answers = metrics.predict(Path(folder) / name, data.validation.images)
+            answers = predict(Path(folder) / name, data.validation.images)
             figures = metrics.metrics(answers, data.validation.labels, energy_threshold=0)
-            losses[name] = figures["log_loss"]
+            losses[name] = figures.log_loss
         best = min(losses, key=lambda name: losses[name])
         shutil.copyfile(Path(folder) / best, path)
     return best
 
 
 def write_fp16(model: Path, path: Path) -> None:
-    """Write a file whose body computes in float16, between two casts."""
-    # The known converters round what lies outside of the body too, between every two nodes.
+    """Write a file whose inner layers compute in float16, between two casts."""
+    # Own code: converters round outside the inner layers too.
     proto = onnx.shape_inference.infer_shapes(onnx.load(model))
     graph = proto.graph
     weights = {x.name: x for x in graph.initializer if x.data_type == TensorProto.FLOAT}
@@ -134,10 +149,10 @@ def write_fp16(model: Path, path: Path) -> None:
 
 
 def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
-    """The nodes before the body, the body, and the nodes after it.
+    """The nodes before the inner layers, the inner layers, and the nodes after them.
 
-    The body reaches from the second to the last but one node with weights. Nodes are in the order
-    of computation, and the networks are chains.
+    The inner layers reach from the second to the last but one node with weights. The nodes are in
+    the order of computation, and the networks are chains.
     """
     nodes = list(graph.node)
     weighted = [i for i, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]
@@ -146,7 +161,7 @@ def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
 
 
 def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) -> list[str]:
-    """Give inputs of these names a suffix; returns the names that there were."""
+    """Append a suffix to the inputs with these names; returns the names that occur."""
     found: dict[str, None] = {}
     for node in nodes:
         for position, name in enumerate(node.input):
@@ -156,11 +171,11 @@ def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) ->
     return list(found)
 
 
-def _label(path: Path, model: Path, energy_threshold: float) -> None:
-    """Give a file the metadata of `model.onnx`, but an energy threshold of its own."""
+def _label(path: Path, model: Path, threshold: float) -> None:
+    """Give a file the metadata of `model.onnx` and an energy threshold of its own."""
     proto = onnx.load(path)
     properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    set_model_props(proto, properties | {"energy_threshold": repr(energy_threshold)})
+    set_model_props(proto, properties | {"energy_threshold": repr(threshold)})
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
 
@@ -170,7 +185,7 @@ def _accuracy(answers: Predictions, split: Split) -> float:
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the calibration its pictures, uint8 (N, height, width, 3), one by one."""
+    """Gives the calibration pictures, uint8 (N, height, width, 3), one at a time."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         self._images = iter(images)

@@ -1,1 +1,1 @@
-"""Measure exported ONNX files; nothing here needs Keras."""
+"""Figures of exported ONNX files, measured through ONNX Runtime; nothing here needs Keras."""

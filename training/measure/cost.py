@@ -1,28 +1,38 @@
-"""What an exported file costs: operations for one picture, and numbers that it holds."""
+"""Operations and parameters of an exported file."""
 
-import os
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
-
-# ONNX Runtime sends usage events unless this is set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
-# Which input says how many multiplications make one number of the output: the kernel of a
+from training.figures import Figures
+
+# The input whose shape gives the multiplications for one number of the output: the kernel of a
 # convolution (channels out, channels in, height, width), the left factor of a product.
 _CONVOLUTIONS = {"Conv": 1, "QLinearConv": 3}
 _PRODUCTS = {"Gemm": 0, "MatMul": 0, "QLinearMatMul": 0}
 
 
+class Cost(Figures):
+    """Cost of one picture: floating-point operations, and parameters in the file."""
+
+    flops: int
+    parameters: int
+
+
+def cost(model: Path) -> Cost:
+    """The cost of an exported file."""
+    return Cost(flops=flops(model), parameters=parameters(model))
+
+
 def flops(model: Path) -> int:
     """Operations of all convolutions and matrix products for one picture.
 
-    A multiplication and its addition are two operations, in whatever precision. The rest of a
-    network (activations, pooling, normalisation) is not counted, as in the literature.
+    A multiplication and its addition are two operations, in any precision. As in the literature,
+    activations, pooling and normalisation are not counted.
     """
     proto = onnx.load(model)
     factors = _CONVOLUTIONS | _PRODUCTS
@@ -41,7 +51,7 @@ def flops(model: Path) -> int:
 
 
 def parameters(model: Path) -> int:
-    """Weights and other constants in the file, without the scales of its quantisation."""
+    """Weights and other constants of the file, without scales of the quantisation and shapes."""
     graph = onnx.load(model).graph
     quantizers = ("QuantizeLinear", "DequantizeLinear")
     scales = {name for node in graph.node if node.op_type in quantizers for name in node.input[1:]}
@@ -53,9 +63,9 @@ def parameters(model: Path) -> int:
 
 
 def _shapes(proto: onnx.ModelProto, names: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of values for one picture, found by running it: right for every operator.
+    """Shapes of values for one picture, found by running the graph, which works for any operator.
 
-    The graph's outputs are replaced.
+    Replaces the outputs of `proto`.
     """
     known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     wanted = sorted(set(names) - set(known))

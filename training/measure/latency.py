@@ -1,33 +1,65 @@
-"""What a picture costs on one processor core: exported files, timed side by side."""
+"""Time of a picture on one processor core."""
 
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pandas as pd
 
-# ONNX Runtime sends usage events unless this is set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
+from training import environment
+from training.figures import Figures
 
 ROUNDS = 50
+UNIT = "microseconds of one core a picture"
+
+
+class Timing(Figures):
+    """Time of a picture in microseconds."""
+
+    median: float
+    min: float
+    max: float
+
+
+class Latency(Figures):
+    """Times of exported files.
+
+    Attributes:
+        hardware: that they were measured on.
+        unit: of the times.
+        files: by file name and number of pictures in a call.
+    """
+
+    hardware: str
+    unit: str
+    files: dict[str, dict[int, Timing]]
+
+
+def figures(paths: Sequence[Path]) -> Latency:
+    """The times of exported files, for their card."""
+    files: dict[str, dict[int, Timing]] = {path.name: {} for path in paths}
+    for row in measure(paths).to_dict("records"):
+        files[row["path"].name][row["batch"]] = Timing(
+            median=round(row["median"], 1), min=round(row["min"], 1), max=round(row["max"], 1)
+        )
+    return Latency(hardware=environment.hardware(), unit=UNIT, files=files)
 
 
 def measure(paths: Iterable[Path], batches: Iterable[int] = (1, 32)) -> pd.DataFrame:
-    """Time ONNX files on one core, taking turns, so that a busy moment meets all of them.
+    """Time ONNX files on one core, alternately, so that load on the machine affects all alike.
 
-    What is measured is the processor time of the one thread that computes: on a free core that is
-    the time that passes, and other programs on the machine change it little.
+    Measured is the processor time of the one thread that computes. On a free core it equals the
+    elapsed time, and other programs change it little.
 
     Args:
         paths: the files; each takes `image`, uint8 (batch, height, width, 3).
         batches: pictures in one call.
 
     Returns:
-        One row for each file and batch, columns `path`, `batch` and, in microseconds a picture
-        over 50 rounds after a warm-up, `median`, `min` and `max`.
+        One row for each file and batch, with `path`, `batch`, and `median`, `min` and `max` of
+        the microseconds a picture in 50 rounds after a warm-up.
     """
     sessions = {path: _open(path) for path in paths}
     rows = []

@@ -1,67 +1,86 @@
-"""Figures of an exported ONNX file on labelled pictures, through ONNX Runtime."""
-
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+"""Accuracy and calibration of predictions on labelled pictures."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import (
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from training.data.dataset import Split
-
-# ONNX Runtime sends usage events unless this is set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
+from training.figures import Figures
+from training.measure.predict import Predictions
 
 CALIBRATION_BINS = 15
 TOP_K = (2, 3, 5)
-BATCH = 250
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of N pictures.
+class Metrics(Figures):
+    """Figures of one file on one split; shares are in 0..1.
 
     Attributes:
-        probabilities: float32 (N, classes); rows sum to 1.
-        energy: float32 (N,); higher is more familiar.
+        pictures: number of pictures.
+        accuracy: share whose most probable class is the right one.
+        top_2_accuracy: share whose right class is among the two most probable ones; None where
+            there are no more classes than that. The same for 3 and 5.
+        log_loss: mean cross-entropy in nats.
+        expected_calibration_error: of the most probable class, in `CALIBRATION_BINS` bins.
+        unfamiliar_share: share with an energy under the threshold.
     """
 
-    probabilities: npt.NDArray[np.float32]
-    energy: npt.NDArray[np.float32]
+    pictures: int
+    accuracy: float
+    top_2_accuracy: float | None = None
+    top_3_accuracy: float | None = None
+    top_5_accuracy: float | None = None
+    log_loss: float
+    expected_calibration_error: float
+    unfamiliar_share: float
+
+    def top_k(self) -> dict[int, float]:
+        """The accuracies of more than one answer that were measured, by number of answers."""
+        every = {2: self.top_2_accuracy, 3: self.top_3_accuracy, 5: self.top_5_accuracy}
+        return {k: accuracy for k, accuracy in every.items() if accuracy is not None}
 
 
-def predict(model: Path, images: npt.NDArray[np.uint8], *, batch: int = BATCH) -> Predictions:
-    """Run an exported file on the CPU over uint8 pictures (N, size, size, 3)."""
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    outputs = [
-        session.run(["probabilities", "energy"], {"image": images[start : start + batch]})
-        for start in range(0, len(images), batch)
-    ]
-    return Predictions(*(np.concatenate(parts) for parts in zip(*outputs, strict=True)))
+class Bin(Figures):
+    """Predictions of similar confidence.
+
+    Attributes:
+        bin: its number among `CALIBRATION_BINS` bins of equal width, from 0.
+        confidence: mean probability of the most probable class.
+        accuracy: share whose most probable class is the right one.
+        pictures: number of pictures, at least 1.
+    """
+
+    bin: int
+    confidence: float
+    accuracy: float
+    pictures: int
+
+
+class ClassMetrics(Figures):
+    """Figures of one class; `pictures` is the number of pictures that belong to it."""
+
+    precision: float
+    recall: float
+    f1: float
+    pictures: int
 
 
 def metrics(
     predictions: Predictions, labels: npt.NDArray[np.int64], energy_threshold: float
-) -> dict[str, Any]:
-    """The figures that a card holds for one split; all in 0..1 but the log-loss, in nats."""
+) -> Metrics:
+    """The figures of predictions for pictures with labels (N,)."""
     probabilities = predictions.probabilities
     classes = probabilities.shape[1]
     every = np.arange(classes)
-    # In float32 the rows sum to 1 but for rounding, of which scikit-learn warns.
+    # In float32 the rows sum to 1 up to rounding, and scikit-learn warns of the difference.
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    return {
-        "pictures": len(labels),
-        "accuracy": float(np.mean(probabilities.argmax(axis=1) == labels)),
+    return Metrics(
+        pictures=len(labels),
+        accuracy=float(np.mean(probabilities.argmax(axis=1) == labels)),
+        log_loss=float(log_loss(labels, exact, labels=every)),
+        expected_calibration_error=expected_calibration_error(reliability(probabilities, labels)),
+        unfamiliar_share=float(np.mean(predictions.energy < energy_threshold)),
         **{
             f"top_{k}_accuracy": float(
                 top_k_accuracy_score(labels, probabilities, k=k, labels=every)
@@ -69,32 +88,23 @@ def metrics(
             for k in TOP_K
             if classes > 2 and k < classes
         },
-        "log_loss": float(log_loss(labels, exact, labels=every)),
-        "expected_calibration_error": expected_calibration_error(
-            reliability(probabilities, labels)
-        ),
-        "unfamiliar_share": float(np.mean(predictions.energy < energy_threshold)),
-    }
+    )
 
 
-def reliability(
-    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> pd.DataFrame:
-    """Confidence against accuracy in equal-width bins of the highest probability.
-
-    Returns:
-        One row for each bin that holds pictures: `pictures`, `confidence` (mean), `accuracy`.
-    """
+def reliability(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[Bin]:
+    """Confidence against accuracy, in the bins of the highest probability that are not empty."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": correct})
     grouped = table.groupby("bin")
-    return grouped.mean().assign(pictures=grouped.size()).reset_index()
+    rows = grouped.mean().assign(pictures=grouped.size()).reset_index().to_dict("records")
+    return [Bin.model_validate(row) for row in rows]
 
 
-def expected_calibration_error(table: pd.DataFrame) -> float:
+def expected_calibration_error(bins: list[Bin]) -> float:
     """Mean gap between confidence and accuracy, weighted by pictures (Guo et al., 2017)."""
+    table = pd.DataFrame([dict(one) for one in bins])
     gap = (table["confidence"] - table["accuracy"]).abs()
     return float((gap * table["pictures"]).sum() / table["pictures"].sum())
 
@@ -103,27 +113,12 @@ def per_class(
     probabilities: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
     classes: tuple[str, ...],
-) -> pd.DataFrame:
-    """Precision, recall, F1 and number of pictures; one row for each class."""
+) -> dict[str, ClassMetrics]:
+    """The figures of each class, in the order of the classes."""
     columns = precision_recall_fscore_support(
         labels, probabilities.argmax(axis=1), labels=np.arange(len(classes)), zero_division=0.0
     )
-    names = ["precision", "recall", "f1", "pictures"]
-    return pd.DataFrame(
-        dict(zip(names, columns, strict=True)), index=pd.Index(classes, name="class")
-    )
-
-
-def evaluation(
-    predictions: Predictions, split: Split, classes: tuple[str, ...], energy_threshold: float
-) -> dict[str, Any]:
-    """Everything measured on one split, as plain JSON types."""
-    chosen = predictions.probabilities.argmax(axis=1)
     return {
-        **metrics(predictions, split.labels, energy_threshold),
-        "per_class": per_class(predictions.probabilities, split.labels, classes).to_dict("index"),
-        "confusion_matrix": confusion_matrix(
-            split.labels, chosen, labels=np.arange(len(classes))
-        ).tolist(),
-        "reliability": reliability(predictions.probabilities, split.labels).to_dict("records"),
+        name: ClassMetrics(precision=precision, recall=recall, f1=f1, pictures=int(pictures))
+        for name, precision, recall, f1, pictures in zip(classes, *columns, strict=True)
     }

@@ -1,9 +1,8 @@
-"""Accuracy on changed copies of the pictures: encoded again, blurred, noisy, brighter, flatter."""
+"""Accuracy on changed copies of the pictures, such as blurred, noisy or re-encoded ones."""
 
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +11,48 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from training.data.dataset import Split
-from training.measure import metrics
+from training.figures import Figures
+from training.measure.predict import predict
 
 QUALITIES = (90, 60, 40)
-# JPEG copies are made of every picture, the thirty other copies of this many.
+# JPEG copies are made of all pictures, the thirty other copies of this many.
 PICTURES = 1_000
 SEED = 0
 
 Floats = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8]
+
+
+class StrengthAccuracy(Figures):
+    """Accuracy on copies with one change at one strength.
+
+    Attributes:
+        change: its name in `CHANGES`, or `jpeg`.
+        strength: 1 to 5; the quality of a JPEG.
+        pictures: number of pictures.
+        unchanged: accuracy on the same pictures without the change.
+        accuracy: accuracy on the copies.
+    """
+
+    change: str
+    strength: int
+    pictures: int
+    unchanged: float
+    accuracy: float
+
+
+class ChangeAccuracy(Figures):
+    """Accuracy on copies with one change: the mean over its strengths.
+
+    Attributes:
+        pictures: number of pictures.
+        unchanged: accuracy on the same pictures without the change.
+        accuracy: mean accuracy on the copies.
+    """
+
+    pictures: int
+    unchanged: float
+    accuracy: float
 
 
 def _blur(images: Floats, deviation: float) -> Floats:
@@ -33,9 +65,9 @@ def _noise(images: Floats, deviation: float) -> Floats:
 
 
 def _brightness(images: Floats, added: float) -> Floats:
-    """Move the V of HSV, which keeps hue and saturation."""
+    """Add to V in HSV, which keeps hue and saturation."""
     value = images.max(axis=-1, keepdims=True)
-    # Black has no hue: it becomes grey.
+    # Black has no hue and becomes grey.
     scale = np.where(value > 0, images / np.maximum(value, 1e-6), 1)
     return np.asarray(scale * np.clip(value + added, 0, 1))
 
@@ -45,9 +77,9 @@ def _contrast(images: Floats, factor: float) -> Floats:
     return np.asarray((images - mean) * factor + mean)
 
 
-# Five strengths of each: those of CIFAR-10-C (Hendrycks and Dietterich, 2019) where it has them,
-# else the same amounts the other way. Deviations and amounts are in pixels for the blur, else in
-# shares of full scale.
+# Five strengths of each change. They are those of CIFAR-10-C (Hendrycks and Dietterich, 2019) where
+# it has the change, else the same amounts in the other direction. The blur is in pixels, noise and
+# brightness in shares of full scale, contrast a factor.
 CHANGES: dict[str, tuple[Callable[[Floats, float], Floats], tuple[float, ...]]] = {
     "blur": (_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
     "noise": (_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
@@ -59,14 +91,14 @@ CHANGES: dict[str, tuple[Callable[[Floats, float], Floats], tuple[float, ...]]] 
 
 
 def changed(images: Images, change: str, strength: int) -> Images:
-    """Copies with one of `CHANGES`, strength 1 (least) to 5, of uint8 pictures (N, H, W, 3)."""
+    """Copies of uint8 pictures (N, H, W, 3) with one of `CHANGES` at a strength of 1 to 5."""
     function, amounts = CHANGES[change]
     result = function(np.divide(images, 255, dtype=np.float32), amounts[strength - 1])
     return np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
 
 
 def encoded(images: Images, quality: int) -> Images:
-    """Copies that were written as JPEG of a quality (1..95) and read again."""
+    """Copies of pictures after encoding as JPEG of a quality (1..95) and decoding."""
     copies = []
     for image in images:
         buffer = io.BytesIO()
@@ -75,14 +107,8 @@ def encoded(images: Images, quality: int) -> Images:
     return np.stack(copies)
 
 
-def measure(model: Path, split: Split) -> list[dict[str, Any]]:
-    """Accuracy of an exported file on changed copies of a split.
-
-    Returns:
-        One entry for each change and strength: `change`, `strength` (1..5; the quality of a JPEG),
-        `pictures`, `accuracy`, and `unchanged`, the accuracy on the same pictures as they are,
-        which is also that on PNG copies.
-    """
+def measure(model: Path, split: Split) -> list[StrengthAccuracy]:
+    """Accuracy of an exported file on copies of a split, for each change and strength."""
     right = _right(model, split.images, split.labels)
     rows = [
         _row("jpeg", quality, right, _right(model, encoded(split.images, quality), split.labels))
@@ -97,34 +123,34 @@ def measure(model: Path, split: Split) -> list[dict[str, Any]]:
     return rows
 
 
-def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """What a card holds of what `measure` found: the mean over the strengths of each change."""
-    table = pd.DataFrame(rows)
+def means(rows: list[StrengthAccuracy]) -> dict[str, ChangeAccuracy]:
+    """The card's figures: the mean over the strengths of each change, each JPEG quality alone."""
+    table = pd.DataFrame([dict(row) for row in rows])
     names = table["change"].where(
         table["change"] != "jpeg", "jpeg_" + table["strength"].astype(str)
     )
     grouped = table.groupby(names, sort=False)
     return {
-        str(change): {
-            "pictures": int(rows["pictures"].iloc[0]),
-            "unchanged": float(rows["unchanged"].iloc[0]),
-            "accuracy": round(float(rows["accuracy"].mean()), 6),
-        }
-        for change, rows in grouped
+        str(change): ChangeAccuracy(
+            pictures=int(group["pictures"].iloc[0]),
+            unchanged=float(group["unchanged"].iloc[0]),
+            accuracy=round(float(group["accuracy"].mean()), 6),
+        )
+        for change, group in grouped
     }
 
 
 def _right(model: Path, images: Images, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    return np.asarray(metrics.predict(model, images).probabilities.argmax(axis=1) == labels)
+    return np.asarray(predict(model, images).probabilities.argmax(axis=1) == labels)
 
 
 def _row(
     change: str, strength: int, unchanged: npt.NDArray[np.bool_], answers: npt.NDArray[np.bool_]
-) -> dict[str, Any]:
-    return {
-        "change": change,
-        "strength": strength,
-        "pictures": len(answers),
-        "unchanged": float(unchanged.mean()),
-        "accuracy": float(answers.mean()),
-    }
+) -> StrengthAccuracy:
+    return StrengthAccuracy(
+        change=change,
+        strength=strength,
+        pictures=len(answers),
+        unchanged=float(unchanged.mean()),
+        accuracy=float(answers.mean()),
+    )

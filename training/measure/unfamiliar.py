@@ -1,14 +1,15 @@
-"""How well the energy tells the pictures of a split from pictures of other things."""
+"""How well the energy separates the pictures of a split from out-of-distribution pictures."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
 from training.data import pictures
-from training.measure import metrics, unfamiliar_pictures
+from training.figures import Figures
+from training.measure.predict import predict
+from training.measure.unfamiliar_pictures import kinds
 from training.presets import ResizeRule
 
 PICTURES = 300  # of each kind
@@ -16,54 +17,78 @@ PICTURES = 300  # of each kind
 Energies = npt.NDArray[np.float32]
 
 
+class KindFigures(Figures):
+    """Figures of one kind of out-of-distribution pictures.
+
+    Attributes:
+        pictures: number of pictures of the kind.
+        under_threshold: share of them with an energy under the threshold.
+        auroc: for each split, the probability that a picture of the split has more energy than
+            one of the kind.
+    """
+
+    pictures: int
+    under_threshold: float
+    auroc: dict[str, float]
+
+
+class UnfamiliarFigures(Figures):
+    """Figures of all kinds of out-of-distribution pictures.
+
+    Attributes:
+        pictures: number of pictures of all kinds.
+        auroc: for each split, the mean over kinds.
+        under_threshold: the mean over kinds.
+        per_kind: by the name of the kind.
+    """
+
+    pictures: int
+    auroc: dict[str, float]
+    under_threshold: float
+    per_kind: dict[str, KindFigures]
+
+
 def energies(model: Path, size: int, rule: ResizeRule) -> dict[str, Energies]:
-    """What an exported file says of pictures of other things, resized as the service does it.
+    """Energies of an exported file for out-of-distribution pictures, resized as in the service.
 
     Returns:
-        The energy of each picture, float32 (pictures,), for each of `unfamiliar_pictures.KINDS`.
+        The energy of each picture, float32 (pictures,), for each of `kinds.KINDS`.
     """
     found = {}
-    for kind in unfamiliar_pictures.KINDS:
+    for kind in kinds.KINDS:
         resized = [pictures.resize(image, size, rule)
-                   for image in unfamiliar_pictures.pictures(kind, PICTURES)]  # fmt: skip
-        found[kind] = metrics.predict(model, np.stack([np.asarray(image) for image in resized]))
+                   for image in kinds.pictures(kind, PICTURES)]  # fmt: skip
+        found[kind] = predict(model, np.stack([np.asarray(image) for image in resized]))
     return {kind: answers.energy for kind, answers in found.items()}
 
 
 def figures(
-    familiar: dict[str, Energies], others: dict[str, Energies], threshold: float
-) -> dict[str, Any]:
+    familiar: dict[str, Energies], unfamiliar: dict[str, Energies], threshold: float
+) -> UnfamiliarFigures:
     """The card's figures.
 
     Args:
         familiar: the energies of each split.
-        others: the energies of each kind of other things.
+        unfamiliar: the energies of each kind of out-of-distribution pictures.
         threshold: pictures under it are called unfamiliar.
-
-    Returns:
-        `pictures` of other things; `auroc`, for each split: how probable it is that a picture of
-        the split has more energy than one of other things; the share of these `under_threshold`;
-        and the same `per_kind`. Those of all kinds are means over kinds.
     """
-    per_kind: dict[str, dict[str, Any]] = {
-        kind: {
-            "pictures": len(energy),
-            "under_threshold": float(np.mean(energy < threshold)),
-            "auroc": {split: _auroc(known, energy) for split, known in familiar.items()},
-        }
-        for kind, energy in others.items()
+    per_kind = {
+        kind: KindFigures(
+            pictures=len(energy),
+            under_threshold=float(np.mean(energy < threshold)),
+            auroc={split: _auroc(known, energy) for split, known in familiar.items()},
+        )
+        for kind, energy in unfamiliar.items()
     }
-    return {
-        "pictures": sum(map(len, others.values())),
-        "auroc": {
-            split: float(np.mean([kind["auroc"][split] for kind in per_kind.values()]))
-            for split in familiar
-        },
-        "under_threshold": float(np.mean([kind["under_threshold"] for kind in per_kind.values()])),
-        "per_kind": per_kind,
-    }
+    every = per_kind.values()
+    return UnfamiliarFigures(
+        pictures=sum(map(len, unfamiliar.values())),
+        auroc={split: float(np.mean([kind.auroc[split] for kind in every])) for split in familiar},
+        under_threshold=float(np.mean([kind.under_threshold for kind in every])),
+        per_kind=per_kind,
+    )
 
 
-def _auroc(familiar: Energies, other: Energies) -> float:
-    known = np.repeat([1, 0], [len(familiar), len(other)])
-    return float(roc_auc_score(known, np.concatenate([familiar, other])))
+def _auroc(familiar: Energies, unfamiliar: Energies) -> float:
+    known = np.repeat([1, 0], [len(familiar), len(unfamiliar)])
+    return float(roc_auc_score(known, np.concatenate([familiar, unfamiliar])))

@@ -1,1 +1,1 @@
-"""HTML pages and their plots."""
+"""Self-contained HTML pages and their plots."""

@@ -1,4 +1,4 @@
-"""The report's pictures: data, learning, answers, mistakes. Each function returns a figure."""
+"""The plots of the pages; each function returns a figure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from training.data.dataset import DataSet, Split
-from training.measure.metrics import CALIBRATION_BINS
+from training.measure.metrics import CALIBRATION_BINS, Bin
+from training.measure.robustness import StrengthAccuracy
 
 SAMPLES_PER_CLASS = 8
 _COLUMNS = 6
@@ -28,14 +29,14 @@ Indices = npt.NDArray[np.intp]
 
 @contextmanager
 def style() -> Iterator[None]:
-    """What all figures have in common."""
+    """The style of the plots of a report."""
     with mpl.rc_context(_STYLE):
         yield
 
 
 def samples(data: DataSet) -> Figure:
     """A row of training pictures for each class."""
-    classes = data.classes[:20]  # more rows than a page is read for
+    classes = data.classes[:20]  # further rows would make the page too long
     figure, axes = plt.subplots(
         len(classes), SAMPLES_PER_CLASS, figsize=(7.5, 0.85 * len(classes)), squeeze=False
     )
@@ -50,7 +51,7 @@ def samples(data: DataSet) -> Figure:
 
 
 def balance(data: DataSet) -> Figure:
-    """Training and validation pictures of each class."""
+    """Number of training and validation pictures of each class."""
     figure, axis = plt.subplots(figsize=(7.5, 0.28 * len(data.classes) + 0.9))
     left = np.zeros(len(data.classes))
     for name, split in (("train", data.train), ("validation", data.validation)):
@@ -64,7 +65,7 @@ def balance(data: DataSet) -> Figure:
 
 
 def curves(histories: dict[int, pd.DataFrame]) -> Figure:
-    """Loss and accuracy after each epoch of each seed."""
+    """Loss and accuracy after each epoch, a line for each seed."""
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3))
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for column, colour in ((name, "C0"), (f"val_{name}", "C1")):
@@ -78,7 +79,7 @@ def curves(histories: dict[int, pd.DataFrame]) -> Figure:
 
 
 def confusion(matrix: list[list[int]], classes: tuple[str, ...]) -> Figure:
-    """The share of each true class that got each answer."""
+    """The share of each answer among the pictures of each true class."""
     side = max(4.0, 0.5 * len(classes) + 1.5)
     figure, axis = plt.subplots(figsize=(side + 0.8, side))
     counts = np.asarray(matrix)
@@ -91,14 +92,14 @@ def confusion(matrix: list[list[int]], classes: tuple[str, ...]) -> Figure:
     return figure
 
 
-def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> Figure:
-    """Accuracy against confidence, before and after calibration, and how many had it."""
+def reliability(before: list[Bin], after: list[Bin]) -> Figure:
+    """Accuracy against confidence and pictures in each bin, before and after calibration."""
     figure, axes = plt.subplots(
         2, 2, figsize=(7.5, 4.6), sharex=True, sharey="row", height_ratios=(3, 1)
     )
     titles = ("before calibration", "after")
     for (top, bottom), title, bins in zip(axes.T, titles, (before, after), strict=True):
-        table = pd.DataFrame(bins)
+        table = pd.DataFrame([dict(one) for one in bins])
         top.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
         top.plot(table["confidence"], table["accuracy"], marker="o", label="measured")
         top.set(xlim=(0, 1), ylim=(0, 1))
@@ -111,16 +112,17 @@ def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -
     return figure
 
 
-def robustness(table: pd.DataFrame) -> Figure:
+def robustness(rows: list[StrengthAccuracy]) -> Figure:
     """Accuracy against the strength of each change, and against the quality of a JPEG."""
+    table = pd.DataFrame([dict(row) for row in rows])
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, width_ratios=(2, 1))
-    for change, rows in table.groupby("change", sort=False):
-        unchanged = rows["unchanged"].iloc[0]
+    for change, group in table.groupby("change", sort=False):
+        unchanged = group["unchanged"].iloc[0]
         if change == "jpeg":
-            right.plot([100, *rows["strength"]], [unchanged, *rows["accuracy"]], ".-")
+            right.plot([100, *group["strength"]], [unchanged, *group["accuracy"]], ".-")
         else:
             label = str(change).replace("_", " ")
-            left.plot([0, *rows["strength"]], [unchanged, *rows["accuracy"]], ".-", label=label)
+            left.plot([0, *group["strength"]], [unchanged, *group["accuracy"]], ".-", label=label)
     left.set(xlabel="strength (0: unchanged)", ylabel="accuracy", ylim=(0, 1))
     right.set(xlabel="JPEG quality (100: unchanged)")
     right.invert_xaxis()
@@ -130,25 +132,27 @@ def robustness(table: pd.DataFrame) -> Figure:
 
 
 def energies(
-    familiar: npt.NDArray[np.float32], others: dict[str, npt.NDArray[np.float32]], threshold: float
+    familiar: npt.NDArray[np.float32],
+    unfamiliar: dict[str, npt.NDArray[np.float32]],
+    threshold: float,
 ) -> Figure:
-    """Where the energies of a split lie, and those of each kind of other things."""
-    rows = -(-len(others) // 2)
-    every = np.concatenate([familiar, *others.values()])
+    """Histograms of the energies of a split and of each kind of out-of-distribution pictures."""
+    rows = -(-len(unfamiliar) // 2)
+    every = np.concatenate([familiar, *unfamiliar.values()])
     low, high = (float(np.percentile(every, share)) for share in (0.2, 99.8))
     edges = np.linspace(low, high, 41)
     figure, axes = plt.subplots(
         rows, 2, figsize=(7.5, 1.15 * rows + 0.6), sharex=True, sharey=True, squeeze=False
     )
-    for axis in axes.flat[len(others) :]:
+    for axis in axes.flat[len(unfamiliar) :]:
         axis.set_axis_off()
-    for axis, (kind, values) in zip(axes.flat, others.items(), strict=False):
+    for axis, (kind, values) in zip(axes.flat, unfamiliar.items(), strict=False):
         axis.stairs(_profile(familiar, edges), edges, fill=True, color="0.8", label="familiar")
-        axis.stairs(_profile(values, edges), edges, color="C1", label="other things")
+        axis.stairs(_profile(values, edges), edges, color="C1", label="out-of-distribution")
         axis.axvline(threshold, color="C0", linestyle="--", linewidth=1, label="threshold")
         axis.set_title(kind.replace("_", " "))
         axis.set_yticks([])
-    for axis in axes.flat[: len(others)][-2:]:  # the lowest of each column
+    for axis in axes.flat[: len(unfamiliar)][-2:]:  # the lowest of each column
         axis.set_xlabel("energy")
         axis.tick_params(labelbottom=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -159,13 +163,13 @@ def energies(
 def _profile(
     values: npt.NDArray[np.float32], edges: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """A histogram as high as 1, however narrow it is."""
+    """A histogram scaled to a maximum of 1."""
     counts, _ = np.histogram(values, edges)
     return np.asarray(counts / max(1, counts.max()))
 
 
 def gallery(split: Split, chosen: Indices, titles: list[str]) -> Figure:
-    """Pictures of a split, each under its title."""
+    """Pictures of a split, each with a title."""
     rows = max(1, -(-len(chosen) // _COLUMNS))
     height = 1.15 + 0.15 * max((title.count("\n") for title in titles), default=0)
     figure, axes = plt.subplots(rows, _COLUMNS, figsize=(7.5, height * rows), squeeze=False)
@@ -174,4 +178,34 @@ def gallery(split: Split, chosen: Indices, titles: list[str]) -> Figure:
     for axis, index, title in zip(axes.flat, chosen, titles, strict=False):
         axis.imshow(split.images[index])
         axis.set_title(title, fontsize=7)
+    return figure
+
+
+def accuracy_against_time(figures: pd.DataFrame, latency: pd.DataFrame, ylabel: str) -> Figure:
+    """Accuracy with its interval against the time of a picture, an axis for each batch size.
+
+    Args:
+        figures: a row for each model: `accuracy`, and `low` and `high` of its interval.
+        latency: a row for each model and batch size: `label` (index of `figures`), `batch` and
+            `median`, in microseconds a picture.
+        ylabel: text beside the accuracies.
+    """
+    batches = latency["batch"].unique()
+    figure, axes = plt.subplots(
+        1, len(batches), figsize=(9, 3.6), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, batch in zip(axes[0], batches, strict=True):
+        rows = latency[latency["batch"] == batch]
+        for label, time in zip(rows["label"], rows["median"], strict=True):
+            row = figures.loc[label]
+            interval = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
+            axis.errorbar(time, row["accuracy"], interval, marker="o", capsize=3, label=label)
+        axis.set_xlim(left=0)
+        axis.set_xlabel(f"µs a picture, batch {batch}, one core")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", frameon=False,
+                  ncols=2)  # fmt: skip
     return figure

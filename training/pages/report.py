@@ -1,31 +1,31 @@
-"""One self-contained HTML page about a run: data, network, learning, answers, mistakes."""
+"""The report of a run: data, network, learning curves, figures and errors on one page."""
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import jinja2
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from training.data.dataset import DataSet, Split
-from training.measure.metrics import Predictions, expected_calibration_error
-from training.measure.unfamiliar_pictures import PHOTOGRAPHS
-from training.pages import plots
+from training.measure.evaluation import Evaluation
+from training.measure.metrics import expected_calibration_error
+from training.measure.predict import Predictions
+from training.measure.robustness import StrengthAccuracy
+from training.measure.unfamiliar_pictures import photographs
+from training.pages import html, plots
+from training.publish.card import Card
 
-MISTAKES = 24
-DISAGREEMENTS = 12  # of each sort
+ERRORS = 24
+DISAGREEMENTS = 12  # in each group
 
 
 @dataclass(frozen=True)
-class Other:
-    """Another version, to be compared with.
+class Published:
+    """A published version that the run is compared with.
 
     Attributes:
         name: with its version.
@@ -38,91 +38,112 @@ class Other:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page is made of.
+    """The contents of the page.
 
     Attributes:
-        card: the artifact's card, with metrics.
-        evaluations: of each split, the most telling one last: `evaluate.evaluation`, the
-            `reliability_before` calibration, and `robustness` as measured.
+        card: of the exported files.
+        evaluations: of each split; the page shows the last one in detail.
         data: training and validation splits.
-        shown: the split that the mistakes are taken from.
-        predictions: of the exported file on `shown`.
-        others: the energies of each kind of other things.
-        published: the version that came before.
+        shown: the split of the last evaluation.
+        predictions: of `model.onnx` on `shown`.
+        unfamiliar: the energies of each kind of out-of-distribution pictures.
+        published: the version published before; None if there is none to compare with.
         model: the Keras network.
         histories: of each seed of the preset.
-        ablation: the table of `ablate`, where it was run.
+        ablation: the table of `ablate`; None if it was not run.
     """
 
-    card: dict[str, Any]
-    evaluations: dict[str, dict[str, Any]]
+    card: Card
+    evaluations: dict[str, Evaluation]
     data: DataSet
     shown: Split
     predictions: Predictions
-    others: dict[str, npt.NDArray[np.float32]]
-    published: Other | None
+    unfamiliar: dict[str, npt.NDArray[np.float32]]
+    published: Published | None
     model: keras.Model
     histories: dict[int, pd.DataFrame]
     ablation: pd.DataFrame | None
 
 
+class Change(NamedTuple):
+    """A row of the table of changed pictures; `accuracy` at each strength."""
+
+    change: str
+    pictures: int
+    unchanged: float
+    accuracy: list[float]
+    mean: float
+
+
+class Disagreement(NamedTuple):
+    """Pictures on which two versions differ: a heading, their number and some of them."""
+
+    heading: str
+    pictures: int
+    plot: str | None
+
+
+class Layer(NamedTuple):
+    """A row of the table of layers."""
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+
+
 def write(report: Report, path: Path) -> None:
-    """Render the page; it needs no other file and no network."""
+    """Write the page; it needs no other file and no network."""
     split, evaluation = list(report.evaluations.items())[-1]
-    robustness = pd.DataFrame(evaluation["robustness"])
     with plots.style():
-        html = _template().render(
+        page = html.render(
+            "report.html",
             card=report.card,
             split=split,
             evaluations=report.evaluations,
-            plots=_plots(report, evaluation, robustness),
+            plots=_plots(report, evaluation),
             disagreements=_disagreements(report),
             published=report.published,
-            photographs=len(PHOTOGRAPHS),
+            photographs=len(photographs.NAMES),
             seeds=sorted(report.histories),
-            error_before=expected_calibration_error(pd.DataFrame(evaluation["reliability_before"])),
+            error_before=expected_calibration_error(evaluation.reliability_before),
             layers=_layers(report.model),
             parameters=report.model.count_params(),
-            encodings=robustness[robustness["change"] == "jpeg"].to_dict("records"),
-            changes=_changes(robustness[robustness["change"] != "jpeg"]),
-            per_class=_table(pd.DataFrame(evaluation["per_class"]).T.astype({"pictures": int})),
+            encodings=[row for row in evaluation.robustness if row.change == "jpeg"],
+            changes=_changes([row for row in evaluation.robustness if row.change != "jpeg"]),
+            per_class=_table(
+                pd.DataFrame(
+                    {name: dict(row) for name, row in evaluation.per_class.items()}
+                ).T.astype({"pictures": int})
+            ),
             ablation=None if report.ablation is None else _table(report.ablation),
         )
-    path.write_text(html)
+    path.write_text(page)
 
 
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    page.filters["percent"] = lambda share, digits=2: f"{share:.{digits}%}".replace("%", " %")
-    page.filters["words"] = lambda name: name.replace("_", " ")
-    return page.get_template("report.html")
-
-
-def _plots(report: Report, evaluation: dict[str, Any], robustness: pd.DataFrame) -> dict[str, str]:
+def _plots(report: Report, evaluation: Evaluation) -> dict[str, str]:
     classes = report.data.classes
+    energies = plots.energies(
+        report.predictions.energy, report.unfamiliar, report.card.energy_threshold
+    )
     return {
-        "samples": _png(plots.samples(report.data)),
-        "balance": _png(plots.balance(report.data)),
-        "curves": _png(plots.curves(report.histories)),
-        "confusion": _png(plots.confusion(evaluation["confusion_matrix"], classes)),
-        "reliability": _png(
-            plots.reliability(evaluation["reliability_before"], evaluation["reliability"])
+        "samples": html.png(plots.samples(report.data)),
+        "balance": html.png(plots.balance(report.data)),
+        "curves": html.png(plots.curves(report.histories)),
+        "confusion": html.png(plots.confusion(evaluation.confusion_matrix, classes)),
+        "reliability": html.png(
+            plots.reliability(evaluation.reliability_before, evaluation.reliability)
         ),
-        "robustness": _png(plots.robustness(robustness)),
-        "energies": _png(
-            plots.energies(
-                report.predictions.energy, report.others, report.card["energy_threshold"]
-            )
-        ),
-        "mistakes": _png(_mistakes(report.shown, report.predictions, classes)),
+        "robustness": html.png(plots.robustness(evaluation.robustness)),
+        "energies": html.png(energies),
+        "errors": html.png(_errors(report.shown, report.predictions, classes)),
     }
 
 
-def _mistakes(split: Split, predictions: Predictions, classes: tuple[str, ...]) -> Figure:
+def _errors(split: Split, predictions: Predictions, classes: tuple[str, ...]) -> Figure:
     said, confidence = _answers(predictions)
     wrong = np.flatnonzero(said != split.labels)
-    worst = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
+    worst = wrong[np.argsort(-confidence[wrong])][:ERRORS]
     titles = [
         f"{classes[said[index]]} {confidence[index]:.0%}\nis: {classes[split.labels[index]]}"
         for index in worst
@@ -130,8 +151,8 @@ def _mistakes(split: Split, predictions: Predictions, classes: tuple[str, ...]) 
     return plots.gallery(split, worst, titles)
 
 
-def _disagreements(report: Report) -> list[dict[str, Any]]:
-    """Pictures on which this version and the published one differ, by who is right."""
+def _disagreements(report: Report) -> list[Disagreement]:
+    """Pictures on which this version and the published one differ, by which of them is right."""
     if report.published is None:
         return []
     split, classes = report.shown, report.data.classes
@@ -139,14 +160,14 @@ def _disagreements(report: Report) -> list[dict[str, Any]]:
     other_said, other_confidence = _answers(report.published.predictions)
     confidence = confidence + other_confidence
     right, other_right = said == split.labels, other_said == split.labels
-    own = f"{report.card['name']} {report.card['version']}"
-    sorts = {
+    own = f"{report.card.name} {report.card.version}"
+    groups = {
         f"Only {own} is right": right & ~other_right,
         f"Only {report.published.name} is right": other_right & ~right,
-        "Both are wrong, each in its own way": ~right & ~other_right & (said != other_said),
+        "Both are wrong, with different answers": ~right & ~other_right & (said != other_said),
     }
     found = []
-    for heading, chosen in sorts.items():
+    for heading, chosen in groups.items():
         pictures = np.flatnonzero(chosen)
         shown = pictures[np.argsort(-confidence[pictures])][:DISAGREEMENTS]
         titles = [
@@ -154,8 +175,8 @@ def _disagreements(report: Report) -> list[dict[str, Any]]:
             f"\nis: {classes[split.labels[index]]}"
             for index in shown
         ]
-        plot = _png(plots.gallery(split, shown, titles)) if titles else None
-        found.append({"heading": heading, "pictures": len(pictures), "plot": plot})
+        plot = html.png(plots.gallery(split, shown, titles)) if titles else None
+        found.append(Disagreement(heading, len(pictures), plot))
     return found
 
 
@@ -166,17 +187,17 @@ def _answers(
     return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
 
-def _changes(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each change: accuracy at each strength, and the mean."""
+def _changes(rows: list[StrengthAccuracy]) -> list[Change]:
+    table = pd.DataFrame([dict(row) for row in rows])
     return [
-        {
-            "change": change,
-            "pictures": rows["pictures"].iloc[0],
-            "unchanged": rows["unchanged"].iloc[0],
-            "accuracy": rows["accuracy"].tolist(),
-            "mean": rows["accuracy"].mean(),
-        }
-        for change, rows in table.groupby("change", sort=False)
+        Change(
+            change=str(change),
+            pictures=int(group["pictures"].iloc[0]),
+            unchanged=float(group["unchanged"].iloc[0]),
+            accuracy=group["accuracy"].tolist(),
+            mean=float(group["accuracy"].mean()),
+        )
+        for change, group in table.groupby("change", sort=False)
     ]
 
 
@@ -184,20 +205,13 @@ def _table(table: pd.DataFrame) -> str:
     return table.to_html(float_format="{:.3f}".format, border=0, index_names=False)
 
 
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _layers(model: keras.Model) -> list[dict[str, Any]]:
+def _layers(model: keras.Model) -> list[Layer]:
     return [
-        {
-            "name": layer.name,
-            "kind": type(layer).__name__,
-            "shape": " x ".join(str(size) for size in layer.output.shape[1:]),
-            "parameters": layer.count_params(),
-        }
+        Layer(
+            name=layer.name,
+            kind=type(layer).__name__,
+            shape=" x ".join(str(size) for size in layer.output.shape[1:]),
+            parameters=layer.count_params(),
+        )
         for layer in model.layers
     ]

@@ -1,1 +1,1 @@
-"""The model card, the model repository, and checks of what is published."""
+"""The model card, the model repository, and the check of published figures."""

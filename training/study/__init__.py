@@ -1,1 +1,1 @@
-"""Experiments that compare networks, settings and exported files."""
+"""Experiments: ablation, comparison of models, resize rules, and the time of a training step."""

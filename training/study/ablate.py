@@ -1,4 +1,4 @@
-"""What each part of a preset gives: the preset with one thing removed or changed at a time."""
+"""Ablation: trains a preset with one part removed or changed at a time."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,8 @@ import pandas as pd
 from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.export import to_onnx
-from training.measure import metrics, robustness, unfamiliar
+from training.measure import robustness, unfamiliar
+from training.measure.predict import predict
 from training.presets import (
     BASELINE,
     DEFAULT,
@@ -23,12 +24,11 @@ from training.presets import (
 from training.train import fit
 from training.train.checkpoint import Run
 
-# Few pictures and many passes: a short schedule in which over-fitting shows, which is what
-# dropout, L2 and augmentation are there against.
+# Few pictures and many passes, so that overfitting shows: dropout, L2 and augmentation reduce it.
 TRAIN_PICTURES = {BASELINE.name: 10_000, DEFAULT.name: 2_000}
-BASELINE_EPOCHS = 8  # the others have as many as what ships
+BASELINE_EPOCHS = 8  # the variants of `default` have as many as the preset
 ROUGH_PICTURES = 1_000
-# Nearer to the preset than this in validation accuracy, one seed says too little.
+# Variants closer to the preset than this in validation accuracy are trained with more seeds.
 CLOSE = 0.01
 SEEDS = 3
 PLAIN = Augmentation(flip="none", shift=0)
@@ -50,7 +50,7 @@ def _slug(variant: str) -> str:
 
 
 WIDER, TAUGHT = "half as wide again", "taught by that"
-# Three seeds of both would take as long as those of all others together.
+# More seeds of both would take as long as all other variants together.
 ONE_SEED = {WIDER, TAUGHT}
 VARIANTS: dict[str, dict[str, Preset]] = {
     BASELINE.name: {
@@ -84,25 +84,24 @@ VARIANTS: dict[str, dict[str, Preset]] = {
 
 
 def ablate(name: str, data: DataSet, folder: Path, *, seed: int = 0) -> pd.DataFrame:
-    """Train every variant on the short schedule; a second call goes on where one was killed.
+    """Train every variant on few pictures; a further call continues one that was interrupted.
 
-    Those that come close to the preset are trained with three seeds, and so is the preset; but
-    not the wide network and the one that it teaches.
+    The preset and the variants close to it are trained with three seeds, apart from `ONE_SEED`.
 
     Args:
         name: of the preset.
-        data: the splits; the first `TRAIN_PICTURES` for training are used.
-        folder: holds a run for each variant and seed, and the table as `ablation.csv`.
-        seed: of every variant; the further ones follow it.
+        data: the splits; the first `TRAIN_PICTURES` training pictures are used.
+        folder: gets a run for each variant and seed, and the table as `ablation.csv`.
+        seed: the first seed.
 
     Returns:
         One row for each variant, means over its `seeds`: `parameters`, `train_accuracy` (without
         dropout and augmentation), `validation_accuracy`, its standard deviation `spread` (none for
-        a single seed), the difference `gap` of the two accuracies, `rough_accuracy` (of 1,000
-        validation pictures blurred, noisy, and encoded once more), and `unfamiliar_auroc`.
+        a single seed), the difference `gap` of the two accuracies, `rough_accuracy` (on blurred,
+        noisy and re-encoded copies of 1,000 validation pictures), and `unfamiliar_auroc`.
 
     Raises:
-        TrainingError: the preset has no variants, or the folder holds runs of other ones.
+        TrainingError: the preset has no variants, or the folder holds runs with other settings.
     """
     if name not in VARIANTS:
         raise TrainingError(f"{name} has no variants; choose one of {', '.join(VARIANTS)}")
@@ -132,11 +131,11 @@ def _first(split: Split, count: int) -> Split:
 def _train(preset: Preset, data: DataSet, run: Path, seed: int) -> dict[str, float]:
     print(f"{run.name}:")
     try:
-        # All of the validation split after every short epoch would take longer than the epoch.
+        # Validation on the whole split would take longer than an epoch on so few pictures.
         brief = replace(data, validation=_first(data.validation, ROUGH_PICTURES))
         model = fit.fit(preset, brief, run, seed=seed, resume=True)
     except TrainingError as error:
-        raise TrainingError(f"{error}; or delete {run.parent} to start anew") from None
+        raise TrainingError(f"{error}; or delete {run.parent} to start again") from None
     return {"parameters": model.count_params(), **_measured(Run(run), preset, data)}
 
 
@@ -154,7 +153,7 @@ def _measured(run: Run, preset: Preset, data: DataSet) -> dict[str, float]:
         run, data.validation, model, name="ablation", version=1
     ).energy_threshold
     validation = data.validation
-    answers = metrics.predict(model, validation.images)
+    answers = predict(model, validation.images)
     accuracy = float(np.mean(answers.probabilities.argmax(axis=1) == validation.labels))
     train_accuracy = _accuracy(model, data.train.images, data.train.labels)
     some = _first(validation, ROUGH_PICTURES)
@@ -163,16 +162,16 @@ def _measured(run: Run, preset: Preset, data: DataSet) -> dict[str, float]:
         robustness.changed(some.images, "noise", 5),
         robustness.encoded(some.images, 40),
     )
-    others = unfamiliar.energies(model, preset.image_size, preset.resize)
-    figures = unfamiliar.figures({"validation": answers.energy}, others, threshold)
+    energies = unfamiliar.energies(model, preset.image_size, preset.resize)
+    figures = unfamiliar.figures({"validation": answers.energy}, energies, threshold)
     return {
         "train_accuracy": train_accuracy,
         "validation_accuracy": accuracy,
         "gap": train_accuracy - accuracy,
         "rough_accuracy": float(np.mean([_accuracy(model, copy, some.labels) for copy in copies])),
-        "unfamiliar_auroc": figures["auroc"]["validation"],
+        "unfamiliar_auroc": figures.auroc["validation"],
     }
 
 
 def _accuracy(model: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> float:
-    return float(np.mean(metrics.predict(model, images).probabilities.argmax(axis=1) == labels))
+    return float(np.mean(predict(model, images).probabilities.argmax(axis=1) == labels))

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes on this machine, and what would make it shorter."""
+"""Measures where the time of a training step goes on this machine."""
 
 import itertools
 import statistics
@@ -19,11 +19,11 @@ from training.train import fit
 from training.train.feed import Batches, feed
 
 LOOP_SECONDS = 20.0
-WARM_UP_STEPS = 5  # the first ones compile, and empty what was queued meanwhile
+WARM_UP_STEPS = 5  # they compile, and use up what was queued meanwhile
 LEAST_STEPS = 5
 PART_SECONDS = 2.0
 LAYER_SECONDS = 0.3
-GAIN = 1.1  # less is within the noise
+GAIN = 1.1  # smaller gains are within the noise
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -32,14 +32,15 @@ class Bench:
     """Times of one training step, in milliseconds.
 
     Attributes:
-        preset: whose step it is.
-        pictures: in a step, made ones included.
-        precision: that this machine trains in.
-        loop: `step` and, as a part of it, `waiting` for its data: a row for each step of real
-            training after the warm-up.
-        making: making one batch, on its own.
-        parts: of a step with its data at hand; `forward`, `backward`, `optimizer` and `the rest`.
-        compiled: a step with its data at hand `without XLA` and `with XLA`; or why not with it.
+        preset: name of the preset.
+        pictures: in a step, with the outliers.
+        precision: Keras dtype policy of this machine.
+        loop: a row for each step of real training after the warm-up: its time `step`, and the
+            part of it `waiting` for data.
+        making: making one batch, without training.
+        parts: of a step whose data are ready: `forward`, `backward`, `optimizer` and `the rest`.
+        compiled: a step whose data are ready, `without XLA` and `with XLA`; an error message
+            where XLA cannot compile it.
         layers: forward and backward of each layer, a column for each precision, the `gain` of
             mixed_bfloat16, and the precision that is `used`.
     """
@@ -55,17 +56,17 @@ class Bench:
 
 
 def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Bench:
-    """Measure a preset's training step; takes about a minute, and leaves nothing behind.
+    """Measure the training step of a preset; takes about a minute and writes no files.
 
     Args:
-        preset: what would be trained.
+        preset: the settings of the training.
         data: the splits.
         seconds: of real training.
     """
-    preset = replace(preset, growth=())  # the full size, whatever a run begins with
-    model = fit._fresh(preset, data, 0)
-    # Its answers are no matter here, so an untrained teacher will do.
-    teacher = fit._fresh(PRESETS[preset.teacher], data, 0) if preset.teacher else None
+    preset = replace(preset, growth=())  # always at the full size
+    model = fit.new_model(preset, data, 0)
+    # The time does not depend on the answers of the teacher, so it is not trained.
+    teacher = fit.new_model(PRESETS[preset.teacher], data, 0) if preset.teacher else None
 
     def batches(epoch: int) -> Batches:
         return Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
@@ -88,7 +89,7 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
 
 
 def text(result: Bench) -> str:
-    """The tables as people read them."""
+    """The result as text for a terminal."""
     step, waiting = result.loop["step"].mean(), result.loop["waiting"].mean()
     total = sum(result.parts.values())
     layers = result.layers.assign(
@@ -107,7 +108,7 @@ def text(result: Bench) -> str:
         f"  {waiting:,.1f} ms of it waiting for data, {waiting / step:.1%}",
         f"  {result.making:,.1f} ms to make a batch on its own, while the step before it runs",
         "",
-        "a step with its data at hand",
+        "a step whose data are ready",
         *(f"  {ms:,.1f} ms {name}, {ms / total:.1%}" for name, ms in result.parts.items()),
         *(
             f"  {name}: {value if isinstance(value, str) else f'{value:,.1f} ms'}"
@@ -128,11 +129,11 @@ def _gpus() -> list[str]:
 
 
 def _loop(model: keras.Model, batches: Callable[[int], Batches], seconds: float) -> pd.DataFrame:
-    """Train as `fit` does, with a clock in the one place where Keras fetches a batch.
+    """Train as `fit` does, and time each step where Keras fetches its batch.
 
     Returns:
-        A row for each step after the warm-up: milliseconds of the `step` and, as a part of it,
-        of `waiting` for its data.
+        A row for each step after the warm-up: its time `step`, and the part of it `waiting` for
+        data, in milliseconds.
     """
     step = tf.function(model.train_step, jit_compile=model.jit_compile, reduce_retracing=True)
     rows: list[tuple[float, float]] = []
@@ -145,7 +146,7 @@ def _loop(model: keras.Model, batches: Callable[[int], Batches], seconds: float)
         fetched = time.perf_counter()
         logs: dict[str, Any] = step(batch)
         tf.test.experimental.sync_devices()
-        # From end to end, so that what Keras does between the steps is a part of them.
+        # From the end of the step before, to include what Keras does between the steps.
         now = time.perf_counter()
         rows.append((now - last, fetched - asked))
         last = now
@@ -221,7 +222,7 @@ def _layers(model: keras.Model, batch: int) -> pd.DataFrame:
 
 
 def _layer(layer: keras.layers.Layer, precision: str, batch: int) -> Callable[[], object]:
-    """Forward and backward of a copy of one layer on noise."""
+    """A call that computes forward and backward of a copy of one layer on noise."""
     copy = type(layer).from_config(layer.get_config() | {"dtype": precision})
     x = tf.cast(tf.random.normal((batch, *layer.input.shape[1:])), copy.compute_dtype)
     above = tf.cast(tf.random.normal((batch, *layer.output.shape[1:])), copy.compute_dtype)
@@ -244,10 +245,10 @@ def _shape(tensor: keras.KerasTensor) -> str:
 def _milliseconds(
     calls: Mapping[str, Callable[[], object]], seconds: float = PART_SECONDS
 ) -> dict[str, float]:
-    """Median time of each call, after a first one.
+    """Median time of each call in milliseconds, after a first one.
 
-    They take turns, so that a busy moment meets all of them, until all together took so many
-    seconds for each, and at least three times.
+    The calls alternate, so that load on the machine affects all alike, for `seconds` a call in
+    total and at least three rounds.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():

@@ -1,8 +1,7 @@
-"""Which resize rule suits a network: its accuracy on photograph-sized pictures, by rule.
+"""Measures which resize rule suits a network, on pictures of the size of photographs.
 
-There are no photographs in the data, so larger pictures are made from validation pictures:
-enlarged, framed, with the noise and the JPEG of a camera. What they cannot have is detail finer
-than the small picture's own.
+The data have no such pictures, so they are made of validation pictures: enlarged, framed, with
+noise and JPEG encoding as of a camera. They have no finer detail than the small pictures.
 """
 
 import io
@@ -19,12 +18,12 @@ from tqdm import tqdm
 
 from training.data import pictures
 from training.data.dataset import Split
-from training.measure import metrics
+from training.measure.predict import predict
 from training.presets import ResizeFilter, ResizeMode, ResizeRule
 
 FRAMES = ((500, 375), (375, 500), (640, 360), (400, 400))  # width, height
-# filled: enlarged to the whole frame, as when the thing has the frame's proportions.
-# blurred, other: a square off the centre, before its own blurred copy or another picture.
+# filled: the picture is stretched over the whole frame.
+# blurred, other: the picture is a square in front of its blurred copy or of another picture.
 SCENES = ("filled", "blurred", "other")
 PICTURES = 1_000
 RULES = [ResizeRule(mode, filter_) for mode in get_args(ResizeMode)
@@ -35,13 +34,13 @@ Rng = np.random.Generator
 
 
 def scene(kind: str, image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
-    """A larger picture of what a small one shows, as a camera would have it.
+    """A picture of the size of a photograph that shows a small one.
 
     Args:
         kind: one of `SCENES`.
         image: the small RGB picture.
-        other: what `other` is framed by.
-        rng: decides frame, place, size and noise.
+        other: the background of the scene `other`.
+        rng: source of frame, position, size and noise.
     """
     width, height = FRAMES[rng.integers(len(FRAMES))]
     enlarge = Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BICUBIC
@@ -70,8 +69,8 @@ def measure(model: Path, split: Split, size: int) -> pd.DataFrame:
         size: height and width of the network's input.
 
     Returns:
-        One row for each mode and filter, the best first: the accuracy on each of `SCENES`, and
-        `accuracy` and its `mean_over_classes` over all of them.
+        One row for each mode and filter, the best first: the accuracy on each of `SCENES`, over
+        all of them as `accuracy`, and the same as `mean_over_classes`.
     """
     chosen = np.random.default_rng(SEED).permutation(len(split))[:PICTURES]
     labels = split.labels[chosen]
@@ -80,7 +79,7 @@ def measure(model: Path, split: Split, size: int) -> pd.DataFrame:
     for kind in SCENES:
         inputs = _inputs(kind, split.images[chosen], size)
         for rule in range(len(RULES)):
-            answers = metrics.predict(model, inputs[rule]).probabilities.argmax(axis=1)
+            answers = predict(model, inputs[rule]).probabilities.argmax(axis=1)
             rows[rule][kind] = float(np.mean(answers == labels))
             right[rule].append(answers)
     every = np.tile(labels, len(SCENES))
@@ -95,7 +94,7 @@ def measure(model: Path, split: Split, size: int) -> pd.DataFrame:
 
 
 def _inputs(kind: str, images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Scenes of all pictures under each of `RULES`: uint8 (rules, N, size, size, 3)."""
+    """The scenes of all pictures by each of `RULES`, uint8 (rules, N, size, size, 3)."""
     inputs = np.empty((len(RULES), len(images), size, size, 3), np.uint8)
     pause = 0.2 if sys.stderr.isatty() else 60
     bar = tqdm(images, desc=kind, unit="picture", mininterval=pause, leave=False)

@@ -1,1 +1,1 @@
-"""Train a preset on a data set: networks, augmentation, optimisers, run folders."""
+"""Training of a preset: networks, augmentation, optimisers and run folders."""

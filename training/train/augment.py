@@ -1,4 +1,4 @@
-"""Random changes to training pictures, in NumPy and Pillow so that every Keras backend has them."""
+"""Random changes to training pictures, in NumPy and Pillow: they work on any Keras backend."""
 
 import io
 
@@ -8,10 +8,10 @@ from PIL import Image, ImageFilter
 
 from training.presets import Augmentation
 
-ZOOM = (0.6, 1.25)  # side of the content, as a multiple of the picture's
-SQUEEZE = (0.8, 1.25)  # width against height
-TINT = 0.3  # greatest relative change of brightness and saturation
-CONTRAST = (0.3, 2.0)  # of which a picture keeps so much
+ZOOM = (0.6, 1.25)  # side of the content, relative to the side of the picture
+SQUEEZE = (0.8, 1.25)  # width relative to height
+TINT = 0.3  # largest relative change of brightness and saturation
+CONTRAST = (0.3, 2.0)  # factor
 BLUR = (0.3, 1.0)  # standard deviation in pixels
 NOISE = (2.0, 20.0)  # standard deviation in grey levels
 QUALITY = (30, 95)  # of JPEG
@@ -20,7 +20,7 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def change(images: Pictures, how: Augmentation, rng: np.random.Generator) -> Pictures:
-    """Every random change but mirroring and outliers, to pictures (batch, height, width, 3)."""
+    """Copies of pictures (batch, height, width, 3) with all random changes but mirroring."""
     images = images.copy()
     if how.shift:
         images = shift(images, rng, how.shift)
@@ -34,12 +34,12 @@ def change(images: Pictures, how: Augmentation, rng: np.random.Generator) -> Pic
 
 
 def mirror(images: Pictures, chosen: npt.NDArray[np.bool_]) -> Pictures:
-    """Mirror the chosen pictures (batch,), shape (batch, height, width, 3)."""
+    """Mirror the pictures (batch, height, width, 3) that `chosen` (batch,) marks."""
     return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
 def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
-    """Move each picture by up to `pixels` in both directions; edges are reflected."""
+    """Translate each picture by up to `pixels` in both directions; edges are reflected."""
     batch, height, width, _ = images.shape
     pad = (pixels, pixels)
     padded = np.pad(images, ((0, 0), pad, pad, (0, 0)), mode="reflect")
@@ -51,7 +51,7 @@ def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
 
 
 def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
-    """Paint a square of medium grey over each picture; a part of it may lie outside."""
+    """Cover a square of each picture with medium grey; a part of it may lie outside."""
     batch, height, width, _ = images.shape
     top = rng.integers(-side + 1, height, (batch, 1))
     left = rng.integers(-side + 1, width, (batch, 1))
@@ -62,7 +62,7 @@ def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
 
 
 def shrink(images: Pictures, size: int) -> Pictures:
-    """Bring pictures (batch, height, width, 3) to a smaller height and width."""
+    """Pictures (batch, height, width, 3) at a smaller height and width."""
     if images.shape[1:3] == (size, size):
         return images
     small = (
@@ -72,7 +72,7 @@ def shrink(images: Pictures, size: int) -> Pictures:
 
 
 def zoom(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """Shrink, enlarge or squeeze each picture; room that this makes shows reflections."""
+    """Shrink, enlarge or squeeze each picture; free space is filled with reflections."""
     return np.stack([_zoomed(image, rng) for image in images])
 
 
@@ -87,7 +87,7 @@ def _zoomed(image: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def _window(have: int, want: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Indices of `want` neighbours at a random place of `have`, reflected at both ends."""
+    """`want` consecutive indices from a random start in `have`, reflected at both ends."""
     start = int(rng.integers(min(0, have - want), max(0, have - want) + 1))
     indices = np.abs(np.arange(start, start + want))
     reflected: npt.NDArray[np.int64] = have - 1 - np.abs(have - 1 - indices)
@@ -110,7 +110,7 @@ def tint(images: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def degrade(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """Blur each picture, add noise to it, or encode it as JPEG once more."""
+    """Blur each picture, add noise to it, or encode it as JPEG again."""
     return np.stack([_degraded(image, rng) for image in images])
 
 

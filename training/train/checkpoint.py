@@ -1,55 +1,119 @@
-"""The folder of a training run, which survives a kill at any moment."""
+"""The folder of a training run; it stays consistent when the process is killed."""
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import pandas as pd
+from pydantic import ValidationError
 
+from training.data.dataset import DataFacts
 from training.errors import TrainingError
+from training.figures import Figures
+from training.presets import PresetField
 
 HISTORY_COLUMNS = [
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
 ]  # fmt: skip
 
 
+class Origin(Figures):
+    """When and with what a run was started.
+
+    Attributes:
+        date: of the start.
+        hardware: of `environment.hardware`.
+        libraries: versions, by name.
+        precision: Keras dtype policy.
+        devices: number of devices that share each batch.
+    """
+
+    date: dt.date
+    hardware: str
+    libraries: dict[str, str]
+    precision: str
+    devices: int
+
+
+class Settings(Figures):
+    """What decides the result of a run, and its origin.
+
+    Attributes:
+        preset: what is trained.
+        seed: of everything random.
+        classes: class names in the order of the labels.
+        data: the data set.
+        origin: when and with what the run was started.
+    """
+
+    preset: PresetField
+    seed: int
+    classes: tuple[str, ...]
+    data: DataFacts
+    origin: Origin
+
+
 class Run:
     """A folder that holds one training run: `run.json`, `checkpoint.keras`, `history.csv`."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is read or written yet."""
+        """Reads and writes nothing yet."""
         self.folder = folder
         self.settings = folder / "run.json"
         self.checkpoint = folder / "checkpoint.keras"
         self.history = folder / "history.csv"
 
-    def read_settings(self) -> dict[str, Any]:
-        """What the run was started with.
+    def read_settings(self) -> Settings:
+        """The settings that the run was started with.
 
         Raises:
-            TrainingError: there is no run in the folder.
+            TrainingError: the folder holds no run, or one of another version of this package.
         """
         if not self.settings.exists() or not self.checkpoint.exists():
             raise TrainingError(f"{self.folder}: no training run here; start one with `fit`")
-        settings: dict[str, Any] = json.loads(self.settings.read_text())
-        return settings
+        try:
+            return Settings.model_validate_json(self.settings.read_bytes())
+        except ValidationError as error:
+            raise TrainingError(
+                f"{self.settings}: not the settings of a run: {error.errors()[0]['msg']}"
+            ) from None
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write the settings of a new run, whole or not at all."""
+        text = json.dumps(settings.to_json(), indent=1)
+        write_whole(self.settings, lambda path: path.write_text(text))
 
     def read_history(self) -> pd.DataFrame:
-        """One row for each finished epoch, columns `HISTORY_COLUMNS`."""
+        """One row for each finished epoch, with the columns `HISTORY_COLUMNS`."""
         if not self.history.exists():
             return pd.DataFrame(columns=HISTORY_COLUMNS)
         return pd.read_csv(self.history)
 
     def save(self, model: keras.Model, history: pd.DataFrame) -> None:
-        """Write the state after an epoch; a kill leaves the old state or the new one."""
+        """Write the state after an epoch; a kill leaves the old state or the new one.
+
+        The history may then be one epoch ahead of the checkpoint.
+        """
         write_whole(self.history, lambda path: history.to_csv(path, index=False))
         write_whole(self.checkpoint, model.save)
 
 
+def histories(run: Run) -> dict[int, pd.DataFrame]:
+    """The history of a run and of the runs beside it that differ by their seed only, by seed."""
+    own = run.read_settings()
+    found = {}
+    for path in sorted(run.folder.parent.glob("*/checkpoint.keras")):
+        beside = Run(path.parent)
+        settings = beside.read_settings()
+        if (settings.preset, settings.data) == (own.preset, own.data):
+            found[settings.seed] = beside.read_history()
+    return found | {own.seed: run.read_history()}
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all; `write` is called with the path of an unfinished file."""
     unfinished = path.with_name(f"unfinished-{path.name}")
     write(unfinished)
     unfinished.replace(path)

@@ -6,21 +6,21 @@ from training.errors import TrainingError
 
 
 def scope(devices: int) -> AbstractContextManager[object]:
-    """The context in which to make a model that trains on several devices at once.
+    """The context to create a model in that trains on several devices at once.
 
-    Each device takes an equal share of every batch, normalises it by its own statistics, and
-    the gradients are averaged. The devices are GPUs; logical CPUs where there is no GPU.
+    Each device takes an equal part of each batch and normalises it by its own statistics; the
+    gradients are averaged. The devices are GPUs, or logical CPUs where there is no GPU.
 
     Raises:
         TrainingError: there are fewer devices.
     """
     if devices == 1:
         return nullcontext()
-    import tensorflow as tf  # no other backend knows strategies
+    import tensorflow as tf  # no other backend has strategies
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(found) < devices:
-        raise TrainingError(f"--devices {devices}: TensorFlow has {len(found)} of them here")
+        raise TrainingError(f"--devices {devices}: TensorFlow has {len(found)} on this machine")
     strategy = tf.distribute.MirroredStrategy([device.name for device in found[:devices]])
     context: AbstractContextManager[object] = strategy.scope()
     return context

@@ -1,4 +1,4 @@
-"""What a network is trained on, step by step: augmented pictures and their targets."""
+"""The training steps: augmented pictures and their targets."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ QUEUED_STEPS = 4
 
 
 def steps_in_epoch(preset: Preset, split: Split) -> int:
-    """How many whole batches a split has; at least one, which may be smaller."""
+    """Number of whole batches in a split; at least one, which may be smaller."""
     return max(1, len(split) // preset.batch_size)
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """The augmented steps of one epoch; equal arguments give equal steps.
 
-    Only whole batches are used, so that every step has one shape; the order is new in every
-    epoch, so no picture is left out for long.
+    Only whole batches are used, so that all steps have one shape. The order is new in each epoch,
+    so each picture is used in most epochs.
 
     Attributes:
-        classes: numbers in a target.
+        classes: number of classes.
         size: height and width of the pictures in pixels.
     """
 
@@ -39,7 +39,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         epoch: int,
         teacher: keras.Model | None = None,
     ) -> None:
-        """Draw the order of the epoch, and which pictures are mirrored."""
+        """Draw the order of the epoch and the mirrored pictures.
+
+        Args:
+            preset: what is trained.
+            split: the training pictures.
+            classes: number of classes.
+            seed: of the run.
+            epoch: counted from 0.
+            teacher: gives the targets in place of the labels.
+        """
         super().__init__(workers=1, max_queue_size=QUEUED_STEPS)
         self._preset, self._split = preset, split
         self.classes, self.size = classes, preset.size(epoch)
@@ -56,13 +65,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             self._mirrored = half ^ (epoch % 2 == 1)
 
     def __len__(self) -> int:
-        """Steps in the epoch."""
+        """Number of steps in the epoch."""
         return steps_in_epoch(self._preset, self._split)
 
     def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Pictures uint8 (batch, size, size, 3) and targets float32 (batch, classes).
 
-        A target is the probability of each class; that of an outlier is the same for all.
+        A target holds the probability of each class; it is the same for all in outliers.
         """
         chosen = self._order[step * self._pictures : (step + 1) * self._pictures]
         rng = np.random.default_rng((*self._key, step))
@@ -88,11 +97,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def feed(batches: Batches) -> Any:  # noqa: ANN401
-    """What Keras trains on: with TensorFlow a pipeline of the same steps that does not tune itself.
+    """The argument of `Model.fit` for these steps.
 
-    Keras would make a pipeline that does. There is nothing to tune in it, and TensorFlow waits at
-    the end of each epoch until the thread that tunes wakes once more: 82 s after the start of the
-    epoch, then 142 s, and so on.
+    With TensorFlow it is a pipeline without autotuning. The pipeline that Keras makes of a
+    `PyDataset` has nothing to tune, but at the end of each epoch TensorFlow waits for the tuning
+    thread to wake up: 82 s after the start of the epoch, then 142 s, and so on.
     """
     if keras.backend.backend() != "tensorflow":
         return batches

@@ -1,6 +1,5 @@
-"""Training: a run folder that can be killed at any moment and gone on with."""
+"""Trains a preset in a run folder; an interrupted run can be resumed."""
 
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.presets import Preset
 from training.train import distribute, muon, network
-from training.train.checkpoint import Run, write_whole
+from training.train.checkpoint import Origin, Run, Settings
 from training.train.feed import Batches, feed, steps_in_epoch
 
 
@@ -31,50 +30,41 @@ def fit(
     resume: bool = False,
     devices: int = 1,
 ) -> keras.Model:
-    """Train a preset, or go on with a run that was interrupted.
+    """Train a preset, or resume an interrupted run.
 
-    Everything random is drawn from (seed, epoch, step), so that an interrupted run ends as an
-    uninterrupted one does.
+    All randomness depends on (seed, epoch, step) only, so that a resumed run gives the same model
+    as one that was not interrupted.
 
     Args:
         preset: what to train.
         data: the splits.
-        folder: the run folder, made if missing; the run of a teacher is looked for beside it.
+        folder: the run folder, created if missing; the run of a teacher has to be beside it.
         seed: of weights, order, augmentation and dropout.
-        resume: go on with the run in the folder.
-        devices: GPUs that share each batch.
+        resume: continue the run in the folder, if there is one.
+        devices: number of GPUs that share each batch.
 
     Returns:
         The trained model.
 
     Raises:
-        TrainingError: the folder holds a run and `resume` was not asked for, or holds a run
-            with other settings; or the preset has a teacher, and that has not been trained; or
-            there are fewer devices.
+        TrainingError: the folder holds a run and `resume` is false, or a run with other settings;
+            the preset has a teacher that is not trained; or there are fewer devices.
     """
     run = Run(folder)
-    settings = _settings(preset, data, seed)
+    settings = _settings(preset, data, seed, devices)
     teacher = _teacher(preset, data, folder, seed)
     if resume and run.checkpoint.exists():
         with distribute.scope(devices):
             model = _resumed(run, settings)
     elif run.checkpoint.exists():
         raise TrainingError(
-            f"{folder}: holds a run already; go on with it by --resume, or choose another folder"
+            f"{folder}: holds a run already; continue it with --resume, or choose another folder"
         )
     else:
         with distribute.scope(devices):
-            model = _fresh(preset, data, seed)
+            model = new_model(preset, data, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        origin = {
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "hardware": environment.hardware(),
-            "libraries": environment.libraries(),
-            "precision": environment.dtype_policy(),
-            "devices": devices,
-        }
-        text = json.dumps(settings | {"origin": origin}, indent=1)
-        write_whole(run.settings, lambda path: path.write_text(text))
+        run.write_settings(settings)
         run.save(model, run.read_history().iloc[:0])
     steps = steps_in_epoch(preset, data.train)
     done = int(model.optimizer.iterations.numpy()) // steps
@@ -97,22 +87,22 @@ def fit(
 
 @keras.saving.register_keras_serializable("cifar10-serve")
 class FamiliarAccuracy(keras.metrics.Mean):  # type: ignore[misc]
-    """Accuracy without the outliers, which have no class that could be right."""
+    """Accuracy without the outliers, which have no right class."""
 
     def update_state(
         self,
         y_true: keras.KerasTensor,
         y_pred: keras.KerasTensor,
-        sample_weight: None = None,  # noqa: ARG002 - of Keras' signature
+        sample_weight: None = None,  # noqa: ARG002 - part of the Keras signature
     ) -> None:
-        """Take in a batch of targets and logits, both (batch, classes)."""
+        """Add a batch of targets and logits, both (batch, classes)."""
         familiar = ops.max(y_true, axis=-1) > ops.min(y_true, axis=-1)
         correct = ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1))
         super().update_state(correct, ops.cast(familiar, "float32"))
 
 
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Moves one bar over the whole run, so that it shows the time left of the whole run."""
+    """Advances one progress bar over the whole run."""
 
     def __init__(self, bar: "tqdm[Any]", epoch: str) -> None:
         super().__init__()
@@ -140,7 +130,7 @@ def _train_epoch(
         initial_epoch=epoch,
         validation_data=(validation.images, keras.utils.to_categorical(validation.labels, classes)),
         validation_batch_size=500,
-        shuffle=False,  # Keras would shuffle the steps by state that no checkpoint holds
+        shuffle=False,  # by Keras it depends on state that is not in the checkpoint
         callbacks=[progress],
         verbose=0,
     ).history
@@ -156,14 +146,15 @@ def _train_epoch(
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Make the epoch's dropout a function of (seed, epoch): checkpoints do not hold its state."""
+    """Make the dropout of an epoch depend on (seed, epoch): checkpoints do not hold its state."""
     for position, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout):
             state = np.random.SeedSequence((seed, epoch, position)).generate_state(2)
             layer.seed_generator.state.assign(state)
 
 
-def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
+def new_model(preset: Preset, data: DataSet, seed: int) -> keras.Model:
+    """The compiled network of a preset, with initial weights for its first step."""
     keras.utils.set_random_seed(seed)
     pixels = data.train.images.reshape(-1, 3)
     steps = steps_in_epoch(preset, data.train)
@@ -173,8 +164,8 @@ def _fresh(preset: Preset, data: DataSet, seed: int) -> keras.Model:
         len(data.classes),
         mean=pixels.mean(axis=0),
         variance=pixels.var(axis=0),
-        # Keras' 0.99, but never an average over more than the last twentieth of the run: after a
-        # hundred steps it would still be that of the first, untrained ones.
+        # The default of Keras is 0.99. In a short run that average would still contain the first,
+        # untrained steps, so it covers at most the last twentieth of the run.
         momentum=min(0.99, max(0.0, 1 - 20 / total)),
         policy=environment.dtype_policy(),
     )
@@ -194,13 +185,14 @@ def _teacher(preset: Preset, data: DataSet, folder: Path, seed: int) -> keras.Mo
     run = Run(folder.parent / f"{preset.teacher}-seed{seed}")
     if not run.checkpoint.exists():
         raise TrainingError(
-            f"{preset.name} is taught by another network, which is not in {run.folder}; train it "
-            f"first: python -m training fit {run.folder} --preset {preset.teacher} --seed {seed}"
+            f"{preset.name} has a teacher, and its run is not in {run.folder}; train it first: "
+            f"python -m training fit {run.folder} --preset {preset.teacher} --seed {seed}"
         )
-    trained, total = len(run.read_history()), run.read_settings()["preset"]["epochs"]
-    if run.read_settings()["data"] != _settings(preset, data, seed)["data"] or trained < total:
+    settings = run.read_settings()
+    trained, total = len(run.read_history()), settings.preset.epochs
+    if settings.data != data.facts() or trained < total:
         raise TrainingError(
-            f"{run.folder}: a teacher must be trained to its end, on the same data; it has "
+            f"{run.folder}: a teacher has to be trained to the end on the same data; this one has "
             f"{trained} of {total} epochs"
         )
     return keras.saving.load_model(run.checkpoint, compile=False)
@@ -220,9 +212,9 @@ def _optimizer(preset: Preset, steps: int) -> keras.Optimizer:
     )
 
 
-def _resumed(run: Run, settings: dict[str, Any]) -> keras.Model:
-    before = run.read_settings()
-    changed = [key for key in settings if before[key] != settings[key]]
+def _resumed(run: Run, settings: Settings) -> keras.Model:
+    before, after = dict(run.read_settings()), dict(settings)
+    changed = [key for key in after if key != "origin" and before[key] != after[key]]
     if changed:
         raise TrainingError(
             f"{run.folder}: cannot resume, the run was started with another {', '.join(changed)}"
@@ -230,15 +222,17 @@ def _resumed(run: Run, settings: dict[str, Any]) -> keras.Model:
     return keras.saving.load_model(run.checkpoint)
 
 
-def _settings(preset: Preset, data: DataSet, seed: int) -> dict[str, Any]:
-    return {
-        "preset": preset.to_json(),
-        "seed": seed,
-        "classes": list(data.classes),
-        "data": {
-            "source": data.source,
-            "fingerprint": data.fingerprint,
-            "train": len(data.train),
-            "validation": len(data.validation),
-        },
-    }
+def _settings(preset: Preset, data: DataSet, seed: int, devices: int) -> Settings:
+    return Settings(
+        preset=preset,
+        seed=seed,
+        classes=data.classes,
+        data=data.facts(),
+        origin=Origin(
+            date=datetime.now(UTC).date(),
+            hardware=environment.hardware(),
+            libraries=environment.libraries(),
+            precision=environment.dtype_policy(),
+            devices=devices,
+        ),
+    )

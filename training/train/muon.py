@@ -1,21 +1,21 @@
-"""Muon for convolution networks: Keras has it for matrices alone."""
+"""Muon for convolution networks; the Muon of Keras handles matrices only."""
 
 import keras
 from keras import ops
 
-NEWTON_SCHULZ_STEPS = 3  # as airbench's; Keras' 5 cost time and gain nothing here
+NEWTON_SCHULZ_STEPS = 3  # as in airbench; the 5 of Keras take longer and give the same accuracy
 MOMENTUM = 0.8
-ADAM_SHARE = 0.02  # of the learning rate: for everything that is not a convolution
+ADAM_SHARE = 0.02  # of the learning rate, for all variables that are not kernels of convolutions
 
 
 @keras.saving.register_keras_serializable("cifar10-serve")
 class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
     """Orthogonalised momentum for convolution kernels, Adam for all other variables.
 
-    A kernel (height, width, in, out) is taken as the matrix (height * width * in, out). It is
-    brought to the norm sqrt(out) before each step, so that the learning rate is relative to
-    it and no weight decay is needed: batch normalisation follows each kernel, and its scale
-    changes no answer. As in airbench (Jordan, 2024).
+    A kernel (height, width, in, out) is treated as the matrix (height * width * in, out). Before
+    each step it is scaled to the norm sqrt(out), so that the learning rate is relative to it and
+    no weight decay is needed. The scale changes no answer, because batch normalisation follows
+    each kernel. As in airbench (Jordan, 2024).
     """
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
@@ -39,27 +39,33 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("cifar10-serve")
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Linear from nothing to the peak, and linear back to nothing."""
+    """Linear from zero to the peak, then linear back to zero."""
 
     def __init__(self, peak: float, warmup: int, total: int) -> None:
-        """Take the highest rate, the steps up to it, and all steps."""
+        """Set the schedule.
+
+        Args:
+            peak: the highest learning rate.
+            warmup: steps up to the peak.
+            total: all steps.
+        """
         super().__init__()
         self.peak, self.warmup, self.total = peak, warmup, total
 
     def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
-        """The rate of a step, counted from 0."""
+        """The learning rate of a step, counted from 0."""
         step = ops.cast(step, "float32") + 1
         rise = step / max(1, self.warmup)
         fall = (self.total + 1 - step) / max(1, self.total + 1 - self.warmup)
         return self.peak * ops.minimum(rise, fall)
 
     def get_config(self) -> dict[str, float]:
-        """What `__init__` takes."""
+        """The arguments of `__init__`."""
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total}
 
 
 def optimizer(schedule: keras.optimizers.schedules.LearningRateSchedule) -> keras.Optimizer:
-    """The optimiser with the settings that the presets were chosen with."""
+    """The optimiser with the settings of the presets."""
     return ConvolutionMuon(
         schedule,
         momentum=MOMENTUM,

@@ -1,4 +1,4 @@
-"""The Keras networks: uint8 pictures in, logits out, normalisation inside."""
+"""The Keras networks: from uint8 pictures to logits, with the normalisation inside."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from training.presets import ArticleNetwork, Preset, WhitenedNetwork
 
 WHITENING_WIDTH = 2 * 2 * 2 * 3  # each direction of a 2x2 patch of RGB, and its negative
 WHITENING_PICTURES = 5_000
-WHITENING_EPSILON = 5e-4  # keeps directions in which patches hardly differ from being all noise
-LOGIT_SCALE = 1 / 9  # keeps the first logits small; as in airbench
+WHITENING_EPSILON = 5e-4  # limits the gain in directions in which patches hardly differ
+LOGIT_SCALE = 1 / 9  # keeps the initial logits small, as in airbench
 
 
 def build(
@@ -26,18 +26,18 @@ def build(
     """The network of a preset, with fresh weights.
 
     Args:
-        preset: its shape.
+        preset: the settings.
         classes: number of logits.
         mean: of the training split for each channel, shape (3,), in 0..255.
         variance: of the training split for each channel, shape (3,).
         momentum: of the moving statistics of batch normalisation.
         policy: Keras dtype policy; the normalisation and the logits stay in float32.
-        for_inference: order the layers so that batch normalisation folds into the convolutions;
-            takes the same weights and gives the same answers.
+        for_inference: order the layers so that batch normalisation can be folded into the
+            convolutions; the weights and the answers are the same.
 
     Returns:
-        A model from uint8 (batch, size, size, 3) to float32 (batch, classes); before inference,
-        of any size where the preset's pictures grow.
+        A model from uint8 (batch, size, size, 3) to float32 (batch, classes). A network for
+        training on growing pictures takes any size.
     """
     side = None if preset.growth and not for_inference else preset.image_size
     image = keras.Input((side, side, 3), dtype="uint8", name="image")
@@ -48,13 +48,13 @@ def build(
 
 
 def initialise(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
-    """Give a fresh whitened network the start that it trains fast from.
+    """Set the initial weights of a whitened network.
 
-    The whitening makes the 2x2 patches of the training pictures uncorrelated; the first
-    channels of every convolution pass their input on unchanged (dirac).
+    The whitening decorrelates the 2x2 patches of the training pictures; the first output channels
+    of each convolution copy its input (dirac initialisation).
 
     Args:
-        model: of `build`; left alone where it has no whitening.
+        model: of `build`; not changed where it has no whitening.
         images: of the training split, uint8 (N, size, size, 3).
     """
     if "whitening" not in [layer.name for layer in model.layers]:
@@ -86,7 +86,7 @@ def _article(
     l2 = keras.regularizers.L2(network.l2) if network.l2 else None
 
     def convolution(filters: int, stride: int) -> layers.Layer:
-        # No bias: batch normalisation follows and has its own.
+        # Without bias: the batch normalisation that follows has one.
         if network.convolution == "separable":
             return layers.SeparableConv2D(
                 filters, 3, padding="same", use_bias=False, dtype=policy,
@@ -104,7 +104,7 @@ def _article(
             last = position == network.depth - 1
             strided = last and network.convolution == "strided"
             model.add(convolution(filters, stride=2 if strided else 1))
-            # Pooling before normalisation and ReLU leaves them a quarter of the work.
+            # Pooling first leaves a quarter of the work to normalisation and ReLU.
             if last and not strided:
                 model.add(layers.MaxPooling2D(dtype=policy))
             model.add(layers.BatchNormalization(momentum=momentum, dtype=policy))
@@ -129,8 +129,8 @@ def _whitened(
     for_inference: bool,
 ) -> keras.Model:
     def normalise(x: keras.KerasTensor) -> keras.KerasTensor:
-        # Without a scale: the next convolution has one. So it is monotone, and may change
-        # places with the maximum of the pooling.
+        # Without a scale, which the next convolution has. So it is monotone and can change places
+        # with the maximum of the pooling.
         return layers.BatchNormalization(momentum=momentum, scale=False, dtype=policy)(x)
 
     def activate(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -145,17 +145,17 @@ def _whitened(
         for position in range(2 + extra):
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=policy)(x)
             pool = position == 0
-            if pool and not for_inference:  # a quarter of the work for what follows
+            if pool and not for_inference:  # leaves a quarter of the work to what follows
                 x = layers.MaxPooling2D(dtype=policy)(x)
             x = normalise(x)
             if pool and for_inference:
-                # In two steps, which give the same maximum: where convolution, pooling and SiLU
-                # follow each other, OpenVINO (2026.4, float32) takes SiLU before the pooling,
-                # as if it were monotone.
+                # Pool in two steps, with the same result: in a sequence of convolution, pooling and
+                # SiLU, OpenVINO (2026.4, float32) applies SiLU before the pooling, as if it were
+                # monotone.
                 x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
                 x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
             x = activate(x)
-    if for_inference:  # of a fixed size, as the exported files have it
+    if for_inference:  # exported files have a fixed size
         x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
     else:
         x = layers.GlobalMaxPooling2D(dtype=policy)(x)

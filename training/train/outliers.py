@@ -1,4 +1,4 @@
-"""Made pictures of nothing that has a class, so that a network learns to be unsure of such."""
+"""Generated pictures without a class, from which a network learns to be unsure."""
 
 import string
 
@@ -8,17 +8,17 @@ from PIL import Image, ImageDraw, ImageFilter
 
 Pictures = npt.NDArray[np.uint8]
 
-TILES = 4  # in each direction, of a shuffled picture
-OVERSAMPLING = 3  # drawings are made larger and shrunk, so that their lines are smooth
+TILES = 4  # of a shuffled picture, in each direction
+OVERSAMPLING = 3  # drawings are made larger and then shrunk, for smooth lines
 
 
 def make(images: Pictures, count: int, rng: np.random.Generator) -> Pictures:
-    """Outliers of every kind in turn.
+    """Outliers of random kinds.
 
     Args:
-        images: training pictures to take apart, uint8 (N, size, size, 3).
-        count: how many to make.
-        rng: decides everything.
+        images: training pictures that some kinds are made from, uint8 (N, size, size, 3).
+        count: number of outliers.
+        rng: source of all randomness.
 
     Returns:
         uint8 (count, size, size, 3).
@@ -29,7 +29,7 @@ def make(images: Pictures, count: int, rng: np.random.Generator) -> Pictures:
 
 
 def shuffled(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """The tiles of a picture in another order."""
+    """The tiles of a picture in random order."""
     image = images[rng.integers(len(images))]
     size = image.shape[0] // TILES * TILES
     tiles = image[:size, :size].reshape(TILES, size // TILES, TILES, size // TILES, 3)
@@ -41,7 +41,7 @@ def shuffled(images: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def scrambled(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """A texture with the spectrum of a picture: its Fourier phases are changed at random."""
+    """A texture with the spectrum of a picture and random phases."""
     image = images[rng.integers(len(images))].astype(np.float32)
     phase = np.angle(np.fft.fft2(rng.standard_normal(image.shape[:2])))
     spectrum = np.fft.fft2(image, axes=(0, 1)) * np.exp(1j * phase)[..., None]
@@ -50,7 +50,7 @@ def scrambled(images: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def cloud(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """Two colours that run into each other; at the smoothest one colour, or nearly."""
+    """A smooth blend of two colours, up to a nearly flat picture."""
     size = images.shape[1]
     coarse = rng.random((int(rng.integers(1, 9)),) * 2, dtype=np.float32)
     field = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
@@ -60,7 +60,7 @@ def cloud(images: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def waves(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """Stripes, checks and other sums of waves between two colours."""
+    """Stripes, checks and other sums of waves in two colours."""
     y, x = np.mgrid[: images.shape[1], : images.shape[1]]
     field = np.zeros(x.shape)
     for _ in range(rng.integers(1, 4)):
@@ -74,7 +74,7 @@ def waves(images: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def drawing(images: Pictures, rng: np.random.Generator) -> Pictures:
-    """Strokes, shapes and letters on a plain or cloudy ground."""
+    """Strokes, shapes and letters on a flat or smooth background."""
     size = images.shape[1]
     ground = cloud(images, rng) if rng.random() < 0.5 else np.full_like(images[0], 255)
     if rng.random() < 0.3:

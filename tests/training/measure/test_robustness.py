@@ -6,6 +6,7 @@ import pytest
 from tests.training.conftest import pictures
 from training.data.dataset import Split
 from training.measure import robustness
+from training.measure.robustness import StrengthAccuracy
 
 BASELINE = Path(__file__).parents[3] / "models" / "cifar10" / "1" / "model.onnx"
 IMAGES, LABELS = pictures("test")
@@ -70,21 +71,29 @@ def test_every_change_is_measured_and_few_of_the_slow_ones(
     rows = robustness.measure(BASELINE, split)
     assert rows == robustness.measure(BASELINE, split)
     assert len(rows) == len(robustness.QUALITIES) + 5 * len(robustness.CHANGES)
-    assert {row["pictures"] for row in rows if row["change"] == "jpeg"} == {40}
-    assert {row["pictures"] for row in rows if row["change"] != "jpeg"} == {30}
-    by_name = {(row["change"], row["strength"]): row["accuracy"] for row in rows}
+    assert {row.pictures for row in rows if row.change == "jpeg"} == {40}
+    assert {row.pictures for row in rows if row.change != "jpeg"} == {30}
+    by_name = {(row.change, row.strength): row.accuracy for row in rows}
     assert by_name["less_contrast", 5] < by_name["less_contrast", 1]
-    assert by_name["less_contrast", 5] < rows[0]["unchanged"]
+    assert by_name["less_contrast", 5] < rows[0].unchanged
 
 
 def test_card_holds_the_mean_over_strengths() -> None:
     rows = [
-        {"change": change, "strength": strength, "pictures": 10, "unchanged": 1.0, "accuracy": a}
-        for change, strength, a in (("jpeg", 90, 0.9), ("jpeg", 40, 0.5), ("blur", 1, 0.8),
-                                    ("blur", 2, 0.4))
-    ]  # fmt: skip
-    assert robustness.means(rows) == {
-        "jpeg_90": {"pictures": 10, "unchanged": 1.0, "accuracy": 0.9},
-        "jpeg_40": {"pictures": 10, "unchanged": 1.0, "accuracy": 0.5},
-        "blur": {"pictures": 10, "unchanged": 1.0, "accuracy": pytest.approx(0.6)},
+        StrengthAccuracy(
+            change=change, strength=strength, pictures=10, unchanged=1.0, accuracy=accuracy
+        )
+        for change, strength, accuracy in (
+            ("jpeg", 90, 0.9),
+            ("jpeg", 40, 0.5),
+            ("blur", 1, 0.8),
+            ("blur", 2, 0.4),
+        )
+    ]
+    means = robustness.means(rows)
+    assert {change: row.accuracy for change, row in means.items()} == {
+        "jpeg_90": 0.9,
+        "jpeg_40": 0.5,
+        "blur": pytest.approx(0.6),
     }
+    assert {(row.pictures, row.unchanged) for row in means.values()} == {(10, 1.0)}

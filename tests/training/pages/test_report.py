@@ -1,17 +1,19 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.training.conftest import FOLDERS
-from training import pipeline
 from training.data.dataset import DataSet
 from training.export import to_onnx
-from training.measure.metrics import Predictions
+from training.measure.evaluation import Evaluation
+from training.measure.predict import Predictions
 from training.pages import report
-from training.publish import repository
+from training.pipeline import evaluate, steps
+from training.publish import artifact, repository
 from training.train.checkpoint import Run
 
 
@@ -24,24 +26,24 @@ def pictures_in(page: str) -> int:
 def test_report_needs_nothing_but_itself(trained: Run) -> None:
     page = (trained.folder / "report.html").read_text()
     for heading in ("Sample", "Class balance", "Network", "Learning curves", "Confusion",
-                    "Reliability", "Changed pictures", "Pictures of other things",
-                    "confident mistakes"):  # fmt: skip
+                    "Reliability", "Changed pictures", "Out-of-distribution pictures",
+                    "confident errors"):  # fmt: skip
         assert heading in page
     assert pictures_in(page) == 8
-    assert "Seed 0, the only one" in page
+    assert "Seed 0, the only seed" in page
     assert "http" not in page
     assert "<script" not in page
 
 
 def test_report_shows_every_figure_of_the_card(trained: Run) -> None:
     page = (trained.folder / "report.html").read_text()
-    card = repository.of_run(trained.folder).read_card()
-    for change, figures in card["robustness"]["test"].items():
+    card = artifact.of_run(trained.folder).read_card()
+    for change, accuracy in card.robustness["test"].items():
         digits = 2 if change.startswith("jpeg") else 1
-        assert f"<td>{figures['accuracy']:.{digits}%}</td>".replace("%", " %") in page
-    for kind, figures in card["unfamiliar"]["per_kind"].items():
+        assert f"<td>{accuracy.accuracy:.{digits}%}</td>".replace("%", " %") in page
+    for kind, figures in card.unfamiliar.per_kind.items():
         assert kind.replace("_", " ") in page
-        assert f"<td>{figures['auroc']['test']:.3f}</td>" in page
+        assert f"<td>{figures.auroc['test']:.3f}</td>" in page
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +54,18 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
         shutil.copytree(trained.folder, folder / name)
     run = Run(folder / "seed1")
     settings = run.read_settings()
-    run.settings.write_text(json.dumps(settings | {"seed": 1}))
-    other = settings | {"seed": 7, "preset": settings["preset"] | {"epochs": 99}}
-    (folder / "other-preset" / "run.json").write_text(json.dumps(other))
-    repository.publish(repository.of_run(folder / "seed0"), folder / "models")
-    pipeline.export_run(run, sample, folder / "models", "small")
-    pipeline.verify_run(run, sample)
-    pipeline.evaluate_run(run, sample, FOLDERS, folder / "models")
+    run.write_settings(settings.model_copy(update={"seed": 1}))
+    other = {"seed": 7, "preset": replace(settings.preset, epochs=99)}
+    Run(folder / "other-preset").write_settings(settings.model_copy(update=other))
+    repository.publish(artifact.of_run(folder / "seed0"), folder / "models")
+    steps.export_run(run, sample, folder / "models", "small")
+    steps.verify_run(run, sample)
+    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models")
     return run
 
 
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:
-    assert "Seeds 0, 1, a line for each" in (second.folder / "report.html").read_text()
+    assert "Seeds 0, 1, one line each" in (second.folder / "report.html").read_text()
 
 
 def test_version_is_compared_with_the_one_published_before(second: Run) -> None:
@@ -76,8 +78,9 @@ def test_disagreements_are_sorted_by_who_is_right(
     trained: Run, sample: DataSet, tmp_path: Path
 ) -> None:
     split, classes = sample.validation, len(sample.classes)
-    found = repository.of_run(trained.folder)
-    evaluation = json.loads((trained.folder / "evaluation.json").read_text())["validation"]
+    found = artifact.of_run(trained.folder)
+    evaluations = json.loads((trained.folder / "evaluation.json").read_text())
+    evaluation = Evaluation.model_validate(evaluations["validation"])
 
     def answers(labels: list[int]) -> Predictions:
         return Predictions(
@@ -92,8 +95,9 @@ def test_disagreements_are_sorted_by_who_is_right(
     report.write(
         report.Report(
             card=found.read_card(), evaluations={"validation": evaluation}, data=sample,
-            shown=split, predictions=answers(own), others={"noise": np.ones(3, np.float32)},
-            published=report.Other("small 0", answers(other)), model=to_onnx.load_float32(trained),
+            shown=split, predictions=answers(own), unfamiliar={"noise": np.ones(3, np.float32)},
+            published=report.Published("small 0", answers(other)),
+            model=to_onnx.load_float32(trained),
             histories={0: trained.read_history()}, ablation=None,
         ),
         path,
@@ -101,5 +105,5 @@ def test_disagreements_are_sorted_by_who_is_right(
     page = path.read_text()
     assert "Only small 1 is right: 5" in page
     assert "Only small 0 is right: 1" in page
-    assert "each in its own way: 2" in page
+    assert "with different answers: 2" in page
     assert pictures_in(page) == 8 + 3

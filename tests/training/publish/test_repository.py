@@ -1,11 +1,11 @@
-import json
 from pathlib import Path
 
 import pytest
 
+from tests.training.conftest import change_card, forget_all_after_export
 from training.errors import TrainingError
 from training.publish import repository
-from training.publish.repository import Artifact
+from training.publish.artifact import Artifact
 
 
 def test_published_version_is_whole(tmp_path: Path, finished: Artifact) -> None:
@@ -18,14 +18,20 @@ def test_published_version_is_whole(tmp_path: Path, finished: Artifact) -> None:
     assert repository.versions(tmp_path / "models", "small") == [1]
 
 
-@pytest.mark.parametrize(("key", "step"), [("parity", "verify"), ("metrics", "evaluate")])
-def test_unfinished_artifact_is_not_published(
-    tmp_path: Path, finished: Artifact, key: str, step: str
+def test_artifact_that_is_not_verified_is_not_published(tmp_path: Path, finished: Artifact) -> None:
+    change_card(finished, forget_all_after_export)
+    with pytest.raises(TrainingError, match="run `verify` first"):
+        repository.publish(finished, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_artifact_that_is_not_evaluated_is_not_published(
+    tmp_path: Path, finished: Artifact
 ) -> None:
-    card = finished.read_card()
-    del card[key]
-    finished.write_card(card)
-    with pytest.raises(TrainingError, match=f"run `{step}` first"):
+    change_card(finished, forget_all_after_export)
+    verified = finished.read_exported().model_copy(update={"parity": 1e-6, "agreement": {}})
+    finished.write_card(verified)
+    with pytest.raises(TrainingError, match="run `evaluate` first"):
         repository.publish(finished, tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
@@ -49,27 +55,3 @@ def test_full_disk_leaves_nothing_behind(
     with pytest.raises(OSError, match="No space left"):
         repository.publish(finished, tmp_path / "models")
     assert list((tmp_path / "models" / "small").iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
-def test_changed_file_is_refused(finished: Artifact, name: str) -> None:
-    with (finished.folder / name).open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(TrainingError, match="not the file of its card"):
-        finished.read_card()
-
-
-def test_folder_without_artifact_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="run `export` first"):
-        Artifact(tmp_path).read_card()
-
-
-def test_card_says_how_the_model_came_to_be(finished: Artifact) -> None:
-    card = json.loads(finished.card.read_text())
-    assert card["training"]["preset"] == "baseline"
-    assert card["training"]["config"]["network"]["widths"] == [8, 16]
-    assert card["training"]["libraries"]["tensorflow"]
-    assert card["data"]["source"] == "class folders"
-    assert card["data"]["test"] == 40
-    assert set(card["metrics"]["model.onnx"]) == {"validation", "test"}
-    assert card["parity"] <= 1e-4

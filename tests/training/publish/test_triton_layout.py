@@ -26,7 +26,7 @@ from service.errors import ModelNotFoundError
 from service.inference import repository as served
 from tests.service.models import write_model
 from training.publish import repository
-from training.publish.repository import Artifact
+from training.publish.artifact import Artifact
 
 SHIPPED = Path(__file__).parents[3] / "models"
 # The types of model_configuration.md, section "Datatypes", that the files use.

@@ -53,7 +53,7 @@ def test_waiting_for_slow_data_is_seen(
 
     monkeypatch.setattr(Batches, "__getitem__", slow)
     steps = bench._loop(
-        fit._fresh(preset, sample, 0),
+        fit.new_model(preset, sample, 0),
         lambda epoch: Batches(preset, sample.train, len(sample.classes), 0, epoch),
         seconds=0.1,
     )

@@ -1,4 +1,3 @@
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -8,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.conftest import FOLDERS
+from tests.training.conftest import FOLDERS, change_card
 from training.__main__ import main
 from training.errors import TrainingError
+from training.publish import artifact
+from training.publish.artifact import Artifact
 from training.study import compare
 from training.study.compare import Comparison, Contender
 from training.train.checkpoint import Run
@@ -24,8 +25,7 @@ def copy(trained: Run, tmp_path: Path) -> Copy:
 
     def make(name: str, **changes: object) -> Contender:
         folder = shutil.copytree(trained.folder / "artifact", tmp_path / name)
-        card = json.loads((folder / "card.json").read_text())
-        (folder / "card.json").write_text(json.dumps(card | changes))
+        change_card(Artifact(folder), lambda card: card.update(changes))
         return compare.find(str(folder), Path("models"))
 
     return make
@@ -42,16 +42,16 @@ def comparison(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Compar
 
 def test_figures_are_those_of_the_card(trained: Run, comparison: Comparison) -> None:
     assert (comparison.split, comparison.pictures) == ("test", 40)
-    card = json.loads((trained.folder / "artifact" / "card.json").read_text())
-    known = card["metrics"]["model.onnx"]["test"]
+    card = artifact.of_run(trained.folder).read_card()
+    known = card.metrics["model.onnx"]["test"]
     for label in ("cifar10/7", str(trained.folder)):
         row = comparison.figures.loc[label]
-        assert row["accuracy"] == known["accuracy"]
-        assert row["log_loss"] == pytest.approx(known["log_loss"], rel=1e-6)
-        assert row["calibration_error"] == known["expected_calibration_error"]
-        assert row["bytes"] == card["files"]["model.onnx"]["bytes"]
+        assert row["accuracy"] == known.accuracy
+        assert row["log_loss"] == pytest.approx(known.log_loss, rel=1e-6)
+        assert row["calibration_error"] == known.expected_calibration_error
+        assert row["bytes"] == card.files["model.onnx"].bytes
         assert 0 < row["low"] < row["accuracy"] < row["high"] < 1
-    assert comparison.per_class.iloc[:, 0].mean() == pytest.approx(known["accuracy"])
+    assert comparison.per_class.iloc[:, 0].mean() == pytest.approx(known.accuracy)
     assert (comparison.latency["min"] > 0).all()
 
 
@@ -65,7 +65,7 @@ def test_interval_is_wilsons(comparison: Comparison) -> None:
 
 def test_equal_networks_are_called_equal(comparison: Comparison) -> None:
     assert len(comparison.pairs) == 1
-    assert comparison.pairs[0].endswith("are right on the very same pictures.")
+    assert comparison.pairs[0].endswith("are right on the same pictures.")
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_classes_show_their_change(comparison: Comparison) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["a", "b"]}, "two: other labels than"),
-        ({"input": {"height": 64, "width": 64}}, "two: other input than"),
+        ({"labels": ["a", "b"]}, "two: its labels are not those of"),
+        ({"input": {"height": 64, "width": 64}}, "two: its input size is not that of"),
     ],
 )
 def test_other_kind_of_model_is_refused(copy: Copy, changes: dict[str, Any], message: str) -> None:
@@ -116,7 +116,8 @@ def test_validation_is_used_where_nothing_is_tested(copy: Copy, tmp_path: Path) 
     shutil.copytree(FOLDERS / "train", tmp_path / "data" / "train")
     trained_on_it = copy("one")
     assert compare.compare([trained_on_it], tmp_path / "data").split == "validation"
-    stranger = copy("two", data={"fingerprint": "another"})
+    data = trained_on_it.card.data.to_json() | {"fingerprint": "another"}
+    stranger = copy("two", data=data)
     with pytest.raises(TrainingError, match="two: was trained on other data"):
         compare.compare([trained_on_it, stranger], tmp_path / "data")
 

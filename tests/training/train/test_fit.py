@@ -9,7 +9,7 @@ import pytest
 
 from training.data.dataset import DataSet
 from training.errors import TrainingError
-from training.presets import DEFAULT, Preset, WhitenedNetwork, preset_from_json
+from training.presets import DEFAULT, Preset, WhitenedNetwork
 from training.train import fit
 from training.train.checkpoint import HISTORY_COLUMNS, Run
 from training.train.feed import Batches
@@ -102,7 +102,7 @@ def test_checkpoint_is_usable_before_the_first_epoch_ends(
 
 
 def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
-    preset = preset_from_json(trained.read_settings()["preset"])
+    preset = trained.read_settings().preset
     with pytest.raises(TrainingError, match="holds a run already"):
         fit.fit(preset, sample, trained.folder)
     with pytest.raises(TrainingError, match="with another preset, seed"):
@@ -114,11 +114,6 @@ def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
     assert list(history.columns) == HISTORY_COLUMNS
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["learning_rate"].iloc[-1] < preset.learning_rate
-
-
-def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no training run here"):
-        Run(tmp_path).read_settings()
 
 
 def test_student_without_its_teacher_is_told_how_to_train_it(

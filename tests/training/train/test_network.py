@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import keras
@@ -8,11 +7,9 @@ import pytest
 from training.presets import (
     BASELINE,
     DEFAULT,
-    PRESETS,
     ArticleNetwork,
     Preset,
     WhitenedNetwork,
-    preset_from_json,
 )
 from training.study.ablate import VARIANTS
 from training.train import network
@@ -51,11 +48,6 @@ def test_variant_gives_logits(preset: Preset) -> None:
 def test_variants_differ_from_each_other(name: str) -> None:
     presets = list(VARIANTS[name].values())
     assert len(set(presets)) == len(presets)
-
-
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
-def test_preset_survives_json(preset: Preset) -> None:
-    assert preset_from_json(json.loads(json.dumps(preset.to_json()))) == preset
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.training.conftest import FOLDERS, pictures, write_csv
+from tests.training.conftest import pictures, write_csv
 from training.data import dataset
-from training.data.find import find_reader
+from training.data.layout import find_reader
 from training.data.reader import CIFAR10_LABELS
 from training.errors import TrainingError
 from training.presets import ResizeRule
@@ -34,16 +31,6 @@ def with_cell(position: int, text: str) -> Change:
         return cells
 
     return change
-
-
-def test_every_layout_gives_the_same_pictures(kaggle: Path, batches: Path) -> None:
-    expected, labels = pictures("train")
-    for folder in (kaggle, batches, batches / "cifar-10-batches-py", FOLDERS):
-        raw = find_reader(folder, 32, RULE).read("train")
-        np.testing.assert_array_equal(raw.images, expected)
-        assert raw.labels is not None
-        assert raw.labels.tolist() == labels
-        assert raw.classes == CIFAR10_LABELS
 
 
 def test_label_column_is_found_by_its_name(tmp_path: Path) -> None:
@@ -140,72 +127,3 @@ def test_class_that_train_lacks_is_named_before_training(kaggle: Path) -> None:
     edit(kaggle / "test.csv", 3, with_cell(-1, "11"))
     with pytest.raises(TrainingError, match=r"test\.csv: row 3: label 11 is none of the 10"):
         read(kaggle)
-
-
-def test_class_without_training_pictures_is_named(batches: Path) -> None:
-    folder = batches / "cifar-10-batches-py"
-    images, labels = pictures("train")
-    rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    only = {b"data": rows, b"labels": [min(label, 8) for label in labels]}
-    (folder / "data_batch_1").write_bytes(pickle.dumps(only, 2))
-    with pytest.raises(TrainingError, match="class 'truck' has no training pictures"):
-        read(batches)
-
-
-def test_test_folder_of_an_unknown_class_is_named(tmp_path: Path) -> None:
-    (tmp_path / "train").symlink_to(FOLDERS / "train")
-    (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "zebra").symlink_to(FOLDERS / "test" / "horse")
-    with pytest.raises(TrainingError, match="class 'zebra' is not in"):
-        read(tmp_path)
-
-
-def test_unreadable_picture_is_named(tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        folder = tmp_path / "train" / name
-        folder.mkdir(parents=True)
-        for path in (FOLDERS / "train" / name).iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "train" / "cat" / "zzz.jpg").write_bytes(b"no picture")
-    with pytest.raises(TrainingError, match=r"zzz\.jpg: not a readable picture"):
-        read(tmp_path)
-
-
-def test_pickle_that_calls_a_function_is_refused(batches: Path, tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.mkdir, (str(tmp_path / "owned"),)
-
-    (batches / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps({b"data": Evil()}))
-    with pytest.raises(TrainingError, match="data_batch_1: not a CIFAR-10 batch file"):
-        read(batches)
-    assert not (tmp_path / "owned").exists()
-
-
-def test_folder_without_a_known_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"found neither train\.csv"):
-        read(tmp_path)
-    with pytest.raises(TrainingError, match="no such folder"):
-        read(tmp_path / "nowhere")
-
-
-def test_failed_download_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr("keras.datasets.cifar10.load_data", fail)
-    with pytest.raises(TrainingError, match=r"no network.*Name a folder with --data"):
-        dataset.load(None, 32, RULE)
-
-
-def test_without_a_folder_keras_provides_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_data() -> object:  # as keras.datasets.cifar10 gives it: labels in a column
-        both = (pictures("train"), pictures("test"))
-        return tuple((images, np.array(labels)[:, None]) for images, labels in both)
-
-    monkeypatch.setattr("keras.datasets.cifar10.load_data", load_data)
-    data, test = dataset.load(None, 32, RULE), dataset.load_test(None, 32, RULE)
-    assert data.classes == CIFAR10_LABELS
-    assert len(data.train) == 108
-    assert test is not None
-    assert len(test) == 40

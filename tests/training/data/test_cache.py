@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from training.data import dataset
+from training.presets import ResizeRule
+
+RULE = ResizeRule()
+
+
+def test_second_read_comes_from_the_cache(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = dataset.load(kaggle, 32, RULE)
+    monkeypatch.setattr("pandas.read_csv", None)
+    second = dataset.load(kaggle, 32, RULE)
+    assert second.fingerprint == first.fingerprint
+    assert second.classes == first.classes
+
+
+def test_changed_file_is_read_again(kaggle: Path) -> None:
+    first = dataset.load(kaggle, 32, RULE)
+    lines = (kaggle / "train.csv").read_text().splitlines()
+    (kaggle / "train.csv").write_text("\n".join(lines[:-1]) + "\n")
+    second = dataset.load(kaggle, 32, RULE)
+    assert len(second.train) + len(second.validation) == 119
+    assert second.fingerprint != first.fingerprint
+
+
+def test_damaged_cache_is_read_again(kaggle: Path, cache: Path) -> None:
+    first = dataset.load(kaggle, 32, RULE)
+    for path in cache.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert dataset.load(kaggle, 32, RULE).fingerprint == first.fingerprint
+
+
+def test_cache_that_cannot_be_written_is_no_error(
+    kaggle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setattr("training.data.cache.platformdirs.user_cache_dir", lambda _: str(blocked))
+    assert len(dataset.load(kaggle, 32, RULE).train) == 108
+    assert "not cached" in capsys.readouterr().out

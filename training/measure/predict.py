@@ -1,0 +1,33 @@
+"""Runs an exported ONNX file over pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The outputs of a model for N pictures.
+
+    Attributes:
+        probabilities: float32 (N, classes); rows sum to 1.
+        energy: float32 (N,); higher is more familiar.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    energy: npt.NDArray[np.float32]
+
+
+def predict(model: Path, images: npt.NDArray[np.uint8], *, batch: int = BATCH) -> Predictions:
+    """Run an exported file on the CPU over uint8 pictures (N, size, size, 3)."""
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    outputs = [
+        session.run(["probabilities", "energy"], {"image": images[start : start + batch]})
+        for start in range(0, len(images), batch)
+    ]
+    return Predictions(*(np.concatenate(parts) for parts in zip(*outputs, strict=True)))

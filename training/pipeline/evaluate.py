@@ -1,0 +1,156 @@
+"""The step `evaluate`: completes the card and writes the report."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from training.data import dataset
+from training.data.dataset import DataSet, Split
+from training.errors import TrainingError
+from training.export import to_onnx
+from training.measure import latency, metrics, robustness, unfamiliar
+from training.measure.evaluation import Evaluation, evaluate
+from training.measure.metrics import Metrics
+from training.measure.predict import Predictions, predict
+from training.pages import report
+from training.publish import artifact, repository
+from training.publish.artifact import Artifact
+from training.publish.card import Card, ExportedCard
+from training.train import checkpoint
+from training.train.checkpoint import Run
+
+
+def evaluate_run(
+    run: Run, data: DataSet, folder: Path | None, models: Path
+) -> dict[str, Evaluation]:
+    """Measure the exported files; only this step reads the test split.
+
+    Completes the card, and writes `evaluation.json` and `report.html` into the run folder.
+
+    Args:
+        run: an exported and verified run.
+        data: that it was trained on.
+        folder: of the data, with the test split.
+        models: the model repository, for the comparison with the version published before.
+
+    Returns:
+        The evaluation of each split: `validation`, and `test` if there are labelled test pictures.
+
+    Raises:
+        TrainingError: nothing is exported and verified.
+    """
+    found = artifact.of_run(run.folder)
+    exported = found.read_exported()
+    if exported.parity is None:
+        raise TrainingError(f"{run.folder}: not evaluated: run `verify` first")
+    preset = exported.training.config
+    test = dataset.load_test(folder, preset.image_size, preset.resize)
+    splits = {"validation": data.validation} | ({"test": test} if test else {})
+    shown = list(splits)[-1]
+    answers = {
+        path.name: {name: predict(path, split.images) for name, split in splits.items()}
+        for path in (found.model, *found.variants(exported))
+    }
+    own = answers[found.model.name]
+    evaluations = {
+        name: evaluate(
+            found.model,
+            split,
+            data.classes,
+            exported.energy_threshold,
+            predictions=own[name],
+            uncalibrated=exported.calibration.undo(own[name].probabilities),
+        )
+        for name, split in splits.items()
+    }
+    energies = unfamiliar.energies(found.model, preset.image_size, preset.resize)
+    evaluated = _complete(found, exported, answers, evaluations, splits, energies)
+    found.write_card(evaluated)
+    written = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
+    (run.folder / "evaluation.json").write_text(json.dumps(written, indent=1) + "\n")
+    ablation = run.folder.parent / f"ablation-{preset.name}" / "ablation.csv"
+    report.write(
+        report.Report(
+            card=evaluated,
+            evaluations=evaluations,
+            data=data,
+            shown=splits[shown],
+            predictions=own[shown],
+            unfamiliar=energies,
+            published=_published(models, evaluated, splits[shown]),
+            model=to_onnx.load_float32(run),
+            histories=checkpoint.histories(run),
+            ablation=pd.read_csv(ablation, index_col=0) if ablation.exists() else None,
+        ),
+        run.folder / "report.html",
+    )
+    return evaluations
+
+
+def _complete(
+    found: Artifact,
+    exported: ExportedCard,
+    answers: Mapping[str, Mapping[str, Predictions]],
+    evaluations: Mapping[str, Evaluation],
+    splits: Mapping[str, Split],
+    energies: dict[str, unfamiliar.Energies],
+) -> Card:
+    """The card with all figures; `answers` are those of each file on each split."""
+    shown = list(splits)[-1]
+    familiar = {name: own.energy for name, own in answers[found.model.name].items()}
+    test = len(splits["test"]) if "test" in splits else 0
+    figures = {
+        "data": exported.data.model_copy(update={"test": test}),
+        "metrics": {
+            file: {
+                name: metrics.metrics(
+                    predictions, splits[name].labels, exported.files[file].energy_threshold
+                )
+                for name, predictions in of_file.items()
+            }
+            for file, of_file in answers.items()
+        },
+        "reliability": {
+            file: {
+                shown: metrics.reliability(of_file[shown].probabilities, splits[shown].labels)
+            }
+            for file, of_file in answers.items()
+        },
+        "robustness": {
+            name: robustness.means(evaluation.robustness)
+            for name, evaluation in evaluations.items()
+        },
+        "unfamiliar": unfamiliar.figures(familiar, energies, exported.energy_threshold),
+        "latency": latency.figures(
+            [found.folder / name for name, file in exported.files.items()
+             if file.precision != "float16"]
+        ),
+    }  # fmt: skip
+    return Card(**dict(exported) | figures)
+
+
+def _published(models: Path, own: ExportedCard, split: Split) -> report.Published | None:
+    """The version published before, with its predictions; None if it takes other pictures."""
+    before = [v for v in repository.versions(models, own.name) if v < own.version]
+    if not before:
+        return None
+    found = Artifact(models / own.name / str(before[-1]))
+    other = found.read_exported()
+    if (other.labels, other.input) != (own.labels, own.input):
+        return None
+    return report.Published(f"{other.name} {other.version}", predict(found.model, split.images))
+
+
+def summary(evaluations: Mapping[str, Metrics]) -> list[str]:
+    """The main figures of each split as a line of text."""
+    lines = [
+        f"{name}: accuracy {figures.accuracy:.2%} of {figures.pictures:,} pictures, "
+        f"log-loss {figures.log_loss:.4f}, "
+        f"calibration error {figures.expected_calibration_error:.2%}"
+        for name, figures in evaluations.items()
+    ]
+    if "test" not in evaluations:
+        lines.append("test: not measured, there are no labelled test pictures")
+    return lines

@@ -1,0 +1,65 @@
+"""All steps in a row, for one seed or several."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from training.data.dataset import DataSet
+from training.pipeline import evaluate, steps
+from training.presets import PRESETS, Preset
+from training.publish import artifact, card, repository
+from training.train import fit
+from training.train.checkpoint import Run
+
+
+def run_all(
+    preset: Preset,
+    data: DataSet,
+    folder: Path | None,
+    *,
+    models: Path,
+    runs: Path,
+    name: str,
+    seeds: Sequence[int],
+    resume: bool = False,
+    devices: int = 1,
+) -> Path:
+    """Train, export, verify and evaluate each seed, its teacher before it; publish the first seed.
+
+    The first seed is published whatever the results of the others are: the others show the spread
+    and are not candidates.
+
+    Args:
+        preset: the settings of the training.
+        data: the splits.
+        folder: of the data, with the test split.
+        models: the model repository.
+        runs: gets a run folder for each seed.
+        name: of the model.
+        seeds: at least one.
+        resume: continue runs that were interrupted.
+        devices: number of GPUs that share each batch.
+
+    Returns:
+        The folder of the published version.
+    """
+    done = [Run(runs / f"{preset.name}-seed{seed}") for seed in seeds]
+    results = []
+    for seed, run in zip(seeds, done, strict=True):
+        if preset.teacher:
+            teacher = replace(PRESETS[preset.teacher], image_size=preset.image_size)
+            beside = run.folder.with_name(f"{teacher.name}-seed{seed}")
+            print(f"{teacher.name}, seed {seed}, in {beside}")
+            fit.fit(teacher, data, beside, seed=seed, resume=True, devices=devices)
+        print(f"{preset.name}, seed {seed}, in {run.folder}")
+        fit.fit(preset, data, run.folder, seed=seed, resume=resume, devices=devices)
+        steps.export_run(run, data, models, name)
+        print(f"  Keras and ONNX Runtime differ by {steps.verify_run(run, data):.1e} at most")
+        results.append(evaluate.evaluate_run(run, data, folder, models))
+        for line in evaluate.summary(results[-1]):
+            print(f"  {line}")
+    first = artifact.of_run(done[0].folder)
+    if len(results) > 1:
+        spread = {"seeds": card.spread(seeds, results)}
+        first.write_card(first.read_card().model_copy(update=spread))
+    return repository.publish(first, models)

@@ -1,0 +1,106 @@
+"""The steps `export` and `verify`, and what all steps need of a run."""
+
+from pathlib import Path
+
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.data.reader import CIFAR10_LABELS
+from training.errors import TrainingError
+from training.export import parity, to_onnx, variants
+from training.measure import agreement, cost
+from training.publish import artifact, repository
+from training.publish.artifact import Artifact
+from training.publish.card import ExportedCard, InputSize, Training
+from training.train.checkpoint import Run
+
+
+def model_name(data: DataSet, folder: Path | None) -> str:
+    """`cifar10` for CIFAR-10 in any layout, otherwise the name of the data folder."""
+    if folder is None or data.classes == CIFAR10_LABELS:
+        return "cifar10"
+    return folder.resolve().name
+
+
+def load_for(run: Run, folder: Path | None) -> DataSet:
+    """The data that a run was trained on.
+
+    Raises:
+        TrainingError: the folder holds other data.
+    """
+    settings = run.read_settings()
+    data = dataset.load(folder, settings.preset.image_size, settings.preset.resize)
+    if data.fingerprint != settings.data.fingerprint:
+        raise TrainingError(f"{run.folder}: trained on other data than --data names")
+    return data
+
+
+def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
+    """Write `model.onnx`, its variants and their card.
+
+    Args:
+        run: a run with at least one finished epoch.
+        data: that it was trained on.
+        models: the model repository, which decides the next version.
+        name: of the model.
+
+    Raises:
+        TrainingError: there is no run, or no epoch is finished.
+    """
+    settings, history = run.read_settings(), run.read_history()
+    if history.empty:
+        raise TrainingError(f"{run.folder}: no epoch is finished; continue with `fit --resume`")
+    preset, origin = settings.preset, settings.origin
+    found = artifact.of_run(run.folder)
+    version = max([0, *repository.versions(models, name)]) + 1
+    exported = to_onnx.export(run, data.validation, found.model, name=name, version=version)
+    files = {found.model.name: artifact.describe(found.model, "float32", exported.energy_threshold)}
+    for variant in variants.write(found.model, data):
+        files[variant.path.name] = artifact.describe(
+            variant.path, variant.precision, variant.energy_threshold, variant.calibration
+        )
+    found.write_card(
+        ExportedCard(
+            name=name,
+            version=version,
+            labels=settings.classes,
+            input=InputSize(height=preset.image_size, width=preset.image_size),
+            resize=preset.resize,
+            energy_threshold=exported.energy_threshold,
+            temperature=exported.calibration.temperature,
+            exponent=exported.calibration.exponent,
+            cost=cost.cost(found.model),
+            accuracy_loss_limit=variants.ACCURACY_LOSS_LIMIT,
+            files=files,
+            training=Training(
+                preset=preset.name,
+                seed=settings.seed,
+                config=preset,
+                epochs=len(history),
+                wall_time_s=round(float(history["seconds"].sum()), 1),
+                **dict(origin),
+            ),
+            data=settings.data,
+        )
+    )
+    return found
+
+
+def verify_run(run: Run, data: DataSet) -> float:
+    """Compare `model.onnx` with Keras and the variants with `model.onnx`; complete the card.
+
+    Returns:
+        The largest difference between Keras and `model.onnx`.
+
+    Raises:
+        TrainingError: a difference is too large, or nothing is exported.
+    """
+    found = artifact.of_run(run.folder)
+    exported = found.read_exported()
+    images = data.validation.images
+    difference = parity.verify(run, found.model, images, exported.calibration)
+    agreements = {
+        path.name: agreement.agreement(found.model, path, images)
+        for path in found.variants(exported)
+    }
+    found.write_card(exported.model_copy(update={"parity": difference, "agreement": agreements}))
+    return difference

@@ -1,0 +1,174 @@
+"""The model card: what `card.json` says of the files beside it.
+
+A card is written in two stages. `ExportedCard` describes the files and their origin; `Card` also
+has all figures, and only models with a `Card` are published.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from training.data.dataset import DataFacts
+from training.export.calibration import Calibration
+from training.figures import Figures, Precision
+from training.measure.agreement import Agreement
+from training.measure.cost import Cost
+from training.measure.latency import Latency
+from training.measure.metrics import Bin, Metrics
+from training.measure.robustness import ChangeAccuracy
+from training.measure.unfamiliar import UnfamiliarFigures
+from training.presets import PresetField, ResizeRule
+
+
+class InputSize(Figures):
+    """Size of the pictures that the model takes, in pixels."""
+
+    height: int
+    width: int
+
+
+class ModelFile(Figures):
+    """One ONNX file.
+
+    Attributes:
+        sha256: of the file, in hexadecimal.
+        bytes: size of the file.
+        precision: of its inner layers.
+        energy_threshold: pictures with less energy count as unfamiliar.
+        calibration: how the ranges of an int8 file were found.
+    """
+
+    sha256: str
+    bytes: int
+    precision: Precision
+    energy_threshold: float
+    calibration: str | None = None
+
+
+class Training(Figures):
+    """The run that the model comes from.
+
+    Attributes:
+        preset: name of the preset.
+        seed: of everything random.
+        config: all settings of the preset.
+        epochs: finished epochs.
+        wall_time_s: training time in seconds.
+        date: of the start.
+        hardware: processor, cores and operating system.
+        libraries: versions, by name.
+        precision: Keras dtype policy.
+        devices: number of devices that shared each batch.
+    """
+
+    preset: str
+    seed: int
+    config: PresetField
+    epochs: int
+    wall_time_s: float
+    date: dt.date
+    hardware: str
+    libraries: dict[str, str]
+    precision: str
+    devices: int
+
+
+class SeedSpread(Figures):
+    """Accuracy over several seeds of the same preset.
+
+    Attributes:
+        seeds: the seeds.
+        accuracy: of each seed.
+        mean: over the seeds.
+        standard_deviation: of the sample.
+    """
+
+    seeds: tuple[int, ...]
+    accuracy: tuple[float, ...]
+    mean: float
+    standard_deviation: float
+
+
+class ExportedCard(Figures):
+    """The card of exported files, before they are evaluated.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        labels: class names in the order of the outputs.
+        input: size of the pictures.
+        resize: how pictures of other sizes become the input.
+        energy_threshold: of `model.onnx`.
+        temperature: of the calibration.
+        exponent: of the calibration.
+        cost: of `model.onnx`.
+        accuracy_loss_limit: largest loss of validation accuracy that a faster file may have.
+        files: by file name, `model.onnx` first.
+        training: the run.
+        data: the data set.
+        parity: largest difference between Keras and `model.onnx`; None before `verify`.
+        agreement: of each faster file with `model.onnx`; None before `verify`.
+    """
+
+    name: str
+    version: int
+    labels: tuple[str, ...]
+    input: InputSize
+    resize: ResizeRule
+    energy_threshold: float
+    temperature: float
+    exponent: float
+    cost: Cost
+    accuracy_loss_limit: float
+    files: dict[str, ModelFile]
+    training: Training
+    data: DataFacts
+    parity: float | None = None
+    agreement: dict[str, Agreement] | None = None
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of `model.onnx`."""
+        return Calibration(self.temperature, self.exponent)
+
+
+class Card(ExportedCard):
+    """The card of files that are verified and evaluated.
+
+    Attributes:
+        metrics: by file name and split.
+        reliability: by file name and split; of the test split only, where it has labels.
+        robustness: by split and change, of `model.onnx`.
+        unfamiliar: of `model.onnx`.
+        latency: of the files for processors.
+        seeds: by split, where more than one seed was trained.
+    """
+
+    parity: float
+    agreement: dict[str, Agreement]
+    metrics: dict[str, dict[str, Metrics]]
+    reliability: dict[str, dict[str, list[Bin]]]
+    robustness: dict[str, dict[str, ChangeAccuracy]]
+    unfamiliar: UnfamiliarFigures
+    latency: Latency
+    seeds: dict[str, SeedSpread] | None = None
+
+
+def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> dict[str, SeedSpread]:
+    """The spread of the accuracy over seeds, for each split.
+
+    Args:
+        seeds: the seeds, at least 2.
+        results: for each seed, the figures of each split.
+    """
+    spreads = {}
+    for split in results[0]:
+        accuracy = tuple(result[split].accuracy for result in results)
+        spreads[split] = SeedSpread(
+            seeds=tuple(seeds),
+            accuracy=accuracy,
+            mean=float(np.mean(accuracy)),
+            standard_deviation=float(np.std(accuracy, ddof=1)),
+        )
+    return spreads
