@@ -72,8 +72,8 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
         return Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
 
     first = batches(0)
-    turns = itertools.cycle(range(len(first)))
-    making = _milliseconds({"making": lambda: first[next(turns)]})["making"]
+    order = itertools.cycle(range(len(first)))
+    making = _milliseconds({"making": lambda: first[next(order)]})["making"]
     loop = _loop(model, batches, seconds)
     x, y = (tf.constant(array) for array in first[0])
     return Bench(

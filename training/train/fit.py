@@ -130,7 +130,7 @@ def _train_epoch(
         initial_epoch=epoch,
         validation_data=(validation.images, keras.utils.to_categorical(validation.labels, classes)),
         validation_batch_size=500,
-        shuffle=False,  # by Keras it depends on state that is not in the checkpoint
+        shuffle=False,  # Keras shuffles by state that is not in the checkpoint
         callbacks=[progress],
         verbose=0,
     ).history

@@ -16,14 +16,14 @@ def drawn(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     return np.asarray(below[:, :-1].sum(axis=1), np.int64)
 
 
-def test_known_overconfidence_is_undone() -> None:
+def test_known_overconfidence_is_corrected() -> None:
     labels = drawn(softmax(LOGITS, axis=1))
     found = calibration.fit(LOGITS * 3, labels)
     assert found.exponent == pytest.approx(1, rel=0.05)
     assert found.temperature == pytest.approx(3, rel=0.15)
 
 
-def test_network_that_hesitates_too_little_is_undone() -> None:
+def test_known_exponent_is_found() -> None:
     known = Calibration(temperature=2.0, exponent=1.5)
     labels = drawn(known.apply(LOGITS))
     found = calibration.fit(LOGITS, labels)

@@ -20,7 +20,7 @@ def test_folder_without_artifact_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", "{}", '{"metrics": {}}'])
-def test_card_that_is_none_is_named(finished: Artifact, text: str) -> None:
+def test_invalid_card_is_refused(finished: Artifact, text: str) -> None:
     finished.card.write_text(text)
     with pytest.raises(TrainingError, match=r"card\.json: "):
         finished.read_exported()

@@ -1,4 +1,4 @@
-"""The model repository is one for Triton too: what is published, and what ships.
+"""Published and shipped models follow the rules of the model repository of Triton.
 
 The rules are those of Triton's user guide, docs/user_guide/model_repository.md and
 model_configuration.md in triton-inference-server/server (read in November 2026):

@@ -81,7 +81,7 @@ def test_what_xla_cannot_compile_is_no_error() -> None:
     assert str(bench._compiled(words, number, number)["with XLA"]).startswith("cannot compile")
 
 
-def test_calls_take_turns() -> None:
+def test_calls_alternate() -> None:
     order: list[str] = []
     times = bench._milliseconds(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0

@@ -116,7 +116,7 @@ def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
     assert history["learning_rate"].iloc[-1] < preset.learning_rate
 
 
-def test_student_without_its_teacher_is_told_how_to_train_it(
+def test_missing_teacher_is_an_error_that_says_how_to_train_it(
     tmp_path: Path, preset: Preset, sample: DataSet
 ) -> None:
     student = replace(preset, name="student", teacher="small")
