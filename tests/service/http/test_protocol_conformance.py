@@ -34,9 +34,17 @@ def test_there_are_many_messages_and_each_has_a_name_of_its_own() -> None:
 
 
 def cut(sent: bytes) -> list[list[bytes]]:
-    """The message whole, in two segments cut at each byte, and in segments of one byte."""
+    """A message whole, in two segments cut at each byte, and in segments of one byte.
+
+    Where another protocol is offered, its head is also cut at each byte with its body apart.
+    """
     halves = [[sent[:place], sent[place:]] for place in range(1, len(sent))]
-    return [[sent], *halves, [sent[place : place + 1] for place in range(len(sent))]]
+    bytes_ = [sent[place : place + 1] for place in range(len(sent))]
+    head, end, body = sent.partition(b"\r\n\r\n")
+    head += end
+    offers = b"upgrade" in head.lower() and body
+    thirds = [[head[:place], head[place:], body] for place in range(1, len(head))] if offers else []
+    return [[sent], *halves, *thirds, bytes_]
 
 
 async def send_cut(connect: Connect, message: Message) -> str | None:
