@@ -41,10 +41,11 @@ test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, and show our models to OpenVINO and Triton
 	$(DEV)/python -m tests.clients
 
-lint: $(DEV_ENV) ## Check style and types
+lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/ruff check
 	$(DEV)/ruff format --check
 	$(DEV)/mypy
+	$(DEV)/lint-imports --no-logo
 
 verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
 	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
