@@ -5,7 +5,8 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from service.http import openapi, problems
+from service.http import problems
+from service.http.openapi import describe
 from service.http.schemas import Health, Live
 from service.inference.model_server import ModelServer
 from service.observability.metrics import CONTENT_TYPE
@@ -14,8 +15,8 @@ router = APIRouter(tags=["health"])
 monitoring = APIRouter(tags=["health"])
 
 
-@router.get("/health/ready", response_model_exclude_none=True, **openapi.HEALTH)
-@router.get("/health", response_model_exclude_none=True, **openapi.HEALTH)
+@router.get("/health/ready", response_model_exclude_none=True, **describe("health"))
+@router.get("/health", response_model_exclude_none=True, **describe("health"))
 async def health(request: Request, response: Response) -> Health:
     """Says which model answers, where it is computed, and whether it can answer now."""
     model_server: ModelServer = request.app.state.model_server
@@ -32,7 +33,7 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/health/live", response_model_exclude_none=True, **openapi.LIVE)
+@router.get("/health/live", response_model_exclude_none=True, **describe("live"))
 async def live(request: Request, response: Response) -> Live:
     """Says that the process answers and can compute, whether or not it has a model."""
     model_server: ModelServer = request.app.state.model_server
@@ -42,7 +43,7 @@ async def live(request: Request, response: Response) -> Live:
     return Live()
 
 
-@monitoring.get("/metrics", response_class=Response, **openapi.METRICS)
+@monitoring.get("/metrics", response_class=Response, **describe("metrics"))
 async def metrics(request: Request) -> Response:
     """All metrics in the text format of Prometheus."""
     model_server: ModelServer = request.app.state.model_server

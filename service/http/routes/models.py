@@ -4,14 +4,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
 from service.errors import NotServedError
-from service.http import openapi
+from service.http.openapi import describe
 from service.inference.card import CARD_FILE
 from service.inference.model_server import ModelServer
 
 router = APIRouter(tags=["model"])
 
 
-@router.get("/card", response_class=FileResponse, **openapi.CARD)
+@router.get("/card", response_class=FileResponse, **describe("card"))
 def card(request: Request) -> FileResponse:
     """The card of the model that answers: its measured figures, its training, its data."""
     model_server: ModelServer = request.app.state.model_server

@@ -17,8 +17,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
-from service.http import openapi, problems
+from service.http import problems
 from service.http.context import context_of
+from service.http.openapi import describe
 from service.http.parameters import (
     BatchQuery,
     DeadlineHeader,
@@ -102,7 +103,7 @@ def routes(guard: Guard) -> list[BaseRoute]:
     ) -> None: ...
 
     return [
-        PlainRoute("/predict", predict, one, guard, PredictResponse, TAG, openapi.PREDICT),
+        PlainRoute("/predict", predict, one, guard, PredictResponse, TAG, describe("predict")),
         PlainRoute(
             "/predict/batch",
             predict_batch,
@@ -110,7 +111,7 @@ def routes(guard: Guard) -> list[BaseRoute]:
             guard,
             BatchResponse,
             TAG,
-            openapi.PREDICT_BATCH,
+            describe("predict_batch"),
         ),
     ]
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidInferenceRequestError, ModelNotFoundError, NotServedError
-from service.http import openapi
 from service.http.auth import REQUIRE_ADMIN_KEY
+from service.http.openapi import describe
 from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
 from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
@@ -25,7 +25,7 @@ router = APIRouter(
 )
 
 
-@router.post("/index", response_model_exclude_none=True, **openapi.REPOSITORY_INDEX)
+@router.post("/index", response_model_exclude_none=True, **describe("repository_index"))
 async def index(request: Request) -> list[RepositoryModel]:
     """Lists all versions of all models in the repository, and says which one is served."""
     model_server: ModelServer = request.app.state.model_server
@@ -46,7 +46,7 @@ async def index(request: Request) -> list[RepositoryModel]:
     return models
 
 
-@router.post("/models/{model_name}/load", response_class=Response, **openapi.REPOSITORY_LOAD)
+@router.post("/models/{model_name}/load", response_class=Response, **describe("repository_load"))
 async def load(request: Request, model_name: ModelName) -> Response:
     """Serves the model as it is in the repository now, with no gap; the one before, if that fails.
 
@@ -60,7 +60,9 @@ async def load(request: Request, model_name: ModelName) -> Response:
     return await _administer(request, "load", model_name)
 
 
-@router.post("/models/{model_name}/unload", response_class=Response, **openapi.REPOSITORY_UNLOAD)
+@router.post(
+    "/models/{model_name}/unload", response_class=Response, **describe("repository_unload")
+)
 async def unload(request: Request, model_name: ModelName) -> Response:
     """Serves no model, until one is loaded."""
     await _read(request, RepositoryRequest)

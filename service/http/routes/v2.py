@@ -7,7 +7,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service.errors import NotReadyError, NotServedError
-from service.http import openapi, tensors
+from service.http import tensors
+from service.http.openapi import describe
 from service.http.parameters import InferHeaders, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
@@ -69,7 +70,7 @@ any_version = APIRouter(prefix=_OF_MODEL)
 one_version = APIRouter(prefix=_OF_VERSION, dependencies=[Depends(_check_version)])
 
 
-@router.get("/v2", **openapi.SERVER_METADATA)
+@router.get("/v2", **describe("server_metadata"))
 async def server_metadata(request: Request) -> ServerMetadata:
     """Names this server and the extensions that it has."""
     return ServerMetadata(
@@ -79,7 +80,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     )
 
 
-@probes.get("/live", **openapi.SERVER_LIVE)
+@probes.get("/live", **describe("server_live"))
 async def server_live(request: Request) -> ServerLive:
     """Says that the process answers and can compute, whether or not it has a model."""
     model_server: ModelServer = request.app.state.model_server
@@ -88,7 +89,7 @@ async def server_live(request: Request) -> ServerLive:
     return ServerLive()
 
 
-@probes.get("/ready", **openapi.SERVER_READY)
+@probes.get("/ready", **describe("server_ready"))
 async def server_ready(request: Request) -> ServerReady:
     """Says whether the service can answer now."""
     model_server: ModelServer = request.app.state.model_server
@@ -96,8 +97,8 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
-@any_version.get("", **openapi.MODEL_METADATA)
-@one_version.get("", **openapi.MODEL_METADATA)
+@any_version.get("", **describe("model_metadata"))
+@one_version.get("", **describe("model_metadata"))
 async def model_metadata(classifier: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns."""
     engine, info = classifier.engine, classifier.model
@@ -114,8 +115,8 @@ async def model_metadata(classifier: Model) -> ModelMetadata:
     )
 
 
-@any_version.get("/ready", **openapi.MODEL_READY)
-@one_version.get("/ready", **openapi.MODEL_READY)
+@any_version.get("/ready", **describe("model_ready"))
+@one_version.get("/ready", **describe("model_ready"))
 async def model_ready(request: Request, classifier: Model) -> ModelReady:
     """Says whether the model can answer now."""
     model_server: ModelServer = request.app.state.model_server
@@ -164,7 +165,8 @@ def routes(guard: Guard) -> list[BaseRoute]:
         headers: Annotated[InferHeaders, Header()],
     ) -> None: ...
 
+    described = describe("infer")
     return [
-        PlainRoute(f"{path}/infer", infer, signature, guard, InferenceResponse, TAG, openapi.INFER)
+        PlainRoute(f"{path}/infer", infer, signature, guard, InferenceResponse, TAG, described)
         for path, signature in ((_OF_MODEL, of_model), (_OF_VERSION, of_version))
     ]
