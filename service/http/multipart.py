@@ -19,7 +19,7 @@ _BLANKS = b" \t"
 # The parser goes byte by byte through what only begins like a delimiter and through blanks behind
 # one. These bounds hold its time for a chunk of the body under a few milliseconds.
 _MAX_FALSE_DELIMITERS = 1000
-_MAX_BLANKS = 1000
+_MAX_BLANKS = 4000
 
 
 class _Writer(Protocol):
@@ -130,12 +130,13 @@ class FormReader:
 
     def _check_delimiters(self, chunk: bytes) -> None:
         self._delimiters += chunk.count(self._delimiter)
-        in_blanks = self._parser.state == MultipartState.BOUNDARY_PADDING
-        if (
-            self._delimiters > self._max_files + self._max_fields + _MAX_FALSE_DELIMITERS
-            or (in_blanks and chunk[:_MAX_BLANKS].isspace() and len(chunk) >= _MAX_BLANKS)
-            or any(self._delimiter + blank * _MAX_BLANKS in chunk for blank in (b" ", b"\t"))
-        ):
+        is_hostile = self._delimiters > self._max_files + self._max_fields + _MAX_FALSE_DELIMITERS
+        if len(chunk) > _MAX_BLANKS:
+            in_blanks = self._parser.state == MultipartState.BOUNDARY_PADDING
+            is_hostile |= in_blanks and chunk[:_MAX_BLANKS].isspace()
+            for blank in (b" ", b"\t"):
+                is_hostile |= self._delimiter + blank * _MAX_BLANKS in chunk
+        if is_hostile:
             raise TooManyFilesError(
                 "The form has more parts than allowed, or its boundary within them; "
                 "send fewer at a time."
