@@ -128,7 +128,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._received = 0
         if not self.pipeline:
-            # Uvicorn pauses after a large piece of a body; who does not read misses a client's end.
+            # Uvicorn pauses after a large piece of a body. While it does not read, it does not
+            # notice that the client disconnects.
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:

@@ -58,10 +58,10 @@ def exchange(server: Server, pieces: Iterable[bytes], pause_s: float = 0) -> Ans
     """Sends a request piece by piece, as far as the server takes it.
 
     Returns:
-        The answer; None if the server hangs up without one.
+        The answer; None if the server closes the connection without one.
     """
     with connect(server) as connection:
-        with contextlib.suppress(ConnectionError):  # it has stopped to listen, not to speak
+        with contextlib.suppress(ConnectionError):  # it reads no more, and may have answered
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(pause_s)
@@ -69,7 +69,7 @@ def exchange(server: Server, pieces: Iterable[bytes], pause_s: float = 0) -> Ans
 
 
 def read_answer(connection: socket.socket) -> Answer | None:
-    """Reads an answer; None if the server hangs up without one."""
+    """Reads an answer; None if the server closes the connection without one."""
     response = http.client.HTTPResponse(connection)
     try:
         response.begin()

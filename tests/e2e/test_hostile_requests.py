@@ -1,4 +1,4 @@
-"""Requests that mean no good, and requests that are merely odd, against a real server."""
+"""Hostile requests, and requests that are merely odd, against a real server."""
 
 import itertools
 import subprocess
@@ -171,7 +171,7 @@ def test_body_of_unknown_length_is_413_at_the_limit(running: Server) -> None:
     assert answer.slug == "body-too-large"
 
 
-def test_endless_body_is_cut_off_after_its_refusal(running: Server) -> None:
+def test_endless_body_is_disconnected_after_its_refusal(running: Server) -> None:
     sent, refused = 0, False
     with connect(running) as connection:
         connection.sendall(head(**CHUNKED))
@@ -190,7 +190,7 @@ def test_endless_body_is_cut_off_after_its_refusal(running: Server) -> None:
     "end",
     [b"0\r\n" + b"X: y\r\n" * 100_000, b"0\r\nX: " + b"y" * 1_000_000, b"1;" + b"x" * 1_000_000],
 )
-def test_endless_trailer_or_extension_is_cut_off(running: Server, end: bytes) -> None:
+def test_endless_trailer_or_extension_is_400(running: Server, end: bytes) -> None:
     before = memory_mb(running)
     answer = exchange(running, [head(**CHUNKED), chunk(CAT), end])
     assert answer
@@ -242,7 +242,7 @@ def test_broken_chunks_are_400(running: Server, body: bytes) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_400(running: Server, request_: bytes) -> None:
+def test_invalid_http_is_400(running: Server, request_: bytes) -> None:
     answer = exchange(running, [request_])
     assert answer
     assert answer.slug == "malformed-request"
@@ -299,7 +299,7 @@ def test_dribbled_body_is_408(running: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n" * 3], ids=["silent", "blank lines"])
-def test_client_who_asks_nothing_is_hung_up_on(running: Server, sent: bytes) -> None:
+def test_silent_client_is_disconnected(running: Server, sent: bytes) -> None:
     start = time.monotonic()
     with connect(running) as connection:
         connection.sendall(sent)
@@ -308,7 +308,7 @@ def test_client_who_asks_nothing_is_hung_up_on(running: Server, sent: bytes) -> 
     assert time.monotonic() - start < HEAD_TIMEOUT_S + 5
 
 
-def test_client_who_does_not_read_is_hung_up_on(running: Server) -> None:
+def test_client_who_does_not_read_is_disconnected(running: Server) -> None:
     request = head("GET", "/docs/files/swagger-ui-bundle.js") * 20
     with connect(running) as connection:
         connection.sendall(request)

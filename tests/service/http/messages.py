@@ -207,7 +207,9 @@ CHUNKS = (
     Message("chunk", chunked(chunk(RED)), ((200, IS_RED),)),
     Message("two chunks", chunked(chunk(RED[:9]), chunk(RED[9:])), ((200, IS_RED),)),
     Message("chunk that looks like a request", chunked(chunk(INNER)), ((415, NO_PICTURE),)),
-    Message("extension", chunked(chunk(RED, b';a=b;c="d e"')), ((200, IS_RED),), why="7.1.1"),
+    Message(
+        "extension", chunked(chunk(RED, b';a=b;c="d e"')), ((200, IS_RED),), why="RFC 9112 7.1.1"
+    ),
     Message("zeros before a size", chunked(b"0000" + chunk(RED)), ((200, IS_RED),)),
     Message("size in capitals", chunked(b"4B\r\n" + RED + INNER + b"\r\n"), ((200, IS_RED),)),
     Message("no chunk", chunked() + get("/b"), ((400, b"empty-upload"), _B)),
