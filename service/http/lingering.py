@@ -29,11 +29,9 @@ class LingeringTransport:
         return self._is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Closes the transport once the client has closed its direction, or at once."""
-        if self.is_closing():
-            return
-        self._is_lingering = self._linger()
-        if self._is_lingering:
+        """Closes the transport, or ends its own direction alone; a second call closes it."""
+        if not self.is_closing() and self._linger():
+            self._is_lingering = True
             self._transport.write_eof()
         else:
             self._transport.close()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
@@ -149,6 +149,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_lingering:
             self._stop_timer()
 
+    def shutdown(self) -> None:
+        """Closes the connection once its requests are answered; called when the server stops."""
+        super().shutdown()
+        if self._is_lingering:
+            self.transport.close()
+
     def _should_upgrade(self) -> bool:
         return False
 
@@ -273,10 +279,9 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
 
-class _Refusal:
-    def __init__(self, error: ServiceError, *, to_head: bool) -> None:
-        self.error = error
-        self.to_head = to_head  # no answer to HEAD has a body
+class _Refusal(NamedTuple):
+    error: ServiceError
+    to_head: bool  # no answer to HEAD has a body
 
 
 class _Receive:

@@ -38,6 +38,11 @@ class FakeTransport(asyncio.Transport):
         """Ends the connection from the client's side."""
         self.abort()
 
+    def stop_server(self) -> None:
+        """Tells the protocol that the server stops."""
+        assert isinstance(self._protocol, BoundedProtocol)
+        self._protocol.shutdown()
+
     def pause_writing(self) -> None:
         """Reads no more, so that what is written stays on the server's side."""
         assert self._protocol

@@ -161,6 +161,23 @@ async def test_early_answer_is_not_lost_while_the_body_arrives(serve: Serve) -> 
     assert transport.received.startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"nonsense\r\n\r\n", post(b"x", "Content-Length: 99999999999")],
+    ids=["refused", "answered early"],
+)
+async def test_server_that_stops_does_not_wait_for_a_client_who_has_its_answer(
+    serve: Serve, sent: bytes
+) -> None:
+    async with serve() as connect:
+        transport = connect()
+        transport.send(sent)
+        await until(lambda: b"\r\n\r\n{" in transport.received)
+        assert not transport.is_closing()
+        transport.stop_server()
+        assert transport.is_closing()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Waits until something is so."""
     async with asyncio.timeout(10):
