@@ -69,6 +69,8 @@ def read(connection: socket.socket, message: Message) -> tuple[bytes, bool]:
             data = connection.recv(100_000)
         except TimeoutError:
             return received, False
+        except ConnectionError:
+            return received, True  # more was sent after the connection had been closed
         if not data:
             return received, True
         received += data

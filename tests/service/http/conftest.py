@@ -12,6 +12,8 @@ from uvicorn.server import ServerState
 from service.http.protocol import BoundedProtocol
 from tests.service.conftest import running
 
+KEEP_ALIVE_S = 300
+
 
 class FakeTransport(asyncio.Transport):
     """A connection to a client that reads at once; keeps what is written."""
@@ -92,7 +94,13 @@ def serve(make_app: Callable[..., FastAPI]) -> Serve:
     @asynccontextmanager
     async def run(**settings: object) -> AsyncIterator[Connect]:
         app = make_app(**settings)
-        config = uvicorn.Config(app, http=BoundedProtocol, log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
         config.load()
         state = ServerState()
         opened: list[FakeTransport] = []
