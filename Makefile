@@ -59,7 +59,7 @@ bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
 
-overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and see whether it keeps its word
+overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
 
 soak: $(DEV_ENV) ## Send a million good and bad pictures: memory, open files, threads: REQUESTS=1000000
@@ -72,7 +72,7 @@ audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bil
 	@$(DEV)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 		$(foreach name,$(SHIPPED) dev,--requirement docker/requirements-$(name).txt)
 
-gpu-check: $(SERVE_ENV) ## Prove the GPU on this machine: provider, same answers as the CPU, speed
+gpu-check: $(SERVE_ENV) ## Test the GPU of this machine: provider, same answers as the CPU, speed
 	@.venv/bin/python -m tests.benchmark.gpu_check
 
 COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
