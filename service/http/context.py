@@ -29,11 +29,6 @@ class RequestContext:
     on_disconnect: Callable[[], None] | None = None
 
 
-def attach(scope: Scope, context: RequestContext) -> None:
-    """Gives a request its context."""
-    scope.setdefault("state", {})["context"] = context
-
-
 def context_of(scope: Scope) -> RequestContext:
     """The context of a request."""
     context: RequestContext = scope["state"]["context"]

@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from python_multipart.decoders import Base64Decoder, QuotedPrintableDecoder
 from python_multipart.exceptions import FormParserError
@@ -20,10 +20,6 @@ _BLANKS = b" \t"
 # one. These bounds hold its time for a chunk of the body under a few milliseconds.
 _MAX_FALSE_DELIMITERS = 1000
 _MAX_BLANKS = 4000
-
-
-class _Writer(Protocol):
-    def write(self, data: bytes, /) -> object: ...
 
 
 @dataclass(slots=True)
@@ -45,6 +41,9 @@ class Part:
         self.chunks.append(data)
 
 
+_Writer = Part | Base64Decoder | QuotedPrintableDecoder
+
+
 class FormReader:
     """Reads one form, chunk by chunk.
 
@@ -53,12 +52,7 @@ class FormReader:
     """
 
     def __init__(self, content_type: str, *, max_files: int, max_fields: int) -> None:
-        """Begins with a form.
-
-        Args:
-            content_type: the `Content-Type` of the request.
-            max_files: most files.
-            max_fields: most other fields.
+        """Takes the `Content-Type`, and the most files and other fields that are accepted.
 
         Raises:
             MalformedFormError: the content type names no boundary.
@@ -77,7 +71,7 @@ class FormReader:
         self._files = 0
         self._headers: dict[bytes, bytes] = {}
         self._name = self._value = b""
-        self._writer: _Writer | None = None
+        self._writer: _Writer = Part(b"", is_file=False)
 
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes of the body.
@@ -99,10 +93,7 @@ class FormReader:
             raise MalformedFormError(f"The form cannot be read: {error}.") from error
 
     def close(self) -> list[Part]:
-        """Ends the form.
-
-        Returns:
-            Its parts.
+        """Ends the form and returns its parts.
 
         Raises:
             MalformedFormError: the form is cut off.
@@ -112,10 +103,9 @@ class FormReader:
         return self._parts
 
     def _skip_preamble(self, head: bytes) -> bytes:
-        """What RFC 2046 allows and the parser does not: text before, blanks behind the first one.
+        """The body from the first delimiter on, once that has come.
 
-        Returns:
-            The body from the first delimiter on, once that has come.
+        RFC 2046 allows text before it and blanks behind it; the parser does not.
         """
         start = head.find(b"\r\n" + self._delimiter)
         if start < 0:
@@ -185,11 +175,10 @@ class FormReader:
             )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        assert self._writer is not None
         self._writer.write(data[start:end])
 
     def _on_part_end(self) -> None:
-        if isinstance(self._writer, Base64Decoder | QuotedPrintableDecoder):
+        if not isinstance(self._writer, Part):
             self._writer.finalize()
 
     def _on_end(self) -> None:

@@ -56,11 +56,12 @@ class PlainRoute(Route):
         Args:
             path: its path.
             endpoint: answers the requests.
-            signature: takes the parameters of the route, as an endpoint of FastAPI would.
+            signature: takes the parameters of the route, as an endpoint of FastAPI would; it and
+                what follows describe the route.
             guard: stands in front of it.
             answer: model of the answer.
             tag: tag of the operation.
-            operation: the rest of its description.
+            operation: see `openapi.describe`.
         """
         app = _Endpoint(endpoint)
         super().__init__(path, app, methods=["POST"], middleware=guard.middleware)

@@ -1,10 +1,10 @@
 """The answers of the API, as OpenAPI describes them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
+from service.inference.model_server import Status
 
 
 class Schema(BaseModel):
@@ -16,70 +16,58 @@ class Schema(BaseModel):
 class Prediction(Schema):
     """One class and how probable it is."""
 
-    label: Annotated[str, Field(examples=["ship"])]
-    class_id: Annotated[int, Field(examples=[8])]
-    probability: Annotated[float, Field(ge=0, le=1, examples=[0.9731])]
+    label: str = Field(examples=["ship"])
+    class_id: int = Field(examples=[8])
+    probability: float = Field(ge=0, le=1, examples=[0.9731])
 
 
 class ImageFacts(Schema):
     """What was uploaded."""
 
-    width: Annotated[int, Field(description="Pixels, once upright.", examples=[640])]
-    height: Annotated[int, Field(description="Pixels, once upright.", examples=[480])]
-    format: Annotated[str, Field(examples=["JPEG"])]
+    width: int = Field(description="Pixels, once upright.", examples=[640])
+    height: int = Field(description="Pixels, once upright.", examples=[480])
+    format: str = Field(examples=["JPEG"])
 
 
 class Problem(Schema):
     """A problem document (RFC 9457)."""
 
-    type: Annotated[
-        str, Field(description="Names the kind of problem.", examples=["/problems/empty-upload"])
-    ]
-    title: Annotated[str, Field(examples=["Empty upload"])]
-    status: Annotated[int, Field(description="The HTTP status.", examples=[400])]
-    detail: Annotated[
-        str,
-        Field(
-            description="What is wrong and what to do.",
-            examples=["The upload is empty; send the bytes of a picture."],
-        ),
-    ]
-    request_id: Annotated[
-        str,
-        Field(
-            description="Quote it when you report the problem.",
-            examples=["2a0f40f8a9e04aff8394aebcfa79156f"],
-        ),
-    ]
+    type: str = Field(description="Names the kind of problem.", examples=["/problems/empty-upload"])
+    title: str = Field(examples=["Empty upload"])
+    status: int = Field(description="The HTTP status.", examples=[400])
+    detail: str = Field(
+        description="What is wrong and what to do.",
+        examples=["The upload is empty; send the bytes of a picture."],
+    )
+    request_id: str = Field(
+        description="Quote it when you report the problem.",
+        examples=["2a0f40f8a9e04aff8394aebcfa79156f"],
+    )
 
 
 class Result(Schema):
     """The answer for one picture."""
 
-    predictions: Annotated[list[Prediction], Field(description="Most probable first.")]
-    unfamiliar: Annotated[
-        bool,
-        Field(
-            description="The picture is unlike the training data: trust it less.",
-            examples=[False],
-        ),
-    ]
+    predictions: list[Prediction] = Field(description="Most probable first.")
+    unfamiliar: bool = Field(
+        description="The picture is unlike the training data: trust it less.", examples=[False]
+    )
     image: ImageFacts
 
 
 class Served(Schema):
     """Which model answered."""
 
-    model: Annotated[str, Field(examples=["cifar10"])]
-    version: Annotated[str, Field(examples=["1"])]
+    model: str = Field(examples=["cifar10"])
+    version: str = Field(examples=["1"])
 
 
 class PredictResponse(Result, Served):
     """Answer of /predict."""
 
-    input: Annotated[
-        str | None, Field(description="The picture as the model saw it: a data URL of a PNG.")
-    ] = None
+    input: str | None = Field(
+        None, description="The picture as the model saw it: a data URL of a PNG."
+    )
 
 
 class Failure(Schema):
@@ -91,19 +79,16 @@ class Failure(Schema):
 class BatchResponse(Served):
     """Answer of /predict/batch."""
 
-    results: Annotated[list[Result | Failure], Field(description="In the order of the files.")]
+    results: list[Result | Failure] = Field(description="In the order of the files.")
 
 
 class InferenceError(Schema):
     """An error of the inference protocol."""
 
-    error: Annotated[
-        str,
-        Field(
-            description="What is wrong and what to do.",
-            examples=["The shape of `image` must be [pictures, 32, 32, 3]."],
-        ),
-    ]
+    error: str = Field(
+        description="What is wrong and what to do.",
+        examples=["The shape of `image` must be [pictures, 32, 32, 3]."],
+    )
 
 
 class Health(Schema):
@@ -117,18 +102,16 @@ class Health(Schema):
     requested_provider: str | None = None
     sha256: str | None = None
     uptime_s: float
-    reason: Annotated[
-        str | None,
-        Field(description="Why the provider is not the one asked for, or why nothing is computed."),
-    ] = None
-    warning: Annotated[
-        str | None,
-        Field(description="What else is not as it should be: a change of model that failed, say."),
-    ] = None
+    reason: str | None = Field(
+        None, description="Why the provider is not the one asked for, or why nothing is computed."
+    )
+    warning: str | None = Field(
+        None, description="What else is not as it should be: a change of model that failed, say."
+    )
 
 
 class Live(Schema):
     """The process answers."""
 
     status: Literal["ok", "failed"] = "ok"
-    reason: Annotated[str | None, Field(description="Why only a new process can compute.")] = None
+    reason: str | None = Field(None, description="Why only a new process can compute.")

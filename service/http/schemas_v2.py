@@ -12,9 +12,9 @@ Output = Literal["probabilities", "energy"]
 class ServerMetadata(Schema):
     """What this server is."""
 
-    name: Annotated[str, Field(examples=["cifar10-serve"])]
-    version: Annotated[str, Field(examples=["1"])]
-    extensions: Annotated[list[str], Field(examples=[["binary_tensor_data"]])]
+    name: str = Field(examples=["cifar10-serve"])
+    version: str = Field(examples=["1"])
+    extensions: list[str] = Field(examples=[["binary_tensor_data"]])
 
 
 class ServerLive(Schema):
@@ -32,14 +32,14 @@ class ServerReady(Schema):
 class ModelReady(ServerReady):
     """The model can answer."""
 
-    name: Annotated[str, Field(examples=["cifar10"])]
+    name: str = Field(examples=["cifar10"])
 
 
 class RepositoryModel(Schema):
     """A version of a model in the repository."""
 
-    name: Annotated[str, Field(examples=["cifar10"])]
-    version: Annotated[str, Field(examples=["1"])]
+    name: str = Field(examples=["cifar10"])
+    version: str = Field(examples=["1"])
     state: Literal["READY", "UNAVAILABLE"]
     reason: str | None = None
 
@@ -47,17 +47,17 @@ class RepositoryModel(Schema):
 class TensorMetadata(Schema):
     """One tensor of a model."""
 
-    name: Annotated[str, Field(examples=["image"])]
-    datatype: Annotated[str, Field(examples=["UINT8"])]
-    shape: Annotated[list[int], Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])]
+    name: str = Field(examples=["image"])
+    datatype: str = Field(examples=["UINT8"])
+    shape: list[int] = Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])
 
 
 class ModelMetadata(Schema):
     """What a model takes and returns."""
 
-    name: Annotated[str, Field(examples=["cifar10"])]
-    versions: Annotated[list[str], Field(examples=[["1"]])]
-    platform: Annotated[str, Field(examples=["onnxruntime_onnx"])]
+    name: str = Field(examples=["cifar10"])
+    versions: list[str] = Field(examples=[["1"]])
+    platform: str = Field(examples=["onnxruntime_onnx"])
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
 
@@ -139,15 +139,13 @@ class Tensor(Schema):
     datatype: Literal["FP32"] = "FP32"
     shape: Annotated[list[int], Field(examples=[[1, 3]])]
     parameters: BinaryData | None = None
-    data: Annotated[
-        list[float] | None, Field(description="Row by row.", examples=[[0.91, 0.06, 0.03]])
-    ] = None
+    data: list[float] | None = Field(None, description="Row by row.", examples=[[0.91, 0.06, 0.03]])
 
 
 class InferenceResponse(Schema):
     """The JSON of an inference answer."""
 
-    model_name: Annotated[str, Field(examples=["cifar10"])]
-    model_version: Annotated[str, Field(examples=["1"])]
-    id: Annotated[str | None, Field(description="That of the request.")] = None
+    model_name: str = Field(examples=["cifar10"])
+    model_version: str = Field(examples=["1"])
+    id: str | None = Field(None, description="That of the request.")
     outputs: list[Tensor]

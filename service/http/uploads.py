@@ -52,19 +52,13 @@ async def read_files(
 ) -> list[bytes]:
     """Reads the files in one field of a multipart form, at least one.
 
-    They stay in memory, which the limit of the body bounds.
-
-    Args:
-        request: the request.
-        field: name of the field.
-        max_files: most files in the form.
-        max_fields: most other fields; they are ignored.
+    They stay in memory, which the limit of the body bounds. Other fields are ignored.
 
     Raises:
         MissingFieldError: no file has that field name.
-        TooManyFilesError: there are more than `max_files`.
-        MalformedFormError: the body is not the form that its content type announces, or has too
-            many other fields.
+        TooManyFilesError: the form has more files than `max_files`.
+        MalformedFormError: the body is not the form that its content type announces, or has more
+            than `max_fields` other fields.
         UnsupportedEncodingError: the body is compressed.
         ClientDisconnect: the client disconnected before its end.
     """

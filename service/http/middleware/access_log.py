@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import problems
-from service.http.context import RequestContext, attach
+from service.http.context import RequestContext
 from service.observability.metrics import Metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -69,16 +69,7 @@ class AccessLog:
         sent: int,
         started_at: float,
     ) -> None:
-        """Records a request that was refused before the app saw it.
-
-        Args:
-            status: status of the answer.
-            reason: reason of the refusal, as in the metrics.
-            request_id: id of the request.
-            client: address of the client.
-            sent: bytes of the answer's body.
-            started_at: when the request began to arrive, on the clock of `time.perf_counter`.
-        """
+        """Records a request that was refused before the app saw it; see `record`."""
         seconds = time.perf_counter() - started_at
         self._metrics.count_rejection(reason)
         self._metrics.count_request(UNMATCHED, status, seconds)
@@ -109,7 +100,7 @@ class AccessLogMiddleware:
         # `Headers` of Starlette would search them anew for each name.
         headers = dict(scope["headers"])
         context = RequestContext(headers, _request_id(headers), time.perf_counter())
-        attach(scope, context)
+        scope.setdefault("state", {})["context"] = context
         id_header = (b"x-request-id", context.request_id.encode())
         status = sent_bytes = 0
 
