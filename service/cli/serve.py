@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from service.observability.logging import configure
-from service.process.entry import run_worker
 from service.process.sockets import listen, listen_unix
 from service.process.supervisor import Supervisor
+from service.process.worker_pool import run_worker
 from service.settings import Settings, explain
 
 # Plain words for the types that pydantic-settings would show.

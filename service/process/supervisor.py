@@ -30,12 +30,14 @@ from service.process.messages import (
     Warn,
 )
 from service.process.rollout import Rollout
-from service.process.signals import describe_exit, received_signals
 from service.process.sockets import close_listeners
-from service.process.system import raise_open_file_limit
-from service.process.temporary_folder import temporary_folder
-from service.process.worker_pool import Slot, WorkerPool
-from service.process.worker_process import RunWorker, WorkerProcess
+from service.process.system import (
+    describe_exit,
+    raise_open_file_limit,
+    received_signals,
+    temporary_folder,
+)
+from service.process.worker_pool import RunWorker, Slot, WorkerPool, WorkerProcess
 from service.settings import Settings
 
 # How long requests in flight may take when the service stops.

@@ -1,13 +1,64 @@
-"""What a process sets for itself: memory, scheduling, open files."""
+"""Signals, and what a process sets for itself: memory, scheduling, open files, a folder."""
 
 import contextlib
 import ctypes
+import errno
 import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
 
+# Handled by the supervisor and blocked in workers: Ctrl-C goes to every process of a terminal.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HINTS = {
+    signal.SIGKILL: ", as when memory is short",
+    signal.SIGBUS: ", as when the disk with the temporary files is full",
+}
 # Of glibc: allocations of this size and above are returned to the system when they are freed.
 _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 1_000_000
 _OPEN_FILES = 65_536
+_WORKER_FILES_BYTES = 1_000_000
+
+
+@contextlib.contextmanager
+def received_signals() -> Iterator[Connection]:
+    """Gives a connection on which each signal arrives as its number.
+
+    `multiprocessing.connection.wait` can then wait for signals and for other messages at once.
+    """
+    inbox, outbox = get_context("spawn").Pipe(duplex=False)
+    before = [signal.signal(which, lambda it, _frame: outbox.send(it)) for which in SIGNALS]
+    try:
+        yield inbox
+    finally:
+        for which, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(which, handler)
+
+
+@contextlib.contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Blocks the signals in this thread; a process that is started meanwhile inherits that."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def describe_exit(code: int | None) -> str:
+    """Describes how a process ended, by the exit code that `multiprocessing` gives it."""
+    if code is None or code >= 0:
+        return f"It ended with status {code}."
+    try:
+        which = signal.Signals(-code)
+    except ValueError:  # the real-time signals have no names
+        return f"It was ended by signal {-code}."
+    return f"It was ended by {which.name}{_HINTS.get(which, '')}."
 
 
 def return_freed_memory() -> None:
@@ -36,3 +87,25 @@ def raise_open_file_limit() -> None:
         if 0 <= now < _OPEN_FILES:
             wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+@contextlib.contextmanager
+def temporary_folder(workers: int) -> Iterator[Path]:
+    """Makes a folder with room for the files of so many workers; it is removed at the end.
+
+    The metrics of all workers are shared in it, which `PROMETHEUS_MULTIPROC_DIR` says.
+
+    Raises:
+        OSError: there is no such folder, or its disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="cifar10-serve-") as folder:
+        # Workers map their metrics into memory: a full disk ends them by a signal.
+        if shutil.disk_usage(folder).free < workers * _WORKER_FILES_BYTES:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {folder}")
+        metrics = Path(folder) / "metrics"
+        metrics.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]

@@ -14,7 +14,7 @@ import pytest
 from service.process import supervisor
 from service.process.sockets import listen
 from service.process.supervisor import Supervisor
-from service.process.worker_process import RunWorker
+from service.process.worker_pool import RunWorker
 from service.settings import Settings
 from tests.service import workers
 

@@ -7,8 +7,7 @@ from typing import cast
 import pytest
 
 from service.process.messages import Listen
-from service.process.worker_pool import MAX_BACK_OFF_S, Slot, WorkerPool
-from service.process.worker_process import WorkerProcess
+from service.process.worker_pool import MAX_BACK_OFF_S, Slot, WorkerPool, WorkerProcess
 
 
 class FakeConnection:
