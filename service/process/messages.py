@@ -10,25 +10,15 @@ from service.settings import Settings
 
 
 class Start(NamedTuple):
-    """What a worker is given when it starts.
-
-    Attributes:
-        settings: the settings.
-        listeners: the listening sockets of all workers.
-        folder: a folder for temporary files, shared by all workers.
-        started_at: when the service was started, on the monotonic clock.
-        grace_s: seconds that requests in flight may take once the worker is told to stop.
-        replaces: whether the worker replaces one that ended.
-        version: the version that the other workers serve and this one must start with, if any.
-    """
+    """What a worker is given when it starts; all workers share the listeners and the folder."""
 
     settings: Settings
     listeners: Sequence[socket.socket]
-    folder: Path
-    started_at: float
-    grace_s: int
-    replaces: bool
-    version: int | None
+    folder: Path  # for temporary files
+    started_at: float  # when the service was started, on the monotonic clock
+    grace_s: int  # how long requests in flight may take once the worker is told to stop
+    replaces: bool  # whether it takes the place of a worker that ended
+    version: int | None  # what the other workers serve and this one must start with
 
 
 # From the supervisor to a worker

@@ -12,14 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.inference.served_model import Administration, ServedModel
-from service.process.messages import (
-    Commit,
-    Drop,
-    Prepare,
-    Reply,
-    ToWorker,
-    Unload,
-)
+from service.process.messages import Commit, Drop, Prepare, Reply, ToWorker, Unload
 
 # How long all workers may take for one step.
 STEP_S = 120
@@ -86,13 +79,7 @@ class Rollout:
         self._closed = False
 
     def ask(self, what: Administration, answer: Answer) -> None:
-        """Requests a change.
-
-        Args:
-            what: the change.
-            answer: called with None when all workers have changed, else with the reason why none
-                has.
-        """
+        """Requests a change; `answer` is called with None, or with the reason why it has failed."""
         if self._closed:
             answer(_CLOSED)
             return

@@ -27,11 +27,7 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
     """Opens several listening sockets of one address; the kernel spreads connections over them.
 
     With one socket for all workers, a single worker could accept a whole burst of connections.
-
-    Args:
-        host: an address; `::` stands for all addresses, those of IPv4 included.
-        port: a port; 0 picks a free one.
-        count: number of sockets.
+    Host `::` stands for all addresses, those of IPv4 included; port 0 picks a free one.
 
     Raises:
         OSError: the address or the port cannot be used.

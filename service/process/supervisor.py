@@ -15,20 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from service.inference.served_model import ServedModel
-from service.process.messages import (
-    Ask,
-    Done,
-    Drain,
-    Failed,
-    Heartbeat,
-    Ready,
-    Reply,
-    Start,
-    Stop,
-    ToSupervisor,
-    Unload,
-    Warn,
-)
+from service.process import messages
 from service.process.rollout import Rollout
 from service.process.sockets import close_listeners
 from service.process.system import (
@@ -67,9 +54,8 @@ class Supervisor:
 
         Args:
             settings: the settings.
-            listeners: a listening socket for each worker, all of one address; they are closed
-                when `run` ends.
-            run_worker: the function that each worker process runs.
+            listeners: a listening socket for each worker, all of one address; `run` closes them.
+            run_worker: what each worker process runs; it must be importable by name.
         """
         self.failure: str | None = None
         self._settings = settings
@@ -171,27 +157,27 @@ class Supervisor:
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:
-            message: ToSupervisor = worker.connection.recv()
+            message: messages.ToSupervisor = worker.connection.recv()
         except (EOFError, OSError):
             worker.disconnected = True
             return
         worker.heard_at, worker.may_be_silent_s = self._now, self._settings.stuck_s
         match message:
-            case Heartbeat(fault):
+            case messages.Heartbeat(fault):
                 if fault and not worker.kill_at and not self._stopping:
                     self._retire(worker, fault)
-            case Ready(served):
+            case messages.Ready(served):
                 self._on_ready(worker, served)
-            case Failed(reason):
+            case messages.Failed(reason):
                 worker.reason, worker.refused = reason, True
-            case Reply():
+            case messages.Reply():
                 self._rollout.on_reply(worker, message)
-            case Ask(request, what):
-                self._rollout.ask(what, lambda reason: worker.send(Done(request, reason)))
+            case messages.Ask(request, what):
+                self._rollout.ask(what, lambda reason: worker.send(messages.Done(request, reason)))
 
     def _start(self, slot: Slot) -> None:
         served = self._rollout.served
-        start = Start(
+        start = messages.Start(
             self._settings,
             self._listeners,
             self._folder,
@@ -220,11 +206,11 @@ class Supervisor:
         self._has_served = True
         worker.ready_at = self._now
         if rollout.unloaded:
-            worker.send(Unload(0))
+            worker.send(messages.Unload(0))
         else:
             rollout.served = served
         if self._stop_at is not None:
-            worker.send(Drain())
+            worker.send(messages.Drain())
         if self._pool.is_complete:
             self._missing = None
         self._update_warning()
@@ -235,7 +221,7 @@ class Supervisor:
         """Tells a worker with a fault to exit; others take over its listener at once."""
         worker.reason, worker.kill_at = reason, self._now + EXIT_S
         self._assign_listeners()
-        worker.send(Stop())
+        worker.send(messages.Stop())
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         while not worker.disconnected and worker.connection.poll():
@@ -278,7 +264,7 @@ class Supervisor:
     def _update_warning(self) -> None:
         """Shows a missing worker and a failed change of model in /health."""
         warnings = filter(None, [self._missing, self._rollout.warning])
-        self._pool.broadcast(Warn(" ".join(warnings) or None))
+        self._pool.broadcast(messages.Warn(" ".join(warnings) or None))
 
     def _drain(self, seconds: float) -> None:
         """Reports that the service is not ready any more, and stops it after a while."""
@@ -288,13 +274,13 @@ class Supervisor:
             return
         logger.info("draining", extra={"fields": {"seconds": seconds}})
         self._stop_at = self._now + seconds
-        self._pool.broadcast(Drain())
+        self._pool.broadcast(messages.Drain())
 
     def _stop(self) -> None:
         """Accepts no new connections; each worker exits when it has answered its requests."""
         self._kill_at = self._now + GRACE_S + EXIT_S
         close_listeners(self._listeners)
-        self._pool.broadcast(Stop())
+        self._pool.broadcast(messages.Stop())
 
     def _fail(self, reason: str) -> None:
         self.failure = reason

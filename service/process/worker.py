@@ -21,26 +21,8 @@ from service.inference.model_server import ModelServer, load_classifier
 from service.inference.served_model import Administration
 from service.observability.logging import configure, flush
 from service.observability.metrics import reserve_files
+from service.process import messages
 from service.process.file_lock import LargePictureLock
-from service.process.messages import (
-    Ask,
-    Commit,
-    Done,
-    Drain,
-    Drop,
-    Failed,
-    Heartbeat,
-    Listen,
-    Prepare,
-    Ready,
-    Reply,
-    Start,
-    Stop,
-    ToSupervisor,
-    ToWorker,
-    Unload,
-    Warn,
-)
 from service.process.sockets import accept_all
 from service.process.system import return_freed_memory, use_batch_scheduling
 
@@ -59,13 +41,8 @@ _TICKS_PER_HEARTBEAT = 10
 logger = logging.getLogger(__name__)
 
 
-def run(start: Start, connection: Connection) -> None:
-    """Serves until the supervisor sends `Stop` or ends.
-
-    Args:
-        start: what the worker is given.
-        connection: the worker's end of the pipe to the supervisor.
-    """
+def run(start: messages.Start, connection: Connection) -> None:
+    """Serves until the supervisor, at the other end of the connection, sends `Stop` or ends."""
     settings, folder = start.settings, start.folder
     return_freed_memory()
     use_batch_scheduling()
@@ -75,7 +52,8 @@ def run(start: Start, connection: Connection) -> None:
     try:
         reserve_files()
     except OSError as error:
-        connection.send(Heartbeat(f"There is no room for its temporary files: {error.strerror}."))
+        fault = f"There is no room for its temporary files: {error.strerror}."
+        connection.send(messages.Heartbeat(fault))
         return
     large = LargePictureLock(folder / "large", settings.deadline_ms / 1000)
     app = create_app(settings, functools.partial(load_classifier, large=large), folder)
@@ -123,7 +101,7 @@ class Worker(uvicorn.Server):
         self._listeners = listeners
         self._connection = connection
         self._open: dict[int, asyncio.Server] = {}
-        self._messages: asyncio.Queue[ToWorker] = asyncio.Queue()
+        self._messages: asyncio.Queue[messages.ToWorker] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Future[str | None]] = {}
         self._numbers = itertools.count()
@@ -137,7 +115,7 @@ class Worker(uvicorn.Server):
         """
         number = next(self._numbers)
         done = self._requests[number] = asyncio.get_running_loop().create_future()
-        self._send(Ask(number, what))
+        self._send(messages.Ask(number, what))
         if reason := await done:
             raise LoadFailedError(reason)
 
@@ -154,14 +132,14 @@ class Worker(uvicorn.Server):
         flush()
         model_server = self._model_server
         if counter % _TICKS_PER_HEARTBEAT == 0:
-            self._send(Heartbeat(model_server.fault))
+            self._send(messages.Heartbeat(model_server.fault))
         if not self._reported and model_server.failure:
             self._reported = self.should_exit = True
-            self._send(Failed(str(model_server.failure)))
+            self._send(messages.Failed(str(model_server.failure)))
         elif not self._reported and model_server.served:
             self._reported = True
             gc.freeze()  # with the modules that were imported to load the model
-            self._send(Ready(model_server.served))
+            self._send(messages.Ready(model_server.served))
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -192,26 +170,26 @@ class Worker(uvicorn.Server):
     async def _handle_messages(self) -> None:
         while True:
             match await self._messages.get():
-                case Listen(listeners):
+                case messages.Listen(listeners):
                     await self._listen(listeners)
-                case Prepare(change):
+                case messages.Prepare(change):
                     self._spawn(self._prepare(change))
-                case Commit(change):
+                case messages.Commit(change):
                     self._model_server.commit()
-                    self._send(Reply(change))
-                case Unload(change):
+                    self._send(messages.Reply(change))
+                case messages.Unload(change):
                     self._model_server.unload()
-                    self._send(Reply(change))
-                case Drop():
+                    self._send(messages.Reply(change))
+                case messages.Drop():
                     self._model_server.drop()
-                case Warn(warning):
+                case messages.Warn(warning):
                     self._model_server.warning = warning
-                case Done(number, reason):
+                case messages.Done(number, reason):
                     self._requests.pop(number).set_result(reason)
-                case Drain():
+                case messages.Drain():
                     self._model_server.draining = True
                     self._close_connections_once_answered()
-                case Stop():
+                case messages.Stop():
                     self._model_server.draining = True
                     self.should_exit = True
 
@@ -226,12 +204,14 @@ class Worker(uvicorn.Server):
 
     async def _prepare(self, change: int) -> None:
         try:
-            reply = Reply(change, await self._model_server.prepare())
+            reply = messages.Reply(change, await self._model_server.prepare())
         except StartupError as error:
-            reply = Reply(change, reason=str(error))
+            reply = messages.Reply(change, reason=str(error))
         except Exception as error:
             logger.exception("unhandled error")
-            reply = Reply(change, reason=f"It failed, see the log: {type(error).__name__}.")
+            reply = messages.Reply(
+                change, reason=f"It failed, see the log: {type(error).__name__}."
+            )
         self._send(reply)
 
     def _awaits_request(self) -> bool:
@@ -252,7 +232,7 @@ class Worker(uvicorn.Server):
             self.config.encoded_headers.append(header)
             self.server_state.default_headers = [*self.server_state.default_headers, header]
 
-    def _send(self, message: ToSupervisor) -> None:
+    def _send(self, message: messages.ToSupervisor) -> None:
         with contextlib.suppress(OSError):  # the supervisor has ended; see `_receive`
             self._connection.send(message)
 

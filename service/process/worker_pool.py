@@ -32,40 +32,22 @@ def run_worker(start: Start, connection: Connection) -> None:
 
 @dataclass(eq=False)
 class WorkerProcess:
-    """A process that serves, starts, or was told to exit.
-
-    Attributes:
-        process: the process.
-        connection: the supervisor's end of the pipe to it.
-        heard_at: when its last message came, on the monotonic clock, as all times here.
-        may_be_silent_s: how long it may send no message before it is replaced.
-        ready_at: when it began to serve.
-        kill_at: when it is killed if it has not exited by then; None unless it was told to exit.
-        listens: the numbers of the listeners that it accepts connections from.
-        reason: why it ends, if that is known before it does.
-        refused: whether it cannot load the model.
-        disconnected: whether its end of the pipe is closed.
-    """
+    """A process that serves, starts, or was told to exit; times are on the monotonic clock."""
 
     process: BaseProcess
-    connection: Connection
-    heard_at: float
-    may_be_silent_s: float = START_S
-    ready_at: float | None = None
-    kill_at: float | None = None
-    listens: frozenset[int] = frozenset()
-    reason: str | None = None
-    refused: bool = False
-    disconnected: bool = False
+    connection: Connection  # the supervisor's end of the pipe
+    heard_at: float  # when its last message came
+    may_be_silent_s: float = START_S  # without a message for so long it is replaced
+    ready_at: float | None = None  # when it began to serve
+    kill_at: float | None = None  # when it is killed, once it was told to exit
+    listens: frozenset[int] = frozenset()  # numbers of the listeners that it accepts from
+    reason: str | None = None  # why it ends, if that is known before it does
+    refused: bool = False  # whether it cannot load the model
+    disconnected: bool = False  # whether its end of the pipe is closed
 
     @classmethod
     def start(cls, run_worker: RunWorker, start: Start, now: float) -> Self:
-        """Starts a process.
-
-        Args:
-            run_worker: the function that it runs; it must be importable by name.
-            start: what the function is given, with the worker's end of a new pipe.
-            now: the time.
+        """Starts a process that runs the function; it is given the worker's end of a new pipe.
 
         Raises:
             OSError: there are too many processes, or too little memory.
@@ -95,17 +77,11 @@ class WorkerProcess:
 
 @dataclass(eq=False)
 class Slot:
-    """A place for one worker, whose own listener has the same number.
-
-    Attributes:
-        worker: the worker, if there is one at present.
-        failures: how many workers ended here, since one was stable.
-        start_at: earliest time to start the next one, on the monotonic clock.
-    """
+    """A place for one worker, whose own listener has the same number."""
 
     worker: WorkerProcess | None = None
-    failures: int = 0
-    start_at: float = 0
+    failures: int = 0  # how many workers ended here since one was stable
+    start_at: float = 0  # earliest time to start the next one
 
     def add_failure(self, now: float) -> None:
         """Schedules the next worker: at once, or after a delay that grows with the failures."""
@@ -114,11 +90,7 @@ class Slot:
 
 
 class WorkerPool:
-    """The workers in their slots.
-
-    Attributes:
-        slots: all slots, those without a worker included.
-    """
+    """The slots, some of which may have no worker, and the workers in them."""
 
     def __init__(self, size: int) -> None:
         """Makes empty slots."""
