@@ -1,5 +1,6 @@
 """CPUs, memory and GPU driver that this process can use, within the limits of its container."""
 
+import contextlib
 import ctypes
 import math
 import os
@@ -33,36 +34,19 @@ def nvidia_driver_visible() -> bool:
 
 
 def _cpu_quota(cgroup: Path) -> float:
-    """CPU quota of the control group in CPUs; infinite without one."""
-    for read in (_cpu_quota_v2, _cpu_quota_v1):
-        try:
-            quota, period = read(cgroup)
-        except (OSError, ValueError):
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
+    """CPU quota of the control group, of version 2 or 1, in CPUs; infinite without one."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):  # not of this version, or "max"
+            words = " ".join((cgroup / file).read_text() for file in files).split()
+            quota, period = map(float, words)
+            if quota > 0 and period > 0:
+                return quota / period
     return math.inf
 
 
-def _cpu_quota_v2(cgroup: Path) -> tuple[float, float]:
-    quota, period = (cgroup / "cpu.max").read_text().split()
-    return (math.inf if quota == "max" else float(quota)), float(period)
-
-
-def _cpu_quota_v1(cgroup: Path) -> tuple[float, float]:
-    cpu = cgroup / "cpu"
-    return (
-        float((cpu / "cpu.cfs_quota_us").read_text()),
-        float((cpu / "cpu.cfs_period_us").read_text()),
-    )
-
-
 def _memory_limit(cgroup: Path) -> float:
-    """Memory limit of the control group in bytes; infinite without one."""
+    """Memory limit of the control group, of version 2 or 1, in bytes; infinite without one."""
     for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limit = (cgroup / file).read_text().strip()
-            return math.inf if limit == "max" else float(limit)
-        except (OSError, ValueError):
-            continue
+        with contextlib.suppress(OSError, ValueError):  # not of this version, or "max"
+            return float((cgroup / file).read_text())
     return math.inf
