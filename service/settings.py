@@ -40,106 +40,81 @@ class Settings(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
         hide_input_in_errors=True,  # it may be a key
+        use_attribute_docstrings=True,
     )
 
-    host: str = Field(
-        "127.0.0.1", description="Address to listen on; :: takes IPv6 and IPv4 connections."
-    )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    uds: Path | None = Field(
-        None,
-        description="Unix socket to listen on instead of an address, for a reverse proxy on the "
-        "same machine. Its permissions follow the umask: with 022, only the same user can connect.",
-    )
-    models: Path = Field(Path("models"), description="Folder of the model repository.")
-    model: str = Field("cifar10", description="Name of the model to serve.")
-    model_version: PositiveInt | Literal["latest"] = Field(
-        "latest", description="Version of the model to serve."
-    )
-    variant: str = Field(
-        "auto",
-        pattern=r"^(auto|[\w-][\w.-]*\.onnx)$",
-        description="File of the model to serve, such as model.onnx; auto takes the fastest one "
-        "that keeps the accuracy.",
-    )
-    provider: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Where to compute; auto takes CUDA if there is an NVIDIA driver."
-    )
-    require_cuda: bool = Field(False, description="Refuse to start unless CUDA is in use.")
-    cuda_graphs: bool = Field(
-        False, description="Capture a CUDA graph for each batch size; not measured yet."
-    )
-    workers: PositiveInt | Literal["auto"] = Field(
-        "auto",
-        description="Number of worker processes; auto takes one for each usable CPU if there is "
-        "enough memory, and one for a GPU.",
-    )
-    threads: PositiveInt | Literal["auto"] = Field(
-        "auto",
-        description="Threads that decode and compute in each worker; auto divides the CPUs by the "
-        "workers.",
-    )
-    max_batch: PositiveInt = Field(32, description="Most pictures in one inference.")
-    max_queue: PositiveInt = Field(256, description="Most pictures that wait in each worker.")
-    deadline_ms: PositiveInt = Field(
-        10_000, description="Longest time a picture may take, in milliseconds."
-    )
-    max_head_bytes: PositiveInt = Field(
-        65_536, description="Largest request line with its headers, in bytes."
-    )
-    max_body_bytes: PositiveInt = Field(20_000_000, description="Largest request body, in bytes.")
-    max_pending_bytes: PositiveInt = Field(
-        256_000_000, description="Most bytes of request bodies in memory, in all workers."
-    )
-    max_pixels: int = Field(
-        50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT, description="Most pixels in one picture."
-    )
-    max_files: PositiveInt = Field(64, description="Most pictures in one batch request.")
-    max_form_fields: PositiveInt = Field(
-        16, description="Most form fields that are not files; they are ignored."
-    )
-    head_timeout_ms: PositiveInt = Field(
-        10_000, description="Longest time to receive the headers of a request, in milliseconds."
-    )
-    body_timeout_ms: PositiveInt = Field(
-        60_000, description="Longest time to receive the body of a request, in milliseconds."
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins that may call the API from a browser, separated by commas."
-    )
-    api_keys: _Keys = Field(
-        (), description="API keys for all but administration, separated by commas."
-    )
-    api_keys_file: Path | None = Field(
-        None, description="File of more such keys, one a line; read again when it changes."
-    )
-    admin_keys: _Keys = Field(
-        (), description="API keys for everything, administration included, separated by commas."
-    )
-    admin_keys_file: Path | None = Field(
-        None, description="File of more such keys, one a line; read again when it changes."
-    )
-    drain_s: float = Field(
-        2,
-        ge=0,
-        description="Seconds after SIGTERM during which the service reports that it is not ready "
-        "and still accepts connections; Ctrl-C skips them.",
-    )
-    stuck_s: float = Field(
-        30, gt=0, description="Seconds without progress after which a worker is replaced."
-    )
-    metrics_open: bool = Field(False, description="Answer /metrics without a key.")
-    rate_limit: str | None = Field(
-        None,
-        pattern=r"^[1-9]\d*/(second|minute|hour|day)$",
-        description="Most requests of each API key, such as 100/minute.",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe level that is logged."
-    )
-    log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="Format of the log; auto is text on a terminal and json elsewhere."
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on; :: takes IPv6 and IPv4 connections."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 picks a free one."""
+    uds: Path | None = None
+    """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
+    Its permissions follow the umask: with 022, only the same user can connect."""
+    models: Path = Path("models")
+    """Folder of the model repository."""
+    model: str = "cifar10"
+    """Name of the model to serve."""
+    model_version: PositiveInt | Literal["latest"] = "latest"
+    """Version of the model to serve."""
+    variant: str = Field("auto", pattern=r"^(auto|[\w-][\w.-]*\.onnx)$")
+    """File of the model to serve, such as model.onnx; auto takes the fastest one that keeps the
+    accuracy."""
+    provider: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to compute; auto takes CUDA if there is an NVIDIA driver."""
+    require_cuda: bool = False
+    """Refuse to start unless CUDA is in use."""
+    cuda_graphs: bool = False
+    """Capture a CUDA graph for each batch size; not measured yet."""
+    workers: PositiveInt | Literal["auto"] = "auto"
+    """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
+    and one for a GPU."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """Threads that decode and compute in each worker; auto divides the CPUs by the workers."""
+    max_batch: PositiveInt = 32
+    """Most pictures in one inference."""
+    max_queue: PositiveInt = 256
+    """Most pictures that wait in each worker."""
+    deadline_ms: PositiveInt = 10_000
+    """Longest time a picture may take, in milliseconds."""
+    max_head_bytes: PositiveInt = 65_536
+    """Largest request line with its headers, in bytes."""
+    max_body_bytes: PositiveInt = 20_000_000
+    """Largest request body, in bytes."""
+    max_pending_bytes: PositiveInt = 256_000_000
+    """Most bytes of request bodies in memory, in all workers."""
+    max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT)
+    """Most pixels in one picture."""
+    max_files: PositiveInt = 64
+    """Most pictures in one batch request."""
+    max_form_fields: PositiveInt = 16
+    """Most form fields that are not files; they are ignored."""
+    head_timeout_ms: PositiveInt = 10_000
+    """Longest time to receive the headers of a request, in milliseconds."""
+    body_timeout_ms: PositiveInt = 60_000
+    """Longest time to receive the body of a request, in milliseconds."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Web origins that may call the API from a browser, separated by commas."""
+    api_keys: _Keys = ()
+    """API keys for all but administration, separated by commas."""
+    api_keys_file: Path | None = None
+    """File of more such keys, one a line; read again when it changes."""
+    admin_keys: _Keys = ()
+    """API keys for everything, administration included, separated by commas."""
+    admin_keys_file: Path | None = None
+    """File of more such keys, one a line; read again when it changes."""
+    drain_s: float = Field(2, ge=0)
+    """Seconds after SIGTERM during which the service reports that it is not ready and still
+    accepts connections; Ctrl-C skips them."""
+    stuck_s: float = Field(30, gt=0)
+    """Seconds without progress after which a worker is replaced."""
+    metrics_open: bool = False
+    """Answer /metrics without a key."""
+    rate_limit: str | None = Field(None, pattern=r"^[1-9]\d*/(second|minute|hour|day)$")
+    """Most requests of each API key, such as 100/minute."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """Format of the log; auto is text on a terminal and json elsewhere."""
 
     @field_validator("cors_origins", mode="before")
     @classmethod
