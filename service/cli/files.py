@@ -24,23 +24,14 @@ class UnreadableFileError(ServiceError):
 
 
 def find(arguments: Iterable[str]) -> list[Path]:
-    """Lists the files that arguments name, each once.
+    """Lists the files that arguments name, each once and in order.
 
-    Args:
-        arguments: files, folders, and patterns such as `photos/**/*.jpg`.
-
-    Returns:
-        The files that are named, and the pictures in and below the folders that are named, in
-        order. A name that matches nothing is kept, so that reading it reports the error.
+    An argument is a file, a folder, which stands for the pictures in and below it, or a pattern
+    such as `photos/**/*.jpg`. One that matches nothing is kept, so that reading it reports the
+    error.
     """
-    return list(
-        dict.fromkeys(
-            file
-            for argument in arguments
-            for name in _expand(argument)
-            for file in _below(Path(name))
-        )
-    )
+    names = (name for argument in arguments for name in _expand(argument))
+    return list(dict.fromkeys(file for name in names for file in _below(Path(name))))
 
 
 def _expand(argument: str) -> list[str]:
@@ -60,17 +51,11 @@ def _below(path: Path) -> list[Path]:
 def classify(
     classifier: Classifier, files: Sequence[Path], *, batch: int, threads: int, max_bytes: int
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Classifies files, a batch for each thread at a time.
-
-    Args:
-        classifier: the model.
-        files: the files.
-        batch: largest number of pictures in one inference.
-        threads: number of threads that read, decode and compute.
-        max_bytes: size of the largest file that is read.
+    """Classifies files, a batch of pictures for each thread at a time.
 
     Yields:
-        Each file, in order, with its classification or the reason why it has none.
+        Each file, in order, with its classification or the reason why it has none: a file of more
+        than `max_bytes`, for example, is not read.
     """
     batches = (files[start : start + batch] for start in range(0, len(files), batch))
     with ThreadPoolExecutor(threads) as pool:
@@ -95,10 +80,8 @@ def _classify(
                 unreadable[file] = error
                 yield b""
 
-    answers = classifier.classify(read())
-    return [
-        (file, unreadable.get(file, answer)) for file, answer in zip(files, answers, strict=True)
-    ]
+    answers = zip(files, classifier.classify(read()), strict=True)
+    return [(file, unreadable.get(file, answer)) for file, answer in answers]
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -22,10 +22,7 @@ from service.settings import Settings, explain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
-
-    Args:
-        argv: arguments; None takes those of the process.
+    """Runs one command, by default with the arguments of the process.
 
     Returns:
         Exit status: 0 for success, 1 if something is damaged or missing, 2 for wrong arguments or
@@ -44,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.call(args)
         sys.stdout.flush()
+        return status
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     except (ServiceError, OSError) as error:
@@ -53,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
-    return status
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -125,8 +122,8 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """The settings of the environment, overridden by arguments."""
-    given = {name: value for name, value in vars(args).items() if value is not None}
-    return Settings(**{name: given[name] for name in given.keys() & Settings.model_fields.keys()})
+    fields = Settings.model_fields
+    return Settings(**{k: v for k, v in vars(args).items() if k in fields and v is not None})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,9 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
 
-    about = "classify files, without a server"
-    predict = commands.add_parser("predict", help=about, description=_sentence(about))
-    _set_command(predict, _predict)
+    predict = _add_command(
+        commands.add_parser, "predict", "classify files, without a server", _predict
+    )
     predict.add_argument(
         "paths",
         nargs="+",
@@ -164,24 +161,25 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list and check the models of the repository")
     actions = models.add_subparsers(required=True, metavar="action")
     about = "list all files of all versions with their measured accuracy"
-    _set_command(actions.add_parser("list", help=about, description=_sentence(about)), _list)
+    _add_command(actions.add_parser, "list", about, _list)
     about = "check all checksums and metadata, and compute one answer with each model"
-    _set_command(actions.add_parser("verify", help=about, description=_sentence(about)), _verify)
+    _add_command(actions.add_parser, "verify", about, _verify)
     return parser
 
 
-def _sentence(about: str) -> str:
-    return f"{about[0].upper()}{about[1:]}."
-
-
-def _set_command(
-    parser: argparse.ArgumentParser, call: Callable[[argparse.Namespace], int]
-) -> None:
-    """Makes a parser that of a command, with the option that all commands share."""
+def _add_command(
+    add_parser: Callable[..., argparse.ArgumentParser],
+    name: str,
+    about: str,
+    call: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Adds a command, with the option that all commands share."""
+    parser = add_parser(name, help=about, description=f"{about.capitalize()}.")
     parser.add_argument(
         "--models", type=Path, metavar="FOLDER", help="the model repository (default: models)"
     )
     parser.set_defaults(call=call)
+    return parser
 
 
 def _positive(text: str) -> int:

@@ -73,13 +73,11 @@ FORMATS: dict[str, Callable[[Sequence[Path], Sequence[str], int], Format]] = {
 
 def columns(rows: Iterable[Sequence[str]]) -> str:
     """Aligns rows in columns, each as wide as its widest cell."""
-    lines = list(rows)
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
+    padded = []
+    for cells in zip(*rows, strict=True):
+        width = max(map(len, cells))
+        padded.append([f"{cell:{width}}" for cell in cells])
+    return "".join("  ".join(row).rstrip() + "\n" for row in zip(*padded, strict=True))
 
 
 def printable(path: Path) -> str:

@@ -30,10 +30,7 @@ logger = logging.getLogger("service")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serves until told to stop.
-
-    Args:
-        argv: arguments; None takes those of the process.
+    """Serves until told to stop, by default with the arguments of the process.
 
     Returns:
         Exit status: 0 after SIGTERM or Ctrl-C, 1 if the service cannot start or requests were cut
@@ -86,10 +83,9 @@ def _address(listener: socket, uds: Path | None) -> dict[str, str]:
 
 
 def _explain_listen(error: OSError, settings: Settings) -> str:
+    place, other = f"port {settings.port} on {settings.host}", "--port"
     if settings.uds:
         place, other = str(settings.uds), "--uds"
-    else:
-        place, other = f"port {settings.port} on {settings.host}", "--port"
     if error.errno == errno.EADDRINUSE:
         return f"{place} is already in use: stop what uses it, or choose another with {other}"
     # The standard library adds the address a second time, in brackets.
