@@ -1,6 +1,6 @@
 """What can go wrong, in words for the person who has to fix it.
 
-The errors know no HTTP: `problems.py` gives each its status code.
+They have no status codes: `problems.py` maps each to one.
 """
 
 
@@ -37,7 +37,7 @@ class UnauthorizedError(ServiceError):
 
 
 class ForbiddenError(ServiceError):
-    """The request's API key does not open this door."""
+    """The request's API key does not allow this."""
 
 
 class RateLimitedError(ServiceError):

@@ -26,7 +26,8 @@ def configure(level: str, format_: str, *, capacity: int = 1) -> None:
     """
     as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
     handler = _JoiningHandler(capacity, flushLevel=logging.WARNING)
-    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
+    text = _TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    handler.setFormatter(text if as_text else _JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # No line shows the thread or the process: they need not be looked up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -102,9 +103,6 @@ def _second(seconds: int) -> str:
 
 
 class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         fields = getattr(record, "fields", {})
         return " ".join([super().formatMessage(record), *(f"{k}={v}" for k, v in fields.items())])

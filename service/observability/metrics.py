@@ -82,11 +82,9 @@ class Metrics:
     def __init__(
         self, statuses: Sequence[str], on_stage: Callable[[str, float], None] | None = None
     ) -> None:
-        """Defines all metrics.
+        """Defines all metrics; `statuses` are all that a worker can have.
 
-        Args:
-            statuses: every status that a worker can have.
-            on_stage: called with the arguments of each `observe_stage`, to make traces.
+        To make traces, `on_stage` is called with the arguments of each `observe_stage`.
         """
         self._on_stage = on_stage
         self._registry = registry = CollectorRegistry()
@@ -174,10 +172,10 @@ class Metrics:
 
     def show_model(self, facts: Mapping[str, str] | None) -> None:
         """Shows which model is served, if any, instead of the previous one."""
-        if self._shown is not None:
+        if self._shown:
             self._shown.set(0)
         self._shown = self._model.labels(**facts) if facts else None
-        if self._shown is not None:
+        if self._shown:
             self._shown.set(1)
 
     def sample(self, status: str, queue_depth: int, queue_limit: int) -> None:
@@ -207,11 +205,11 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus; takes milliseconds with many workers."""
         self.write()
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-        return generate_latest(shared)
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
     def _keep(self, metric: _Counter | _Histogram) -> Callable[[float], None]:
         """Returns a function that keeps values of a metric until `write`; it is thread-safe."""

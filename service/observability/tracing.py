@@ -50,12 +50,8 @@ class Tracing:
     ) -> tuple[Callable[[In], Any], Callable[[Sequence[Any]], Sequence[Out]]]:
         """Wraps the two steps of a micro-batcher, so that each batch is a span.
 
-        Args:
-            prepare: prepares one item, in the context of its request.
-            process: computes the results of a batch of prepared items.
-
-        Returns:
-            The two functions to give to the micro-batcher instead.
+        `prepare` must be called in the context of the item's request. Returns what to give to the
+        micro-batcher in place of the two.
         """
 
         def traced_prepare(item: In) -> tuple[SpanContext, Prepared]:
