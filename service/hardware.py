@@ -15,13 +15,22 @@ def available_cpus(cgroup: Path = _CGROUP) -> int:
     # Only Linux has CPU affinity.
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     cpus = len(affinity) or os.cpu_count() or 1
-    return math.ceil(min(cpus, _cpu_quota(cgroup)))
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):  # the other version of cgroups, or "max"
+            words = " ".join((cgroup / file).read_text() for file in files).split()
+            quota, period = map(float, words)
+            if quota > 0 and period > 0:
+                return min(cpus, math.ceil(quota / period))
+    return cpus
 
 
 def available_memory(cgroup: Path = _CGROUP) -> float:
     """Memory that this process may use, in bytes: the machine's, within the container's limit."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(physical, _memory_limit(cgroup))
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # the other version of cgroups, or "max"
+            return min(physical, float((cgroup / file).read_text()))
+    return physical
 
 
 def nvidia_driver_visible() -> bool:
@@ -31,22 +40,3 @@ def nvidia_driver_visible() -> bool:
     except OSError:
         return False
     return True
-
-
-def _cpu_quota(cgroup: Path) -> float:
-    """CPU quota of the control group, of version 2 or 1, in CPUs; infinite without one."""
-    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        with contextlib.suppress(OSError, ValueError):  # not of this version, or "max"
-            words = " ".join((cgroup / file).read_text() for file in files).split()
-            quota, period = map(float, words)
-            if quota > 0 and period > 0:
-                return quota / period
-    return math.inf
-
-
-def _memory_limit(cgroup: Path) -> float:
-    """Memory limit of the control group, of version 2 or 1, in bytes; infinite without one."""
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # not of this version, or "max"
-            return float((cgroup / file).read_text())
-    return math.inf

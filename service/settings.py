@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
+    BeforeValidator,
     Field,
     PositiveInt,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -25,7 +26,45 @@ WORKER_BYTES = 200_000_000
 PIXEL_BYTES = 12
 
 _KEY = re.compile(r"[!-+\--~]+")
-_Keys = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+def read_keys(path: Path) -> tuple[SecretStr, ...]:
+    """Reads a file of API keys: one a line; blank lines and comments (#) are skipped.
+
+    Raises:
+        ValueError: the file cannot be read, or a line is no key.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return _check_keys(tuple(SecretStr(key) for key in lines if key and not key.startswith("#")))
+
+
+def _check_keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """Refuses keys that cannot be sent in a header, without showing them."""
+    if not all(_KEY.fullmatch(key.get_secret_value()) for key in keys):
+        raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
+    return keys
+
+
+def _check_file_of_keys(path: Path) -> Path:
+    read_keys(path)
+    return path
+
+
+def _split(value: object) -> object:
+    """Splits a text at commas; other values are left to the type of the setting."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+_Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+_Keys = Annotated[
+    tuple[SecretStr, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_keys)
+]
+_FileOfKeys = Annotated[Path, AfterValidator(_check_file_of_keys)]
 
 
 class Settings(BaseSettings):
@@ -92,15 +131,15 @@ class Settings(BaseSettings):
     """Longest time to receive the headers of a request, in milliseconds."""
     body_timeout_ms: PositiveInt = 60_000
     """Longest time to receive the body of a request, in milliseconds."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    cors_origins: _Texts = ()
     """Web origins that may call the API from a browser, separated by commas."""
     api_keys: _Keys = ()
     """API keys for all but administration, separated by commas."""
-    api_keys_file: Path | None = None
+    api_keys_file: _FileOfKeys | None = None
     """File of more such keys, one a line; read again when it changes."""
     admin_keys: _Keys = ()
     """API keys for everything, administration included, separated by commas."""
-    admin_keys_file: Path | None = None
+    admin_keys_file: _FileOfKeys | None = None
     """File of more such keys, one a line; read again when it changes."""
     drain_s: float = Field(2, ge=0)
     """Seconds after SIGTERM during which the service reports that it is not ready and still
@@ -115,23 +154,6 @@ class Settings(BaseSettings):
     """Least severe level that is logged."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of the log; auto is text on a terminal and json elsewhere."""
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return _split(value) if isinstance(value, str) else value
-
-    @field_validator("api_keys", "admin_keys", mode="before")
-    @classmethod
-    def _split_keys(cls, value: object) -> object:
-        return tuple(_check_key(key) for key in _split(value)) if isinstance(value, str) else value
-
-    @field_validator("api_keys_file", "admin_keys_file")
-    @classmethod
-    def _check_file_of_keys(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            read_keys(path)
-        return path
 
     @model_validator(mode="after")
     def _check_rate_limit(self) -> Self:
@@ -150,18 +172,14 @@ class Settings(BaseSettings):
         return None if self.model_version == "latest" else self.model_version
 
     @property
-    def wants_cuda(self) -> bool:
-        """Whether to compute on a GPU if possible."""
-        automatic = self.provider == "auto" and nvidia_driver_visible()
-        return self.require_cuda or self.provider == "cuda" or automatic
-
-    @property
     def worker_count(self) -> int:
         """Number of worker processes."""
         if self.workers != "auto":
             return self.workers
+        automatic = self.provider == "auto" and nvidia_driver_visible()
+        wants_cuda = self.require_cuda or self.provider == "cuda" or automatic
         # One process keeps a GPU busy; only Linux spreads connections over several.
-        if self.wants_cuda or sys.platform != "linux":
+        if wants_cuda or sys.platform != "linux":
             return 1
         room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
         return max(1, min(available_cpus(), int(room // WORKER_BYTES)))
@@ -191,28 +209,3 @@ def explain(error: ValidationError | SettingsError) -> str:
     # A setting of two types has an error for each type.
     either = (name + ", or ".join(messages) for name, messages in errors.items())
     return "; ".join(either).replace("or Input should be ", "or ")
-
-
-def read_keys(path: Path) -> list[str]:
-    """Reads a file of API keys: one a line; blank lines and comments (#) are skipped.
-
-    Raises:
-        ValueError: the file cannot be read, or a line is no key.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    stripped = (line.strip() for line in lines)
-    return [_check_key(line) for line in stripped if line and not line.startswith("#")]
-
-
-def _check_key(key: str) -> str:
-    """Refuses a key that cannot be sent in a header, without showing it."""
-    if not _KEY.fullmatch(key):
-        raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
-    return key
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

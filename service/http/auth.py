@@ -64,7 +64,7 @@ class Keys:
             return
         self._read_at = now
         try:
-            self._in_file = [_digest(key) for key in read_keys(self._file)]
+            self._in_file = [_digest(key.get_secret_value()) for key in read_keys(self._file)]
         except ValueError as error:  # the last ones that could be read still hold
             logger.warning("keys", extra={"fields": {"reason": str(error)}})
 
