@@ -55,10 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    classifier = _open(settings)
+    classifier = Classifier.open(
+        settings.models,
+        settings.model,
+        settings.version,
+        variant=settings.variant,
+        provider=settings.provider,
+        require_cuda=settings.require_cuda,
+        max_pixels=settings.max_pixels,
+    )
     labels = classifier.model.labels
-    if args.top_k > len(labels):
-        return _fail(f"--top-k: the model has {len(labels)} classes; ask for no more", status=2)
+    if not 1 <= args.top_k <= len(labels):
+        reason = f"the model has {len(labels)} classes; ask for 1 to {len(labels)}"
+        return _fail(f"--top-k: {reason}", status=2)
     found = files.find(args.paths)
     outcomes = files.classify(
         classifier,
@@ -150,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument(
         "--top-k",
-        type=_positive,
+        type=int,
         default=1,
         metavar="K",
         help="how many classes to name for each picture (default: %(default)s)",
@@ -180,24 +189,6 @@ def _add_command(
     )
     parser.set_defaults(call=call)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def _open(settings: Settings) -> Classifier:
-    return Classifier.open(
-        settings.models,
-        settings.model,
-        settings.version,
-        variant=settings.variant,
-        provider=settings.provider,
-        require_cuda=settings.require_cuda,
-        max_pixels=settings.max_pixels,
-    )
 
 
 def _fail(reason: str, status: int = 1) -> int:

@@ -4,6 +4,7 @@ All workers load the new model beside the one that they serve; when all have loa
 the old one. There is one change at a time.
 """
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -35,9 +36,9 @@ class Peer(Protocol):
 
 @dataclass(eq=False)
 class _Change:
+    number: int
     what: Administration
     answer: Answer
-    number: int = 0
     waiting: list[Peer] = field(default_factory=list)
     served: ServedModel | None = None
     committed: bool = False
@@ -45,14 +46,7 @@ class _Change:
 
 
 class Rollout:
-    """Changes the model, one change after another.
-
-    Attributes:
-        served: what all workers serve or are told to serve; None before the first model and after
-            an unload.
-        unloaded: whether an administrator has unloaded the model.
-        warning: why the last change failed.
-    """
+    """Changes the model, one change after another."""
 
     def __init__(
         self,
@@ -62,20 +56,19 @@ class Rollout:
     ) -> None:
         """Changes nothing yet.
 
-        Args:
-            ready: returns the workers that serve.
-            on_end: called when a change has ended, successful or not.
-            clock: returns the time in seconds.
+        `ready` returns the workers that serve; `on_end` is called when a change has ended,
+        successful or not.
         """
+        # What all workers serve or are told to serve; None before the first model and if unloaded.
         self.served: ServedModel | None = None
-        self.unloaded = False
-        self.warning: str | None = None
+        self.unloaded = False  # by an administrator
+        self.warning: str | None = None  # why the last change failed
         self._ready = ready
         self._on_end = on_end
         self._clock = clock
         self._current: _Change | None = None
         self._asked: deque[_Change] = deque()
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._closed = False
 
     def ask(self, what: Administration, answer: Answer) -> None:
@@ -83,7 +76,7 @@ class Rollout:
         if self._closed:
             answer(_CLOSED)
             return
-        self._asked.append(_Change(what, answer))
+        self._asked.append(_Change(next(self._numbers), what, answer))
         self._begin()
 
     def on_ready(self, peer: Peer) -> None:
@@ -140,9 +133,7 @@ class Rollout:
         """Begins the next change, if there is one, none is running, and a worker is ready."""
         if self._current or not self._asked or not self._ready():
             return
-        self._number += 1
         change = self._current = self._asked.popleft()
-        change.number = self._number
         if change.what == "load":
             self._begin_step(change, Prepare(change.number))
         else:

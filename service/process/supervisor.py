@@ -41,11 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Keeps one worker running for each listener.
-
-    Attributes:
-        failure: why the service ended by itself; None if it was told to stop.
-    """
+    """Keeps one worker running for each listener."""
 
     def __init__(
         self, settings: Settings, listeners: Sequence[socket.socket], run_worker: RunWorker
@@ -57,7 +53,7 @@ class Supervisor:
             listeners: a listening socket for each worker, all of one address; `run` closes them.
             run_worker: what each worker process runs; it must be importable by name.
         """
-        self.failure: str | None = None
+        self.failure: str | None = None  # why the service ended, unless it was told to stop
         self._settings = settings
         self._listeners = listeners
         self._run_worker = run_worker
@@ -211,7 +207,7 @@ class Supervisor:
             rollout.served = served
         if self._stop_at is not None:
             worker.send(messages.Drain())
-        if self._pool.is_complete:
+        if len(self._pool.ready) == len(self._pool.slots):
             self._missing = None
         self._update_warning()
         self._assign_listeners()

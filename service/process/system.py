@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -27,10 +28,7 @@ _WORKER_FILES_BYTES = 1_000_000
 
 @contextlib.contextmanager
 def received_signals() -> Iterator[Connection]:
-    """Gives a connection on which each signal arrives as its number.
-
-    `multiprocessing.connection.wait` can then wait for signals and for other messages at once.
-    """
+    """Gives a connection on which each signal arrives as its number; see `connection.wait`."""
     inbox, outbox = get_context("spawn").Pipe(duplex=False)
     before = [signal.signal(which, lambda it, _frame: outbox.send(it)) for which in SIGNALS]
     try:
@@ -80,9 +78,7 @@ def use_batch_scheduling() -> None:
 
 def raise_open_file_limit() -> None:
     """Raises the limit of open files, and so of connections, of this process and its children."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a sandbox
-        import resource
-
+    with contextlib.suppress(OSError, ValueError):  # a sandbox
         now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= now < _OPEN_FILES:
             wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)

@@ -106,11 +106,6 @@ class WorkerPool:
         """The workers that serve."""
         return [worker for worker in self.workers if worker.ready_at and not worker.kill_at]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every slot has a worker that serves."""
-        return len(self.ready) == len(self.slots)
-
     def remove(self, worker: WorkerProcess) -> Slot:
         """Takes a worker out of its slot; returns the slot."""
         slot = next(slot for slot in self.slots if slot.worker is worker)

@@ -144,6 +144,7 @@ def test_variant_of_the_settings_is_used(
         (["--model-version=9"], 1, "no version 9; these are there: 1."),
         (["--model-version=new"], 2, "model_version: "),
         (["--top-k=4"], 2, "the model has 3 classes"),
+        (["--top-k=0"], 2, "ask for 1 to 3"),
     ],
 )
 def test_wrong_argument_is_one_line(
