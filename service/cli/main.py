@@ -142,9 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
 
-    predict = _add_command(
-        commands.add_parser, "predict", "classify files, without a server", _predict
-    )
+    about = "classify files, without a server"
+    predict = _add_command(commands.add_parser, "predict", about, _predict)
     predict.add_argument(
         "paths",
         nargs="+",

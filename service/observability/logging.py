@@ -69,14 +69,12 @@ class _JoiningHandler(MemoryHandler):
 
 def _join(lines: Iterable[str]) -> Iterator[str]:
     """Joins lines to pieces that a pipe takes whole, so that lines of processes do not mix."""
-    piece, size = "", 0
+    piece = ""
     for line in lines:
-        length = len(line.encode(errors="replace"))
-        if size + length > select.PIPE_BUF and piece:
+        if piece and len((piece + line).encode(errors="replace")) > select.PIPE_BUF:
             yield piece
-            piece, size = "", 0
+            piece = ""
         piece += line
-        size += length
     if piece:
         yield piece
 
