@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fastapi import FastAPI, params
 from fastapi.middleware import Middleware
@@ -25,9 +25,8 @@ from service.http.middleware.load_shedding import LoadSheddingMiddleware
 from service.http.retry_after import RetryAfter
 from service.http.routes import health, models, page, predict, repository, v2
 from service.http.routing import Guard, build_openapi, operation_id
-from service.inference.model_server import Load, ModelServer, Status, load_classifier
-from service.observability import tracing
-from service.observability.metrics import Metrics
+from service.inference.model_server import ModelServer
+from service.observability.tracing import Tracing
 from service.settings import Settings
 
 
@@ -40,23 +39,20 @@ class _App(FastAPI):
 
 
 def create_app(
-    settings: Settings, load: Load = load_classifier, folder: Path | None = None
+    settings: Settings, model_server: ModelServer, folder: Path | None = None
 ) -> FastAPI:
-    """Builds the app; it loads the model while it starts.
+    """Builds the app; it starts and stops the model server with itself.
 
     Args:
         settings: the settings.
-        load: loads the classifier.
+        model_server: classifies the pictures.
         folder: shared by all processes of the service; a rate limit needs it.
 
     Returns:
         The app. In its `state` are `model_server`, `access_log`, `authenticator`, and `administer`,
         which changes the model: in this process, unless it is replaced.
     """
-    traces = tracing.start()
-    metrics = Metrics(get_args(Status), on_stage=traces.trace_stage if traces else None)
-    model_server = ModelServer(settings, metrics, load, traces)
-    access_log = AccessLog(metrics)
+    access_log = AccessLog(model_server.metrics)
     authenticator = Authenticator(settings, folder)
 
     @asynccontextmanager
@@ -67,8 +63,6 @@ def create_app(
         await loading
         await model_server.stop()
         watching.cancel()
-        if traces:
-            await asyncio.to_thread(traces.close)
 
     guard = _guard(settings, model_server, authenticator)
     app = _App(
@@ -80,7 +74,7 @@ def create_app(
         lifespan=lifespan,
         routes=[*predict.routes(guard), *v2.routes(guard)],
         middleware=_middleware(settings, access_log),
-        telemetry=_telemetry(traces),
+        telemetry=_telemetry(model_server.tracing),
         generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
@@ -89,7 +83,7 @@ def create_app(
     app.state.administer = model_server.administer
     app.state.access_log = access_log
     app.state.authenticator = authenticator
-    problems.install(app, metrics, RetryAfter(lambda: model_server.seconds_per_item))
+    problems.install(app, model_server.metrics, RetryAfter(lambda: model_server.seconds_per_item))
     key = REQUIRE_KEY if settings.has_keys else []
     app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
@@ -134,7 +128,7 @@ def _guard(settings: Settings, model_server: ModelServer, authenticator: Authent
     return Guard(middleware, dependencies)
 
 
-def _telemetry(traces: tracing.Tracing | None) -> TelemetryConfig:
+def _telemetry(traces: Tracing | None) -> TelemetryConfig:
     """Lets FastAPI make the spans of requests, other than probes, and nothing else."""
     return {
         "tracing": traces is not None,

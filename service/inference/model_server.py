@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 from service.errors import LoadFailedError, NotReadyError, ServiceError, StartupError
 from service.inference.classifier import Classification, Classifier, Upload
 from service.inference.jobs import ENGINE_FAILED, Job, JobBatcher, start_batcher
 from service.inference.served_model import Administration, ServedModel
+from service.observability import tracing
 from service.observability.metrics import Metrics
-from service.observability.tracing import Tracing
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class ModelServer:
     """Serves one model; the event loop calls its methods, compute threads do the work.
 
     Attributes:
+        tracing: makes the traces, None where no collector is named.
         draining: whether the service is shutting down; it still answers.
         failure: why the model could not be loaded at the start.
         fault: why this process cannot compute any more and has to be replaced.
@@ -65,23 +66,12 @@ class ModelServer:
         first_version: version to start with, if not the one that the settings name.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        load: Load = load_classifier,
-        tracing: Tracing | None = None,
-    ) -> None:
-        """Creates a server that has no model until `start`.
-
-        Args:
-            settings: which model to serve, and limits.
-            metrics: the metrics to update.
-            load: loads a classifier.
-            tracing: traces the batches, if given.
-        """
+    def __init__(self, settings: Settings, load: Load = load_classifier) -> None:
+        """Creates a server that has no model until `start`, with metrics and traces of its own."""
         self.settings = settings
-        self.metrics = metrics
+        self.tracing = tracing.start()
+        on_stage = self.tracing.trace_stage if self.tracing else None
+        self.metrics = Metrics(get_args(Status), on_stage=on_stage)
         self.draining = False
         self.failure: Exception | None = None
         self.fault: str | None = None
@@ -90,7 +80,6 @@ class ModelServer:
         self.first_version: int | None = None
         self._load = load
         self._loads = 0
-        self._tracing = tracing
         self._unloaded = False
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
@@ -105,14 +94,16 @@ class ModelServer:
                 logger.exception("unhandled error")
             self.failure = error
             return
-        self._batcher = start_batcher(self.settings, self.metrics, self._tracing, self._set_fault)
+        self._batcher = start_batcher(self.settings, self.metrics, self.tracing, self._set_fault)
         self.commit()
 
     async def stop(self) -> None:
-        """Answers the pictures that are queued, then ends the compute threads."""
+        """Answers the pictures that wait, ends the compute threads, and exports the traces."""
         self.draining = True
         if self._batcher is not None and not self.fault:
             await asyncio.to_thread(self._batcher.close)
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     async def prepare(self, version: int | None = None) -> ServedModel:
         """Loads a model off the event loop, while the current one is served.

@@ -56,12 +56,12 @@ def run(start: messages.Start, connection: Connection) -> None:
         connection.send(messages.Heartbeat(fault))
         return
     large = LargePictureLock(folder / "large", settings.deadline_ms / 1000)
-    app = create_app(settings, functools.partial(load_classifier, large=large), folder)
-    model_server: ModelServer = app.state.model_server
+    model_server = ModelServer(settings, functools.partial(load_classifier, large=large))
     model_server.started_at = start.started_at
     model_server.first_version = start.version
     if start.replaces:
         model_server.metrics.count_restart()
+    app = create_app(settings, model_server, folder)
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,

@@ -193,8 +193,9 @@ def modules_of_an_app(**environment: str) -> set[str]:
     script = """
 import sys
 from service.http.app import create_app
+from service.inference.model_server import ModelServer
 from service.settings import Settings
-create_app(Settings())
+create_app(Settings(), ModelServer(Settings()))
 print(*sys.modules)
 """
     ended = subprocess.run(

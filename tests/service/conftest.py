@@ -72,7 +72,8 @@ def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
         )
 
     def make(**settings: object) -> FastAPI:
-        return create_app(Settings.model_validate({"threads": 1, **settings}), load, tmp_path)
+        validated = Settings.model_validate({"threads": 1, **settings})
+        return create_app(validated, ModelServer(validated, load), tmp_path)
 
     return make
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from service.errors import ModelNotFoundError
 from service.http.app import create_app
 from service.inference.classifier import Classifier
+from service.inference.model_server import ModelServer
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour
@@ -137,7 +138,7 @@ class SlowStart:
 
 
 def start(load: SlowStart) -> tuple[FastAPI, TestClient]:
-    app = create_app(Settings(), load)
+    app = create_app(Settings(), ModelServer(Settings(), load))
     return app, TestClient(app)
 
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from service.errors import HeadTooLargeError, MalformedRequestError, SlowHeadError
 from service.http import problems
 from service.http.app import create_app
+from service.inference.model_server import ModelServer
 from service.settings import Settings
 from tests.service.conftest import colour
 
@@ -34,7 +35,7 @@ class Example(NamedTuple):
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return create_app(Settings()).openapi()
+    return create_app(Settings(), ModelServer(Settings())).openapi()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -98,7 +99,8 @@ def test_each_route_answers_its_own_example(document: dict[str, Any]) -> None:
     settings = Settings.model_validate(
         {"provider": "cpu", "model_version": 1, "admin_keys": ADMIN_KEY}
     )
-    with TestClient(create_app(settings), headers={"X-API-Key": ADMIN_KEY}) as client:
+    app = create_app(settings, ModelServer(settings))
+    with TestClient(app, headers={"X-API-Key": ADMIN_KEY}) as client:
         while client.get("/health/ready").status_code != 200:
             pass
         # Once the model is unloaded, nobody else has an answer.

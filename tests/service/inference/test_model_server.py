@@ -77,8 +77,9 @@ def versions() -> Versions:
     return Versions()
 
 
-def app_of(versions: Versions, **settings: object) -> FastAPI:
-    return create_app(Settings.model_validate({"threads": 1, **settings}), versions)
+def app_of(versions: Versions) -> FastAPI:
+    settings = Settings(threads=1)
+    return create_app(settings, ModelServer(settings, versions))
 
 
 async def test_request_keeps_the_version_that_it_began_with(versions: Versions) -> None:

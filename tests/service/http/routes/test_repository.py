@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.http.app import create_app
+from service.inference.model_server import ModelServer
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import write_model
@@ -20,7 +21,9 @@ LOAD, UNLOAD = "/v2/repository/models/tiny/load", "/v2/repository/models/tiny/un
 def client(tiny_models: Path) -> Iterator[TestClient]:
     """A service on version 1 of the tiny model, which has an administrator."""
     given = {"models": tiny_models, "model": "tiny", "provider": "cpu", "admin_keys": "secret"}
-    with TestClient(create_app(Settings.model_validate(given)), headers=KEY) as client:
+    settings = Settings.model_validate(given)
+    app = create_app(settings, ModelServer(settings))
+    with TestClient(app, headers=KEY) as client:
         while client.get("/health/ready").status_code != 200:
             pass
         yield client
