@@ -8,8 +8,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
@@ -31,13 +31,13 @@ class _Item(Generic[In, Out]):
     context: contextvars.Context
 
 
-@dataclass(slots=True, eq=False)
-class _Thread(Generic[In, Out]):
+class _Thread(threading.Thread, Generic[In, Out]):
     """A compute thread, its current batch, and when its current step began (None: idle)."""
 
-    thread: threading.Thread
-    batch: list[_Item[In, Out]] = field(default_factory=list)
-    step_began_at: float | None = None
+    def __init__(self, number: int, target: "Callable[[_Thread[In, Out]], None]") -> None:
+        super().__init__(name=f"compute-{number}", target=target, args=(self,), daemon=True)
+        self.batch: list[_Item[In, Out]] = []
+        self.step_began_at: float | None = None
 
 
 class MicroBatcher(Generic[In, Prepared, Out]):
@@ -61,18 +61,12 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         on_batch: Callable[[int], None] = lambda _size: None,
         on_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """Starts the compute threads.
+        """Creates a batcher whose compute threads begin with `start`.
 
-        Args:
-            prepare: prepares one item in a compute thread, in the context (contextvars) of its
-                `submit`; an exception fails this item only.
-            process: turns prepared items into as many results, in order, in the same thread;
-                an exception fails all of them.
-            max_batch: most items in one batch.
-            max_queue: most items that may wait.
-            threads: number of compute threads.
-            on_batch: called with the size of each batch.
-            on_wait: called with the seconds that an item has waited, in the item's context.
+        `prepare` prepares one item, in the context (contextvars) of its `submit`; an exception
+        fails this item only. `process` turns prepared items into as many results, in order, in the
+        same thread; an exception fails all of them. `on_batch` is called with the size of each
+        batch, and `on_wait` with the seconds that an item has waited, in the item's context.
         """
         self._prepare = prepare
         self._process = process
@@ -90,9 +84,14 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self.seconds_per_item = 0.0
-        self._threads = [self._new_thread(i) for i in range(threads)]
+        self._thread_count = threads
+        self._threads: list[_Thread[In, Out]] = []
+
+    def start(self) -> None:
+        """Starts the compute threads."""
+        self._threads = [_Thread(number, self._run) for number in range(self._thread_count)]
         for thread in self._threads:
-            thread.thread.start()
+            thread.start()
 
     @property
     def depth(self) -> int:
@@ -103,46 +102,52 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         """Describes a thread that is dead or has spent over `limit` seconds on one step."""
         now = time.perf_counter()
         for thread in self._threads:
-            began_at, name = thread.step_began_at, thread.thread.name
-            if not thread.thread.is_alive() and not self._closed:
-                return f"The compute thread {name} has died."
+            began_at = thread.step_began_at
+            if not thread.is_alive() and not self._closed:
+                return f"The compute thread {thread.name} has died."
             if began_at is not None and now - began_at > limit:
-                return f"The compute thread {name} has been stuck for {now - began_at:.0f} s."
+                return (
+                    f"The compute thread {thread.name} has been stuck for {now - began_at:.0f} s."
+                )
         return None
 
-    def submit(self, value: In, deadline: float) -> "asyncio.Future[Out]":
-        """Queues one item; call it on the event loop.
+    def submit(self, values: Sequence[In], deadline: float) -> "list[asyncio.Future[Out]]":
+        """Queues items, all or none; call it on the event loop.
 
         Args:
-            value: the argument of `prepare`.
-            deadline: seconds after which the result is no longer wanted.
+            values: the arguments of `prepare`.
+            deadline: seconds after which the results are no longer wanted.
 
         Returns:
-            A future of the result, which raises DeadlineExceededError after the deadline. When
-            the result is not wanted any more, cancel the future and call `drop_done`.
+            For each item a future, which raises DeadlineExceededError after the deadline. When
+            results are not wanted any more, cancel their futures and call `drop_done`.
 
         Raises:
-            QueueFullError: too many items wait.
+            QueueFullError: the queue has no room for all of them.
             RuntimeError: the batcher is closed.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Out] = loop.create_future()
-        ends_at = loop.time() + deadline
-        item = _Item(value, future, ends_at, time.perf_counter(), contextvars.copy_context())
-        if len(self._queue) >= self._max_queue:
+        now, ends_at = time.perf_counter(), loop.time() + deadline
+        items: list[_Item[In, Out]] = [
+            # Each has its own copy: a context cannot be entered by two threads at a time.
+            _Item(value, loop.create_future(), ends_at, now, contextvars.copy_context())
+            for value in values
+        ]
+        room = self._max_queue - len(items)
+        if len(self._queue) > room:
             self.drop_done()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            if len(self._queue) >= self._max_queue:
+            if len(self._queue) > room:
                 raise QueueFullError()
-            self._queue.append(item)
+            self._queue.extend(items)
         if not self._wake_scheduled:
             # Items that are submitted in the same iteration of the event loop form one batch.
             self._wake_scheduled = True
             loop.call_soon(self._wake)
         self._set_timer(loop, ends_at)
-        return future
+        return [item.future for item in items]
 
     def drop_done(self) -> None:
         """Removes items from the queue whose future is done: they take room and memory."""
@@ -151,8 +156,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
 
     def abandon(self, reason: Exception) -> None:
         """Fails all items that wait or are being computed; call it on the event loop."""
-        for item in self._pending():
-            _settle(item, reason)
+        _settle(dict.fromkeys(self._pending(), reason))
         self.drop_done()
 
     def close(self) -> None:
@@ -161,7 +165,7 @@ class MicroBatcher(Generic[In, Prepared, Out]):
             self._closed = True
         self._wake()
         for thread in self._threads:
-            thread.thread.join()
+            thread.join()
 
     def _wake(self) -> None:
         self._wake_scheduled = False
@@ -191,15 +195,8 @@ class MicroBatcher(Generic[In, Prepared, Out]):
                 self._set_timer(loop, item.deadline)
             else:
                 text = "The answer took too long; try again in a moment."
-                _settle(item, DeadlineExceededError(text))
+                _settle({item: DeadlineExceededError(text)})
         self.drop_done()
-
-    def _new_thread(self, number: int) -> _Thread[In, Out]:
-        name = f"compute-{number}"
-        thread: _Thread[In, Out] = _Thread(
-            threading.Thread(target=lambda: self._run(thread), name=name, daemon=True)
-        )
-        return thread
 
     def _run(self, thread: _Thread[In, Out]) -> None:
         while self._take(thread):
@@ -230,44 +227,37 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         answers = self._compute(thread, items)
         self.seconds_per_item = (time.perf_counter() - start) / len(items) / len(self._threads)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits the futures
-            items[0].future.get_loop().call_soon_threadsafe(_settle_all, answers)
+            items[0].future.get_loop().call_soon_threadsafe(_settle, answers)
 
     def _compute(
         self, thread: _Thread[In, Out], items: Sequence[_Item[In, Out]]
-    ) -> list[tuple[_Item[In, Out], Out | Exception]]:
-        answers: list[tuple[_Item[In, Out], Out | Exception]] = []
-        ready: list[_Item[In, Out]] = []
-        prepared: list[Prepared] = []
+    ) -> dict[_Item[In, Out], Out | Exception]:
+        answers: dict[_Item[In, Out], Out | Exception] = {}
+        prepared: dict[_Item[In, Out], Prepared] = {}
         for item in items:
             thread.step_began_at = time.perf_counter()
             if item.future.done():  # cancelled while others were prepared
                 continue
             try:
-                prepared.append(item.context.run(self._prepare, item.value))
-                ready.append(item)
+                prepared[item] = item.context.run(self._prepare, item.value)
             except Exception as error:
-                answers.append((item, error))
+                answers[item] = error
         thread.step_began_at = time.perf_counter()
-        if ready:
-            results: Sequence[Out | Exception]
+        if prepared:
             try:
-                results = self._process(prepared)
+                results = self._process(list(prepared.values()))
+                answers.update(zip(prepared, results, strict=True))
             except Exception as error:  # it fails these items; the thread goes on
-                results = [error] * len(prepared)
-            answers.extend(zip(ready, results, strict=True))
+                answers.update(dict.fromkeys(prepared, error))
         return answers
 
 
-def _settle_all(answers: Sequence[tuple[_Item[In, Out], Out | Exception]]) -> None:
+def _settle(answers: Mapping[_Item[In, Out], Out | Exception]) -> None:
     """Settles a whole batch in one callback: one wakeup of the event loop is enough."""
-    for item, result in answers:
-        _settle(item, result)
-
-
-def _settle(item: _Item[In, Out], result: Out | Exception) -> None:
-    if item.future.done():
-        return
-    if isinstance(result, Exception):
-        item.future.set_exception(result)
-    else:
-        item.future.set_result(result)
+    for item, result in answers.items():
+        if item.future.done():
+            continue
+        if isinstance(result, Exception):
+            item.future.set_exception(result)
+        else:
+            item.future.set_result(result)

@@ -1,16 +1,18 @@
-"""The model that this process serves: load and replace it, submit pictures, report its health."""
+"""The model that this process serves: load and replace it, classify pictures, report its health."""
 
 import asyncio
+import functools
+import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from service.errors import LoadFailedError, NotReadyError, ServiceError, StartupError
-from service.inference.classifier import Classification, Classifier, Upload
-from service.inference.jobs import ENGINE_FAILED, Job, JobBatcher, start_batcher
+from service.errors import EngineFailedError, LoadFailedError, NotReadyError, StartupError
+from service.inference.batcher import MicroBatcher
+from service.inference.classifier import Classification, Classifier, Decoded, Upload
 from service.inference.served_model import Administration, ServedModel
 from service.observability import tracing
 from service.observability.metrics import Metrics
@@ -26,12 +28,20 @@ PAUSE_S = 2
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
 Load = Callable[[Settings, Metrics], Classifier]
 
+_ENGINE_FAILED = "The model cannot be computed at present; try again in a moment."
 _NOT_READY: dict[Status, str] = {
     "loading": "The model is still loading; try again in a moment.",
     "draining": "The service is shutting down; try again in a moment.",
     "unloaded": "The model was unloaded; it has to be loaded again.",
-    "failed": ENGINE_FAILED,
+    "failed": _ENGINE_FAILED,
 }
+
+
+class _Job(NamedTuple):
+    """A picture, and the classifier that was served when its request began."""
+
+    classifier: Classifier
+    upload: Upload
 
 
 def load_classifier(
@@ -83,7 +93,7 @@ class ModelServer:
         self._unloaded = False
         self._prepared: Classifier | None = None
         self._classifier: Classifier | None = None
-        self._batcher: JobBatcher | None = None
+        self._batcher = self._new_batcher()
 
     async def start(self) -> None:
         """Loads the model off the event loop; an exception is kept in `failure`."""
@@ -94,25 +104,22 @@ class ModelServer:
                 logger.exception("unhandled error")
             self.failure = error
             return
-        self._batcher = start_batcher(self.settings, self.metrics, self.tracing, self._set_fault)
+        self._batcher.start()
         self.commit()
 
     async def stop(self) -> None:
         """Answers the pictures that wait, ends the compute threads, and exports the traces."""
         self.draining = True
-        if self._batcher is not None and not self.fault:
+        if not self.fault:
             await asyncio.to_thread(self._batcher.close)
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
     async def prepare(self, version: int | None = None) -> ServedModel:
-        """Loads a model off the event loop, while the current one is served.
+        """Loads a model off the event loop: this version, or the one that the settings name.
 
-        Args:
-            version: version to load, if not the one that the settings name.
-
-        Returns:
-            The model that `commit` serves, unless `prepare` or `drop` is called before that.
+        The current model is served until `commit` replaces it by the one that is returned, unless
+        `prepare` or `drop` is called before that.
 
         Raises:
             StartupError: it cannot be loaded.
@@ -177,7 +184,7 @@ class ModelServer:
     @property
     def queue_depth(self) -> int:
         """Number of pictures that wait."""
-        return self._batcher.depth if self._batcher else 0
+        return self._batcher.depth
 
     @property
     def is_full(self) -> bool:
@@ -187,7 +194,7 @@ class ModelServer:
     @property
     def seconds_per_item(self) -> float:
         """Seconds between two results, as measured on the last batch; 0 before the first."""
-        return self._batcher.seconds_per_item if self._batcher else 0
+        return self._batcher.seconds_per_item
 
     @property
     def served(self) -> ServedModel | None:
@@ -219,6 +226,9 @@ class ModelServer:
     ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none; returns a future for each, see `MicroBatcher.submit`.
 
+        A future also raises ServiceError for a picture that cannot be decoded, and NotReadyError
+        where the engine failed.
+
         Args:
             classifier: the classifier to use, which `self.classifier` returned.
             uploads: the pictures.
@@ -227,22 +237,11 @@ class ModelServer:
         Raises:
             QueueFullError: the queue has no room for all of them.
         """
-        assert self._batcher is not None, "ask for the classifier first"
         deadline = min(timeout_s, self.settings.deadline_ms / 1000)
-        futures: list[asyncio.Future[Classification]] = []
-        try:
-            for upload in uploads:
-                futures.append(self._batcher.submit(Job(classifier, upload), deadline))
-        except ServiceError:
-            for future in futures:
-                future.cancel()
-            self.drop_cancelled()
-            raise
-        return futures
+        return self._batcher.submit([_Job(classifier, upload) for upload in uploads], deadline)
 
     def drop_cancelled(self) -> None:
         """Removes pictures from the queue whose future was cancelled."""
-        assert self._batcher is not None, "ask for the classifier first"
         self._batcher.drop_done()
 
     def sample(self) -> None:
@@ -257,12 +256,43 @@ class ModelServer:
             # After a pause of the container or the machine every busy thread looks stuck.
             was_paused, last = now - last > WATCH_S + PAUSE_S, now
             self.sample()
-            if self._batcher is not None and not self.fault and not was_paused:
+            if not self.fault and not was_paused:
                 self.fault = self._batcher.fault(self.settings.stuck_s)
-            if self._batcher is not None and self.fault:
+            if self.fault:
                 # No result will come; the clients may try another worker.
-                self._batcher.abandon(NotReadyError(ENGINE_FAILED))
+                self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
             await asyncio.sleep(WATCH_S)
 
-    def _set_fault(self, reason: str) -> None:
-        self.fault = reason
+    def _new_batcher(self) -> MicroBatcher[_Job, Any, Classification]:
+        decode: Callable[[_Job], Any] = _decode
+        infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
+        if self.tracing is not None:
+            decode, infer = self.tracing.around(decode, infer)
+        return MicroBatcher(
+            decode,
+            infer,
+            max_batch=self.settings.max_batch,
+            max_queue=self.settings.max_queue,
+            threads=self.settings.thread_count,
+            on_batch=self.metrics.observe_batch,
+            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
+        )
+
+    def _infer(self, pictures: Sequence[tuple[Classifier, Decoded]]) -> list[Classification]:
+        answers: list[Classification] = []
+        # A batch has more than one classifier only just after another model was loaded.
+        for classifier, group in itertools.groupby(pictures, lambda picture: picture[0]):
+            try:
+                answers += classifier.infer([decoded for _, decoded in group])
+            except EngineFailedError as error:
+                logger.error("engine failed", extra={"fields": {"why": str(error)}})
+                try:
+                    classifier.self_test()
+                except EngineFailedError as lasting:  # CUDA is lost for good, say
+                    self.fault = str(lasting)
+                raise NotReadyError(_ENGINE_FAILED) from error
+        return answers
+
+
+def _decode(job: _Job) -> tuple[Classifier, Decoded]:
+    return job.classifier, job.classifier.decode(job.upload)

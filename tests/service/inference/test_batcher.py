@@ -53,7 +53,7 @@ def batcher_of(
     on_batch: Callable[[int], None] = lambda _: None,
     on_wait: Callable[[float], None] = lambda _: None,
 ) -> MicroBatcher[int, int, int]:
-    return MicroBatcher(
+    batcher = MicroBatcher(
         doubler.prepare,
         doubler.process,
         max_batch=max_batch,
@@ -62,12 +62,21 @@ def batcher_of(
         on_batch=on_batch,
         on_wait=on_wait,
     )
+    batcher.start()
+    return batcher
+
+
+def submit(
+    batcher: MicroBatcher[int, int, int], value: int, deadline: float
+) -> "asyncio.Future[int]":
+    (future,) = batcher.submit([value], deadline)
+    return future
 
 
 async def test_lone_item_is_processed_at_once() -> None:
     batcher = batcher_of(Doubler())
     start = time.perf_counter()
-    assert await batcher.submit(21, deadline=10) == 42
+    assert await submit(batcher, 21, deadline=10) == 42
     assert time.perf_counter() - start < 0.5
     await asyncio.to_thread(batcher.close)
 
@@ -75,9 +84,9 @@ async def test_lone_item_is_processed_at_once() -> None:
 async def test_waiting_items_form_a_batch_and_each_gets_its_own_result() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    waiting = [submit(batcher, value, 10) for value in (2, 3, 4)]
     process.go()
     assert await asyncio.gather(first, *waiting) == [2, 4, 6, 8]
     assert process.batches == [[1], [2, 3, 4]]
@@ -87,9 +96,9 @@ async def test_waiting_items_form_a_batch_and_each_gets_its_own_result() -> None
 async def test_batch_is_no_larger_than_allowed() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, max_batch=2)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    waiting = [batcher.submit(value, 10) for value in (2, 3, 4)]
+    waiting = [submit(batcher, value, 10) for value in (2, 3, 4)]
     process.go()
     await asyncio.gather(first, *waiting)
     assert process.batches == [[1], [2, 3], [4]]
@@ -99,7 +108,7 @@ async def test_batch_is_no_larger_than_allowed() -> None:
 async def test_idle_threads_share_the_queue() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, threads=2)
-    items = [batcher.submit(value, 10) for value in (1, 2)]
+    items = [submit(batcher, value, 10) for value in (1, 2)]
     await process.wait_until_started()
     await process.wait_until_started()
     process.go()
@@ -111,23 +120,38 @@ async def test_idle_threads_share_the_queue() -> None:
 async def test_full_queue_refuses() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, max_queue=1)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    second = batcher.submit(2, 10)
+    second = submit(batcher, 2, 10)
     with pytest.raises(QueueFullError):
-        batcher.submit(3, 10)
+        submit(batcher, 3, 10)
     process.go()
     assert await asyncio.gather(*[first, second]) == [2, 4]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_items_that_do_not_all_fit_are_not_processed() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=2)
+    first = submit(batcher, 1, 10)
+    await process.wait_until_started()
+    second = submit(batcher, 2, 10)
+    with pytest.raises(QueueFullError):
+        batcher.submit([3, 4], 10)
+    third = submit(batcher, 5, 10)
+    process.go()
+    assert await asyncio.gather(*[first, second, third]) == [2, 4, 10]
+    assert process.batches == [[1], [2, 5]]
     await asyncio.to_thread(batcher.close)
 
 
 async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, max_queue=1)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    batcher.submit(2, 10).cancel()
-    third = batcher.submit(3, 10)
+    submit(batcher, 2, 10).cancel()
+    third = submit(batcher, 3, 10)
     process.go()
     assert await asyncio.gather(*[first, third]) == [2, 6]
     assert process.batches == [[1], [3]]
@@ -137,9 +161,9 @@ async def test_cancelled_item_makes_room_and_is_not_processed() -> None:
 async def test_cancelled_and_late_items_leave_the_queue() -> None:
     doubler = Doubler(held=True)
     batcher = batcher_of(doubler)
-    busy = batcher.submit(1, FOREVER)
+    busy = submit(batcher, 1, FOREVER)
     await doubler.wait_until_started()
-    cancelled, late = batcher.submit(2, FOREVER), batcher.submit(3, 0.01)
+    cancelled, late = submit(batcher, 2, FOREVER), submit(batcher, 3, 0.01)
     assert batcher.depth == 2
     cancelled.cancel()
     batcher.drop_done()
@@ -155,9 +179,9 @@ async def test_cancelled_and_late_items_leave_the_queue() -> None:
 async def test_cancelled_item_does_not_harm_the_rest_of_its_batch() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    cancelled, other = batcher.submit(2, 10), batcher.submit(3, 10)
+    cancelled, other = submit(batcher, 2, 10), submit(batcher, 3, 10)
     process.go(1)
     assert await first == 2
     await process.wait_until_started()
@@ -171,10 +195,10 @@ async def test_cancelled_item_does_not_harm_the_rest_of_its_batch() -> None:
 async def test_late_item_fails_and_is_not_processed() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
     with pytest.raises(DeadlineExceededError):
-        await batcher.submit(2, deadline=0.01)
+        await submit(batcher, 2, deadline=0.01)
     process.go()
     await first
     await asyncio.to_thread(batcher.close)
@@ -186,7 +210,7 @@ async def test_each_item_has_its_own_deadline() -> None:
     batcher = batcher_of(process)
     start = time.perf_counter()
     deadlines = [10, 0.05, 0.2, 0.1]
-    items = [batcher.submit(value, deadline) for value, deadline in enumerate(deadlines)]
+    items = [submit(batcher, value, deadline) for value, deadline in enumerate(deadlines)]
     late = [False, True, True, True]
     for item, is_late in sorted(zip(items, late, strict=True), key=lambda pair: not pair[1]):
         if is_late:
@@ -201,9 +225,9 @@ async def test_each_item_has_its_own_deadline() -> None:
 async def test_failed_item_fails_alone() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    bad, good = batcher.submit(13, 10), batcher.submit(4, 10)
+    bad, good = submit(batcher, 13, 10), submit(batcher, 4, 10)
     process.go()
     with pytest.raises(ValueError, match="unlucky"):
         await bad
@@ -215,29 +239,29 @@ async def test_failed_item_fails_alone() -> None:
 async def test_failed_batch_fails_alone_and_the_thread_goes_on() -> None:
     batcher = batcher_of(Doubler())
     with pytest.raises(RuntimeError, match="broken"):
-        await batcher.submit(666, 10)
-    assert await batcher.submit(5, 10) == 10
+        await submit(batcher, 666, 10)
+    assert await submit(batcher, 5, 10) == 10
     await asyncio.to_thread(batcher.close)
 
 
 async def test_close_answers_what_is_queued() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    items = [batcher.submit(value, 10) for value in (1, 2, 3)]
+    items = [submit(batcher, value, 10) for value in (1, 2, 3)]
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     await process.wait_until_started()
     process.go()
     await closing
     assert await asyncio.gather(*items) == [2, 4, 6]
     with pytest.raises(RuntimeError, match="closed"):
-        batcher.submit(4, 10)
+        submit(batcher, 4, 10)
 
 
 async def test_batches_are_observed() -> None:
     sizes: list[int] = []
     waits: list[float] = []
     batcher = batcher_of(Doubler(), on_batch=sizes.append, on_wait=waits.append)
-    await batcher.submit(1, 10)
+    await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
     assert sizes == [1]
     assert len(waits) == 1
@@ -255,14 +279,14 @@ async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
     seen: list[tuple[str, str]] = []
     batcher = batcher_of(Namer(), on_wait=lambda _: seen.append(("wait", caller.get())))
     caller.set("somebody")
-    await batcher.submit(1, 10)
+    await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
     assert seen == [("wait", "somebody"), ("prepare", "somebody")]
 
 
 async def test_many_items_over_several_threads_all_get_their_result() -> None:
     batcher = batcher_of(Doubler(), max_queue=1000, threads=4)
-    results = await asyncio.gather(*(batcher.submit(value, 10) for value in range(20, 600)))
+    results = await asyncio.gather(*(submit(batcher, value, 10) for value in range(20, 600)))
     assert results == [2 * value for value in range(20, 600)]
     await asyncio.to_thread(batcher.close)
 
@@ -278,9 +302,9 @@ async def test_item_cancelled_while_its_batch_is_prepared_is_not_processed() -> 
 
     process = Cancelling(held=True)
     batcher = batcher_of(process)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     await process.wait_until_started()
-    other, cancelled = batcher.submit(2, 10), batcher.submit(3, 10)
+    other, cancelled = submit(batcher, 2, 10), submit(batcher, 3, 10)
     process.go()
     assert await asyncio.gather(*[first, other]) == [2, 4]
     assert process.batches == [[1], [2]]
@@ -291,7 +315,7 @@ async def test_stuck_thread_is_a_fault_and_a_busy_one_is_not() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
     assert batcher.fault(limit=0) is None  # idle
-    item = batcher.submit(1, 10)
+    item = submit(batcher, 1, 10)
     await process.wait_until_started()
     assert batcher.fault(limit=10) is None
     await asyncio.sleep(0.02)
@@ -309,7 +333,7 @@ async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
             return super().prepare(value)
 
     batcher = batcher_of(Slow())
-    items = asyncio.gather(*(batcher.submit(value, 10) for value in range(5)))
+    items = asyncio.gather(*(submit(batcher, value, 10) for value in range(5)))
     while not items.done():
         assert batcher.fault(limit=0.3) is None
         await asyncio.sleep(0.01)
@@ -322,11 +346,11 @@ async def test_dead_thread_is_a_fault_and_its_items_can_be_abandoned() -> None:
         raise SystemError("unhandled")
 
     batcher = batcher_of(Doubler(), on_batch=die)
-    first = batcher.submit(1, 10)
+    first = submit(batcher, 1, 10)
     while batcher.fault(limit=10) is None:
         await asyncio.sleep(0.001)
     assert batcher.fault(limit=10) == "The compute thread compute-0 has died."
-    second = batcher.submit(2, 10)
+    second = submit(batcher, 2, 10)
     batcher.abandon(QueueFullError("abandoned"))
     for item in (first, second):
         with pytest.raises(QueueFullError, match="abandoned"):
@@ -337,7 +361,7 @@ async def test_dead_thread_is_a_fault_and_its_items_can_be_abandoned() -> None:
 async def test_items_of_a_stuck_thread_can_be_abandoned() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process)
-    items = [batcher.submit(value, 10) for value in (1, 2)]
+    items = [submit(batcher, value, 10) for value in (1, 2)]
     await process.wait_until_started()
     batcher.abandon(QueueFullError("abandoned"))
     for item in items:
