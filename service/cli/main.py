@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,10 +13,11 @@ from pydantic_settings import SettingsError
 from tqdm import tqdm
 
 from service.cli import files, output
-from service.errors import ServiceError
+from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus
-from service.inference import repository, verification
-from service.inference.classifier import Classifier
+from service.inference import repository
+from service.inference.card import CARD_FILE, read_card
+from service.inference.classifier import Classifier, load_classifier
 from service.inference.repository import Entry
 from service.settings import Settings, explain
 
@@ -55,15 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    classifier = Classifier.open(
-        settings.models,
-        settings.model,
-        settings.version,
-        variant=settings.variant,
-        provider=settings.provider,
-        require_cuda=settings.require_cuda,
-        max_pixels=settings.max_pixels,
-    )
+    classifier = load_classifier(settings)
     labels = classifier.model.labels
     if not 1 <= args.top_k <= len(labels):
         reason = f"the model has {len(labels)} classes; ask for 1 to {len(labels)}"
@@ -123,10 +116,31 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 def _verify(args: argparse.Namespace) -> int:
     status = 0
     for folder in repository.versions(_settings(args).models):
-        for file, refusal in verification.verify(folder):
+        for file, refusal in verify(folder):
             print(f"{folder / file}: {refusal or 'ok'}")
             status = 1 if refusal else status
     return status
+
+
+def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
+    """Opens each file of one version on the CPU: its sha256, its metadata, and a self-test.
+
+    Yields:
+        The name of the file, and the error that it is refused with, None if it is not.
+    """
+    try:
+        files = read_card(folder / CARD_FILE).files
+    except ModelRefusedError as error:
+        yield CARD_FILE, error
+        return
+    models, name, version = folder.parent.parent, folder.parent.name, int(folder.name)
+    for file in files:
+        refusal = None
+        try:
+            Classifier.open(models, name, version, variant=file, provider="cpu")
+        except ServiceError as error:
+            refusal = error
+        yield file, refusal
 
 
 def _settings(args: argparse.Namespace) -> Settings:

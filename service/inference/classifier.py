@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from service.errors import ModelRefusedError, ServiceError
 from service.inference import decoding, repository, resizing
-from service.inference.card import Card
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.repository import StoredFile
 from service.inference.resizing import ResizeRule
 from service.inference.served_model import ServedModel
+from service.settings import Settings
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
@@ -110,15 +110,7 @@ class Classifier:
         observe: Observer = _ignore,
         large: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Wraps an engine; use `open` for a model of the repository.
-
-        Args:
-            model: the model that the engine computes.
-            engine: computes the batches.
-            max_pixels: most pixels in one picture.
-            observe: called with the stage, `decode` or `infer`, and its seconds.
-            large: held while a large picture is decoded; by default a lock of this classifier.
-        """
+        """Wraps an engine that computes `model`; `open` takes one of the repository."""
         self.model = model
         self.engine = engine
         self._max_pixels = max_pixels
@@ -177,7 +169,16 @@ class Classifier:
         )
         file = file_for(engine.provider)
         repository.check_metadata(file, engine.metadata)
-        model = _describe(file.card, file.path.name)
+        card, variant = file.card, file.path.name
+        model = ModelInfo(
+            name=card.name,
+            version=card.version,
+            variant=variant,
+            sha256=card.files[variant].sha256,
+            labels=card.labels,
+            resize=card.resize,
+            energy_threshold=card.threshold(variant),
+        )
         classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
         if (classes := classifier.self_test()) != len(model.labels):
             raise ModelRefusedError(
@@ -210,7 +211,12 @@ class Classifier:
         Raises:
             EngineFailedError: the batch cannot be computed.
         """
-        decoded = [self._try_to_decode(upload) for upload in uploads]
+        decoded: list[Decoded | ServiceError] = []
+        for upload in uploads:
+            try:
+                decoded.append(self.decode(upload))
+            except ServiceError as error:
+                decoded.append(error)
         good = [item for item in decoded if not isinstance(item, ServiceError)]
         answers = iter(self.infer(good) if good else ())
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
@@ -221,10 +227,10 @@ class Classifier:
         Raises:
             ServiceError: it is not a picture, is broken, or is too large.
         """
-        if not isinstance(upload, bytes):
-            return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
-        start = time.perf_counter()
         width, height = self.engine.width, self.engine.height
+        if not isinstance(upload, bytes):
+            return Decoded(upload, ImageFacts(width, height, "pixels"))
+        start = time.perf_counter()
         smallest = decoding.OVERSAMPLING * max(width, height)
         image, facts, box = decoding.decode(upload, self._max_pixels, self._large, smallest)
         pixels = resizing.fit(image, width, height, self.model.resize, box)
@@ -267,20 +273,23 @@ class Classifier:
         probabilities, _ = self.engine.run(black)
         return int(probabilities.shape[1])
 
-    def _try_to_decode(self, upload: Upload) -> Decoded | ServiceError:
-        try:
-            return self.decode(upload)
-        except ServiceError as error:
-            return error
 
-
-def _describe(card: Card, file: str) -> ModelInfo:
-    return ModelInfo(
-        name=card.name,
-        version=card.version,
-        variant=file,
-        sha256=card.files[file].sha256,
-        labels=card.labels,
-        resize=card.resize,
-        energy_threshold=card.threshold(file),
+def load_classifier(
+    settings: Settings,
+    observe: Observer = _ignore,
+    large: AbstractContextManager[object] | None = None,
+) -> Classifier:
+    """Opens the classifier that the settings name; see `Classifier.open`."""
+    return Classifier.open(
+        settings.models,
+        settings.model,
+        settings.version,
+        variant=settings.variant,
+        provider=settings.provider,
+        require_cuda=settings.require_cuda,
+        cuda_graphs=settings.cuda_graphs,
+        threads=1,  # several threads run inferences in parallel
+        max_pixels=settings.max_pixels,
+        observe=observe,
+        large=large,
     )

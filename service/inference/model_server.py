@@ -7,12 +7,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, get_args
 
 from service.errors import EngineFailedError, LoadFailedError, NotReadyError, StartupError
 from service.inference.batcher import MicroBatcher
-from service.inference.classifier import Classification, Classifier, Decoded, Upload
+from service.inference.classifier import (
+    Classification,
+    Classifier,
+    Decoded,
+    Observer,
+    Upload,
+    load_classifier,
+)
 from service.inference.served_model import Administration, ServedModel
 from service.observability import tracing
 from service.observability.metrics import Metrics
@@ -26,7 +32,7 @@ WATCH_S = 1
 PAUSE_S = 2
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
-Load = Callable[[Settings, Metrics], Classifier]
+Load = Callable[[Settings, Observer], Classifier]
 
 _ENGINE_FAILED = "The model cannot be computed at present; try again in a moment."
 _NOT_READY: dict[Status, str] = {
@@ -42,25 +48,6 @@ class _Job(NamedTuple):
 
     classifier: Classifier
     upload: Upload
-
-
-def load_classifier(
-    settings: Settings, metrics: Metrics, large: AbstractContextManager[object] | None = None
-) -> Classifier:
-    """Loads the classifier that the settings name; see `Classifier.open`."""
-    return Classifier.open(
-        settings.models,
-        settings.model,
-        settings.version,
-        variant=settings.variant,
-        provider=settings.provider,
-        require_cuda=settings.require_cuda,
-        cuda_graphs=settings.cuda_graphs,
-        threads=1,  # the compute threads run inferences in parallel
-        max_pixels=settings.max_pixels,
-        observe=metrics.observe_stage,
-        large=large,
-    )
 
 
 class ModelServer:
@@ -128,7 +115,7 @@ class ModelServer:
         load = self._loads
         changes = {} if version is None else {"model_version": version}
         settings = self.settings.model_copy(update=changes)
-        classifier = await asyncio.to_thread(self._load, settings, self.metrics)
+        classifier = await asyncio.to_thread(self._load, settings, self.metrics.observe_stage)
         if load == self._loads:
             self._prepared = classifier
         return classifier.served

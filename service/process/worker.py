@@ -17,7 +17,8 @@ import uvicorn
 from service.errors import LoadFailedError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
-from service.inference.model_server import ModelServer, load_classifier
+from service.inference.classifier import load_classifier
+from service.inference.model_server import ModelServer
 from service.inference.served_model import Administration
 from service.observability.logging import configure, flush
 from service.observability.metrics import reserve_files

@@ -16,11 +16,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.http.app import create_app
-from service.inference.classifier import Classification, Classifier, ModelInfo
+from service.inference.classifier import Classification, Classifier, ModelInfo, Observer
 from service.inference.engine import CPU
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
-from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.models import LABELS, write_model
 
@@ -65,11 +64,9 @@ def engine() -> FakeEngine:
 def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
     """Builds an app around the fake engine, with the given settings."""
 
-    def load(settings: Settings, metrics: Metrics) -> Classifier:
+    def load(settings: Settings, observe: Observer) -> Classifier:
         model = ModelInfo("tiny", 1, "model.onnx", "0" * 64, LABELS, RULE, 0.5)
-        return Classifier(
-            model, engine, max_pixels=settings.max_pixels, observe=metrics.observe_stage
-        )
+        return Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
 
     def make(**settings: object) -> FastAPI:
         validated = Settings.model_validate({"threads": 1, **settings})

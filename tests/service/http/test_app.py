@@ -10,9 +10,8 @@ from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
 from service.http.app import create_app
-from service.inference.classifier import Classifier
+from service.inference.classifier import Classifier, Observer
 from service.inference.model_server import ModelServer
-from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour
 
@@ -130,7 +129,7 @@ class SlowStart:
         self.classifier = classifier
         self.go = threading.Event()
 
-    def __call__(self, _settings: Settings, _metrics: Metrics) -> Classifier:
+    def __call__(self, _settings: Settings, _observe: Observer) -> Classifier:
         assert self.go.wait(10)
         if isinstance(self.classifier, Exception):
             raise self.classifier

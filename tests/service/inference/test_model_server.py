@@ -18,9 +18,8 @@ from service.errors import (
     QueueFullError,
 )
 from service.http.app import create_app
-from service.inference.classifier import Classifier, ModelInfo
+from service.inference.classifier import Classifier, ModelInfo, Observer
 from service.inference.model_server import ModelServer
-from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import RULE, FakeEngine, colour, keep_busy, running
 from tests.service.models import LABELS
@@ -63,13 +62,13 @@ class Versions:
         self.go.set()
         self.error: Exception | None = None
 
-    def __call__(self, _settings: Settings, metrics: Metrics) -> Classifier:
+    def __call__(self, _settings: Settings, observe: Observer) -> Classifier:
         assert self.go.wait(10)
         if self.error:
             raise self.error
         self.engines.append(FakeEngine())
         model = ModelInfo("tiny", len(self.engines), "model.onnx", "0" * 64, LABELS, RULE, 0.5)
-        return Classifier(model, self.engines[-1], observe=metrics.observe_stage)
+        return Classifier(model, self.engines[-1], observe=observe)
 
 
 @pytest.fixture
