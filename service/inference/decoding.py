@@ -14,7 +14,6 @@ from PIL import (
     Image,
     JpegImagePlugin,
     PngImagePlugin,
-    UnidentifiedImageError,
     WebPImagePlugin,
 )
 from PIL.Image import Transpose
@@ -158,6 +157,10 @@ class _Reader(io.BytesIO):
 
 
 def _open(data: bytes) -> Image.Image:
+    if not _ANY_SIGNATURE.match(data):
+        raise UnsupportedFormatError(
+            "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
+        )
     if len(_SCAN.findall(data)) > MAX_SCANS:
         raise _too_many_pieces("JPEG")
     # Counting the reads would add a third to the time that a small picture takes to open.
@@ -166,15 +169,9 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(file, formats=FORMATS)
     except UndecodableImageError:
         raise
-    except UnidentifiedImageError as error:
-        if _ANY_SIGNATURE.match(data):
-            raise _undecodable("image") from error
-        raise UnsupportedFormatError(
-            "The upload is not a picture that can be read; send JPEG, PNG, WebP, GIF or BMP."
-        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError("The picture has too many pixels; send a smaller one.") from error
-    except Exception as error:  # the signature of an accepted format, and a broken header
+    except Exception as error:  # decoders raise almost anything on hostile bytes
         raise _undecodable("image") from error
 
 

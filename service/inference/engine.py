@@ -1,6 +1,7 @@
 """ONNX Runtime: choose the execution provider, open and test a session, run it."""
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -120,16 +121,25 @@ def open_engine(
         ModelRefusedError: ONNX Runtime cannot run the model.
     """
     ort.set_default_logger_severity(_SEVERITY_FATAL)  # failures are raised, or found below
+    open_session = functools.partial(_open_session, threads=threads, make_session=make_session)
+    requested, degraded_reason = CPU, None
     wants_cuda = require_cuda or provider == "cuda"
     if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
         try:
-            return _open_cuda(read(CUDA), threads, make_session, graphs=cuda_graphs)
+            return _open_cuda(read(CUDA), open_session, graphs=cuda_graphs)
         except CudaUnavailableError as error:
             if require_cuda:
                 raise
             logger.warning("Computing on the CPU. %s", error)
-            return _open_cpu(read(CPU), threads, make_session, CUDA, str(error))
-    return _open_cpu(read(CPU), threads, make_session, CPU)
+            requested, degraded_reason = CUDA, str(error)
+    model = read(CPU)
+    try:
+        return OnnxEngine(open_session(model, [CPU]), requested, degraded_reason)
+    except ModelRefusedError:
+        raise
+    except Exception as error:
+        text = f"ONNX Runtime cannot run the model: {_first_line(error)}"
+        raise ModelRefusedError(text) from error
 
 
 def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -147,7 +157,7 @@ def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) ->
 
 
 def _open_cuda(
-    model: bytes, threads: int, make_session: SessionFactory, *, graphs: bool
+    model: bytes, open_session: Callable[..., ort.InferenceSession], *, graphs: bool
 ) -> OnnxEngine:
     if CUDA not in ort.get_available_providers():
         raise CudaUnavailableError(
@@ -156,7 +166,7 @@ def _open_cuda(
     missing = _preload_cuda_libraries()
     try:
         providers = [(CUDA, _CUDA_OPTIONS | (_CUDA_GRAPHS if graphs else {})), CPU]
-        engine = OnnxEngine(_open_session(model, providers, threads, make_session), CUDA)
+        engine = OnnxEngine(open_session(model, providers), CUDA)
     except ModelRefusedError:
         raise
     except Exception as error:  # cuDNN is loaded late, so the first inference may fail too
@@ -165,24 +175,6 @@ def _open_cuda(
         return engine
     # A session that asked for CUDA and has none runs on the CPU without an error.
     raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}")
-
-
-def _open_cpu(
-    model: bytes,
-    threads: int,
-    make_session: SessionFactory,
-    requested: str,
-    degraded_reason: str | None = None,
-) -> OnnxEngine:
-    try:
-        session = _open_session(model, [CPU], threads, make_session)
-        return OnnxEngine(session, requested, degraded_reason)
-    except ModelRefusedError:
-        raise
-    except Exception as error:
-        raise ModelRefusedError(
-            f"ONNX Runtime cannot run the model: {_first_line(error)}"
-        ) from error
 
 
 def _open_session(
@@ -200,14 +192,11 @@ def _open_session(
 
 
 def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
-    inputs = {node.name: node for node in session.get_inputs()}
+    inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     outputs = {node.name for node in session.get_outputs()}
-    if set(inputs) == {"image"} and outputs >= {"probabilities", "energy"}:
-        shape = inputs["image"].shape
-        if inputs["image"].type == "tensor(uint8)" and len(shape) == 4 and shape[3] == 3:
-            _, height, width, _ = shape
-            if isinstance(height, int) and isinstance(width, int):
-                return height, width
+    match inputs, outputs >= {"probabilities", "energy"}:
+        case [("image", "tensor(uint8)", [_, int(height), int(width), 3])], True:
+            return height, width
     raise ModelRefusedError(
         "The model must take `image`, uint8 (batch, height, width, 3), and return "
         "`probabilities` and `energy`; export it again."

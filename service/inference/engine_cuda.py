@@ -28,14 +28,9 @@ class Buckets:
         device: str,
         sizes: Sequence[int] = SIZES,
     ) -> None:
-        """Allocates the buffers of each size and runs it once.
+        """Allocates buffers on a device such as `cuda`, and runs each size once.
 
-        Args:
-            session: takes `image` and returns `probabilities` and `energy`.
-            height: height of a picture in pixels.
-            width: width of a picture in pixels.
-            device: device of the buffers, such as `cuda`.
-            sizes: sizes of batches, ascending.
+        The session takes `image` and returns `probabilities` and `energy`; the sizes ascend.
         """
         self._session = session
         self._lock = threading.Lock()
@@ -49,14 +44,15 @@ class Buckets:
         largest = self._buckets[-1].size
         parts = [images[i : i + largest] for i in range(0, len(images), largest)]
         with self._lock:
-            results = [self._bucket_for(part).run(self._session, part) for part in parts]
+            results = [self._run_one(part) for part in parts]
         if len(results) == 1:
             return results[0]
         probabilities, energies = zip(*results, strict=True)
         return np.concatenate(probabilities), np.concatenate(energies)
 
-    def _bucket_for(self, images: Images) -> "_Bucket":
-        return next(bucket for bucket in self._buckets if bucket.size >= len(images))
+    def _run_one(self, images: Images) -> tuple[Floats, Floats]:
+        bucket = next(bucket for bucket in self._buckets if bucket.size >= len(images))
+        return bucket.run(self._session, images)
 
 
 class _Bucket:
