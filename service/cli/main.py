@@ -16,9 +16,9 @@ from service.cli import files, output
 from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus
 from service.inference import repository
-from service.inference.card import CARD_FILE, read_card
+from service.inference.card import CARD_FILE
 from service.inference.classifier import Classifier, load_classifier
-from service.inference.repository import Entry
+from service.inference.repository import StoredModel
 from service.settings import Settings, explain
 
 
@@ -90,7 +90,8 @@ def _list(args: argparse.Namespace) -> int:
     refused = []
     for folder in repository.versions(_settings(args).models):
         try:
-            rows += [_cells(entry) for entry in repository.entries(folder)]
+            stored = repository.read_version(folder)
+            rows += [_cells(stored, file) for file in stored.card.files]
         except ServiceError as error:
             refused.append(str(error))
     sys.stdout.write(output.columns(rows))
@@ -99,14 +100,14 @@ def _list(args: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
-    card = entry.card
-    measured = card.accuracies(entry.file).items()
+def _cells(stored: StoredModel, file: str) -> tuple[str, ...]:
+    card = stored.card
+    measured = card.accuracies(file).items()
     return (
         card.name,
         str(card.version),
-        entry.file,
-        f"{entry.bytes / 1e6:.1f} MB",
+        file,
+        f"{repository.size(stored, file) / 1e6:.1f} MB",
         next((f"{accuracy:.2%} ({split})" for split, accuracy in measured), ""),
         f"{card.input.width} x {card.input.height}",
         str(len(card.labels)),
@@ -129,7 +130,7 @@ def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
         The name of the file, and the error that it is refused with, None if it is not.
     """
     try:
-        files = read_card(folder / CARD_FILE).files
+        files = repository.read_version(folder).card.files
     except ModelRefusedError as error:
         yield CARD_FILE, error
         return

@@ -114,13 +114,9 @@ class MicroBatcher(Generic[In, Prepared, Out]):
     def submit(self, values: Sequence[In], deadline: float) -> "list[asyncio.Future[Out]]":
         """Queues items, all or none; call it on the event loop.
 
-        Args:
-            values: the arguments of `prepare`.
-            deadline: seconds after which the results are no longer wanted.
-
         Returns:
-            For each item a future, which raises DeadlineExceededError after the deadline. When
-            results are not wanted any more, cancel their futures and call `drop_done`.
+            For each item a future, which raises DeadlineExceededError after `deadline` seconds.
+            When results are not wanted any more, cancel their futures and call `drop_done`.
 
         Raises:
             QueueFullError: the queue has no room for all of them.

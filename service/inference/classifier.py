@@ -7,7 +7,6 @@ In a notebook:
     classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
 """
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +22,6 @@ from service.errors import ModelRefusedError, ServiceError
 from service.inference import decoding, repository, resizing
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
-from service.inference.repository import StoredFile
 from service.inference.resizing import ResizeRule
 from service.inference.served_model import ServedModel
 from service.settings import Settings
@@ -155,34 +153,31 @@ class Classifier:
         """
         stored = repository.load(Path(models), name, version)
 
-        @functools.cache
-        def file_for(provider: str) -> StoredFile:
-            chosen = repository.choose(stored, variant, preferred_precision(provider))
-            return repository.read(stored, chosen)
+        def choose(provider: str) -> str:
+            return repository.choose(stored, variant, preferred_precision(provider))
 
         engine = open_engine(
-            lambda provider: file_for(provider).data,
+            lambda provider: repository.read(stored, choose(provider)),
             provider=provider,
             require_cuda=require_cuda,
             cuda_graphs=cuda_graphs,
             threads=threads,
         )
-        file = file_for(engine.provider)
-        repository.check_metadata(file, engine.metadata)
-        card, variant = file.card, file.path.name
+        card, file = stored.card, choose(engine.provider)
+        repository.check_metadata(stored, file, engine.metadata)
         model = ModelInfo(
             name=card.name,
             version=card.version,
-            variant=variant,
-            sha256=card.files[variant].sha256,
+            variant=file,
+            sha256=card.files[file].sha256,
             labels=card.labels,
             resize=card.resize,
-            energy_threshold=card.threshold(variant),
+            energy_threshold=card.threshold(file),
         )
         classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
         if (classes := classifier.self_test()) != len(model.labels):
             raise ModelRefusedError(
-                f"{file.path} computes {classes} classes and names {len(model.labels)}; "
+                f"{stored.folder / file} computes {classes} classes and names {len(model.labels)}; "
                 "export it again."
             )
         return classifier
@@ -200,10 +195,7 @@ class Classifier:
         )
 
     def classify(self, uploads: Iterable[Upload]) -> list[Classification | ServiceError]:
-        """Classifies pictures in one inference.
-
-        Args:
-            uploads: the pictures, see `Upload`; each is decoded before the next one is taken.
+        """Classifies pictures in one inference; each is decoded before the next one is taken.
 
         Returns:
             For each upload, in order, its classification or the error that prevented it.

@@ -171,7 +171,7 @@ def _open(data: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError("The picture has too many pixels; send a smaller one.") from error
-    except Exception as error:  # decoders raise almost anything on hostile bytes
+    except Exception as error:  # the header is broken
         raise _undecodable("image") from error
 
 

@@ -54,10 +54,7 @@ class Engine(Protocol):
     degraded_reason: str | None
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
-        """Computes one batch; may be called from several threads.
-
-        Args:
-            images: uint8 (batch, height, width, 3), RGB.
+        """Computes a batch, uint8 (batch, height, width, 3), RGB; several threads may call it.
 
         Returns:
             Probabilities (batch, classes) and energy (batch,), float32.
@@ -108,13 +105,8 @@ def open_engine(
 ) -> OnnxEngine:
     """Opens a model on the requested provider, or on the CPU with a warning in the log.
 
-    Args:
-        read: returns the content of the ONNX file for an execution provider.
-        provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
-        require_cuda: fail rather than fall back to the CPU.
-        cuda_graphs: capture a CUDA graph for each size of batch.
-        threads: CPU threads within one inference.
-        make_session: creates the session; tests pass another.
+    `read` returns the content of the ONNX file for an execution provider, and `make_session`
+    creates the session. The other options are those of `Classifier.open`.
 
     Raises:
         CudaUnavailableError: CUDA is required and cannot be used.

@@ -213,13 +213,9 @@ class ModelServer:
     ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none; returns a future for each, see `MicroBatcher.submit`.
 
-        A future also raises ServiceError for a picture that cannot be decoded, and NotReadyError
-        where the engine failed.
-
-        Args:
-            classifier: the classifier to use, which `self.classifier` returned.
-            uploads: the pictures.
-            timeout_s: seconds that the client waits, if fewer than the settings allow.
+        The classifier is one that `self.classifier` returned; `timeout_s` are the seconds that the
+        client waits, if fewer than the settings allow. A future raises ServiceError for a picture
+        that cannot be decoded, and NotReadyError where the engine failed.
 
         Raises:
             QueueFullError: the queue has no room for all of them.

@@ -19,24 +19,6 @@ class StoredModel:
     card: Card
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A verified model file, in memory so that the bytes that were verified are the ones loaded."""
-
-    card: Card
-    path: Path
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A model file in a listing: the card of its version, its name, and its size in bytes."""
-
-    card: Card
-    file: str
-    bytes: int
-
-
 def versions(models: Path) -> list[Path]:
     """Lists the folders of all versions, by name of the model and number of the version.
 
@@ -49,14 +31,13 @@ def versions(models: Path) -> list[Path]:
     return sorted(folders, key=lambda folder: (folder.parent.name, int(folder.name)))
 
 
-def entries(folder: Path) -> list[Entry]:
-    """Lists the files of one version, by its card.
+def read_version(folder: Path) -> StoredModel:
+    """Reads the card of one version.
 
     Raises:
-        ModelRefusedError: the card or a file is missing or cannot be read.
+        ModelRefusedError: it cannot be read, or is not a card.
     """
-    card = read_card(folder / CARD_FILE)
-    return [Entry(card, file, _size(folder / file)) for file in card.files]
+    return StoredModel(folder, read_card(folder / CARD_FILE))
 
 
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
@@ -66,18 +47,13 @@ def load(models: Path, name: str, version: int | None = None) -> StoredModel:
         ModelNotFoundError: there is no such model or version.
         ModelRefusedError: the folder or the card cannot be read.
     """
-    folder = _find(models, name, version)
-    return StoredModel(folder, read_card(folder / CARD_FILE))
+    return read_version(_find(models, name, version))
 
 
 def choose(model: StoredModel, variant: str, precision: str) -> str:
-    """Chooses the file of a model to serve.
+    """Chooses the file of a model to serve: the named one, or for `auto` one of this precision.
 
-    Args:
-        model: the stored model.
-        variant: name of the file, or `auto`.
-        precision: the precision that `auto` prefers, where the card shows that the file keeps the
-            accuracy; else it takes `model.onnx`.
+    `auto` takes `model.onnx` where the card does not show that the other keeps the accuracy.
 
     Raises:
         ModelNotFoundError: the card lists no such file.
@@ -94,8 +70,21 @@ def choose(model: StoredModel, variant: str, precision: str) -> str:
     return variant
 
 
-def read(model: StoredModel, name: str) -> StoredFile:
-    """Reads one file of a model and verifies its sha256.
+def size(model: StoredModel, name: str) -> int:
+    """The size of one file of a model in bytes.
+
+    Raises:
+        ModelRefusedError: it cannot be read.
+    """
+    path = model.folder / name
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read(model: StoredModel, name: str) -> bytes:
+    """Reads one file of a model and verifies its sha256: load these bytes, not the file.
 
     Raises:
         ModelRefusedError: it cannot be read, or is not the file that the card describes.
@@ -112,36 +101,32 @@ def read(model: StoredModel, name: str) -> StoredFile:
             f"{path} has not the sha256 that its card states: the file was changed or damaged; "
             f"{_REPUBLISH}"
         )
-    return StoredFile(card, path, data)
+    return data
 
 
-def check_metadata(file: StoredFile, metadata: dict[str, str]) -> None:
-    """Checks that a model file's metadata agrees with its card.
-
-    Args:
-        file: the stored file.
-        metadata: its ONNX metadata properties.
+def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> None:
+    """Checks that the ONNX metadata properties of one file of a model agree with the card.
 
     Raises:
         ModelRefusedError: a property is missing, unreadable, or not what the card states.
     """
-    card = file.card
+    path, card = model.folder / name, model.card
     for key, stated in {
         "name": card.name,
         "version": card.version,
         "labels": list(card.labels),
         "resize": card.resize.model_dump(),
-        "energy_threshold": card.threshold(file.path.name),
+        "energy_threshold": card.threshold(name),
     }.items():
         try:
             actual = metadata[key] if key == "name" else json.loads(metadata[key])
         except (KeyError, ValueError) as error:
             raise ModelRefusedError(
-                f"{file.path} has no readable metadata property {key!r}; {_REPUBLISH}"
+                f"{path} has no readable metadata property {key!r}; {_REPUBLISH}"
             ) from error
         if actual != stated:
             raise ModelRefusedError(
-                f"{file.path} and its {CARD_FILE} disagree on {key!r} "
+                f"{path} and its {CARD_FILE} disagree on {key!r} "
                 f"({actual!r} and {stated!r}); {_REPUBLISH}"
             )
 
@@ -171,10 +156,3 @@ def _find(models: Path, name: str, version: int | None) -> Path:
 def _is_version(folder: Path) -> bool:
     name = folder.name
     return name.isascii() and name.isdigit() and name[0] != "0" and folder.is_dir()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error

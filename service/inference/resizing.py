@@ -23,14 +23,7 @@ class ResizeRule(BaseModel, frozen=True):
 def fit(
     image: Image.Image, width: int, height: int, rule: ResizeRule, box: Box | None = None
 ) -> NDArray[np.uint8]:
-    """Resizes an RGB picture to the model's size.
-
-    Args:
-        image: the picture.
-        width: the model's width in pixels.
-        height: the model's height in pixels.
-        rule: the model's resize rule.
-        box: the part of `image` to use, in its pixels; None uses all of it.
+    """Resizes an RGB picture, or the part of it in `box`, to the model's size in pixels.
 
     Returns:
         uint8 (height, width, 3). A picture that already has this size is returned unchanged.

@@ -38,11 +38,11 @@ def main() -> int:
         # The same file for both: by default the one that the service takes on CUDA.
         chosen = repository.choose(stored, settings.variant, preferred_precision(CUDA))
         model = repository.read(stored, chosen)
-        cuda = open_engine(lambda _: model.data, require_cuda=True)
-        cpu = open_engine(lambda _: model.data, provider="cpu", threads=settings.thread_count)
+        cuda = open_engine(lambda _: model, require_cuda=True)
+        cpu = open_engine(lambda _: model, provider="cpu", threads=settings.thread_count)
     except StartupError as error:
         return _fail(str(error))
-    print(f"{model.path}: an inference ran on {cuda.provider}")
+    print(f"{stored.folder / chosen}: an inference ran on {cuda.provider}")
     images = _noise(COMPARED, cuda)
     difference = _difference(cuda, cpu, images)
     print(f"largest difference from the CPU's probabilities, {COMPARED} pictures: {difference:.1e}")

@@ -10,7 +10,6 @@ import pytest
 from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference import repository
 from service.inference.engine import open_engine
-from service.inference.repository import StoredFile
 from tests.service.models import add_variant, write_model
 
 
@@ -19,7 +18,7 @@ def edit_card(folder: Path, **changes: object) -> None:
     (folder / "card.json").write_text(json.dumps(card | changes))
 
 
-def read(models: Path, variant: str = "model.onnx") -> StoredFile:
+def read(models: Path, variant: str = "model.onnx") -> bytes:
     stored = repository.load(models, "tiny")
     return repository.read(stored, repository.choose(stored, variant, "int8"))
 
@@ -46,14 +45,13 @@ def test_versions_are_listed_by_number_without_other_entries(tmp_path: Path) -> 
 def test_files_are_listed_with_or_without_figures(tmp_path: Path, metrics: object) -> None:
     folder = write_model(tmp_path)
     add_variant(folder, "int8")
-    (first, second) = repository.entries(folder)
-    assert (second.file, second.bytes) == (
-        "model.int8.onnx",
-        (folder / "model.int8.onnx").stat().st_size,
-    )
-    assert first.card.accuracies(second.file) == {"test": 0.9}
+    stored = repository.read_version(folder)
+    assert list(stored.card.files) == ["model.onnx", "model.int8.onnx"]
+    assert repository.size(stored, "model.int8.onnx") == len(read(tmp_path, "model.int8.onnx"))
+    assert stored.card.accuracies("model.int8.onnx") == {"test": 0.9}
     edit_card(folder, metrics=metrics)
-    assert [entry.card.accuracies(entry.file) for entry in repository.entries(folder)] == [{}, {}]
+    card = repository.read_version(folder).card
+    assert [card.accuracies(file) for file in card.files] == [{}, {}]
 
 
 def test_missing_model_names_the_folder(tmp_path: Path) -> None:
@@ -113,19 +111,19 @@ def test_card_that_disagrees_with_its_file_is_refused(
     tmp_path: Path, key: str, value: object
 ) -> None:
     edit_card(write_model(tmp_path), **{key: value})
-    file = read(tmp_path)
-    metadata = open_engine(lambda _: file.data, provider="cpu").metadata
+    stored = repository.load(tmp_path, "tiny")
+    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
     with pytest.raises(ModelRefusedError, match=f"disagree on '{key}'"):
-        repository.check_metadata(file, metadata)
+        repository.check_metadata(stored, "model.onnx", metadata)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
 def test_missing_or_unreadable_metadata_is_refused(
     tmp_path: Path, metadata: dict[str, str]
 ) -> None:
-    write_model(tmp_path)
+    stored = repository.read_version(write_model(tmp_path))
     with pytest.raises(ModelRefusedError, match="no readable metadata property"):
-        repository.check_metadata(read(tmp_path), metadata)
+        repository.check_metadata(stored, "model.onnx", metadata)
 
 
 @pytest.mark.parametrize(("precision", "variant"), [("int8", "model.int8.onnx"),
@@ -177,7 +175,7 @@ def test_unknown_shapes_of_figures_do_not_prevent_serving(tmp_path: Path, metric
     folder = write_model(tmp_path)
     add_variant(folder, "int8")
     edit_card(folder, metrics=metrics)
-    assert read(tmp_path, "auto").path.name == "model.onnx"
+    assert read(tmp_path, "auto") == (folder / "model.onnx").read_bytes()
 
 
 def test_unknown_file_names_those_that_exist(tmp_path: Path) -> None:
@@ -188,11 +186,12 @@ def test_unknown_file_names_those_that_exist(tmp_path: Path) -> None:
 
 
 def test_changed_variant_is_refused(tmp_path: Path) -> None:
-    with add_variant(write_model(tmp_path), "int8").open("ab") as file:
+    folder = write_model(tmp_path)
+    with add_variant(folder, "int8").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ModelRefusedError, match=r"model\.int8\.onnx .*sha256"):
         read(tmp_path, "auto")
-    assert read(tmp_path, "model.onnx").path.name == "model.onnx"
+    assert read(tmp_path, "model.onnx") == (folder / "model.onnx").read_bytes()
 
 
 def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None:
@@ -201,7 +200,7 @@ def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None
     files = json.loads((folder / "card.json").read_text())["files"]
     files["model.int8.onnx"]["energy_threshold"] = 0.5
     edit_card(folder, files=files)
-    file = read(tmp_path, "auto")
-    metadata = open_engine(lambda _: file.data, provider="cpu").metadata
+    metadata = open_engine(lambda _: read(tmp_path, "auto"), provider="cpu").metadata
+    stored = repository.read_version(folder)
     with pytest.raises(ModelRefusedError, match=r"int8\.onnx .*'energy_threshold'"):
-        repository.check_metadata(file, metadata)
+        repository.check_metadata(stored, "model.int8.onnx", metadata)
