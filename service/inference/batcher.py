@@ -102,13 +102,11 @@ class MicroBatcher(Generic[In, Prepared, Out]):
         """Describes a thread that is dead or has spent over `limit` seconds on one step."""
         now = time.perf_counter()
         for thread in self._threads:
-            began_at = thread.step_began_at
+            began_at, name = thread.step_began_at, f"The compute thread {thread.name}"
             if not thread.is_alive() and not self._closed:
-                return f"The compute thread {thread.name} has died."
+                return f"{name} has died."
             if began_at is not None and now - began_at > limit:
-                return (
-                    f"The compute thread {thread.name} has been stuck for {now - began_at:.0f} s."
-                )
+                return f"{name} has been stuck for {now - began_at:.0f} s."
         return None
 
     def submit(self, values: Sequence[In], deadline: float) -> "list[asyncio.Future[Out]]":

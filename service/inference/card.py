@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-)
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from service.errors import ModelRefusedError
 from service.inference.resizing import ResizeRule
@@ -40,17 +35,10 @@ class Figures(BaseModel, frozen=True):
 class Card(BaseModel, frozen=True):
     """The part of a card that the service reads; other keys are ignored.
 
-    Attributes:
-        name: name of the model.
-        version: version of the model.
-        labels: names of the classes, by class id.
-        input: size of the input.
-        resize: how pictures are brought to that size.
-        energy_threshold: of `model.onnx`, and of files without one of their own.
-        files: the model files, by name.
-        accuracy_loss_limit: most accuracy in 0..1 that a faster file may lose to be chosen.
-        metrics: figures by file and split. They are not needed to serve, so figures of any other
-            shape count as none.
+    The labels are in the order of the class ids. The energy threshold is that of `model.onnx` and
+    of files without one of their own. A faster file may lose accuracy up to the limit, in 0..1, to
+    be chosen. Metrics are by file and split; they are not needed to serve, so figures of any other
+    shape count as none.
     """
 
     name: str

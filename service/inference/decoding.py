@@ -101,12 +101,8 @@ def decode(
 ) -> Picture:
     """Decodes the first frame of an upload to an upright RGB picture, transparency on white.
 
-    Args:
-        data: the upload.
-        max_pixels: most pixels in one picture; one with more is not decoded.
-        large: held while a picture of more than `LARGE_PIXELS` is decoded.
-        smallest: shortest side in pixels to which a JPEG may be reduced while it is decoded, which
-            saves time; None decodes every picture in its full size.
+    `large` is held while a picture of more than `LARGE_PIXELS` is decoded. To save time, a JPEG may
+    be reduced to a shortest side of `smallest` pixels; None decodes it in its full size.
 
     Raises:
         EmptyUploadError: there are no bytes.

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -71,26 +71,25 @@ class OnnxEngine:
         self, session: ort.InferenceSession, requested: str, degraded_reason: str | None = None
     ) -> None:
         """Reads the facts of a session and runs one inference as a self-test."""
-        self._session = session
         self.requested_provider = requested
         self.degraded_reason = degraded_reason
         self.provider: str = session.get_providers()[0]
         self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         self.height, self.width = _input_size(session)
-        self._buckets: Buckets | None = None
+        self._compute: Callable[[Images], Sequence[Floats]]
         if self.provider == CUDA:
-            self._buckets = Buckets(session, self.height, self.width, "cuda")
+            self._compute = Buckets(session, self.height, self.width, "cuda").run
+        else:
+            outputs = ["probabilities", "energy"]
+            self._compute = lambda images: session.run(outputs, {"image": images})
         self.run(np.zeros((1, self.height, self.width, 3), np.uint8))
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
         """Computes one batch; see `Engine.run`."""
         try:
-            if self._buckets is not None:
-                return self._buckets.run(images)
-            outputs = self._session.run(["probabilities", "energy"], {"image": images})
+            probabilities, energy = self._compute(images)
         except Exception as error:
             raise EngineFailedError(f"{self.provider} failed: {_first_line(error)}") from error
-        probabilities, energy = outputs
         return probabilities, energy
 
 
@@ -166,7 +165,7 @@ def _open_cuda(
     if engine.provider == CUDA:
         return engine
     # A session that asked for CUDA and has none runs on the CPU without an error.
-    raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}")
+    raise CudaUnavailableError(f"CUDA cannot be used: {_what_cuda_lacks(missing)}.")
 
 
 def _open_session(
@@ -212,12 +211,10 @@ def _what_cuda_lacks(missing_libraries: list[str]) -> str:
             f"CUDA libraries are missing ({', '.join(missing_libraries)}; "
             "onnxruntime-gpu[cuda,cudnn] brings them)"
         )
-    if not lacks:
-        lacks.append(
-            "ONNX Runtime could not load its CUDA provider, which needs CUDA 13 and cuDNN 9 "
-            "(onnxruntime-gpu[cuda,cudnn] brings them)"
-        )
-    return f"{' and '.join(lacks)}."
+    return " and ".join(lacks) or (
+        "ONNX Runtime could not load its CUDA provider, which needs CUDA 13 and cuDNN 9 "
+        "(onnxruntime-gpu[cuda,cudnn] brings them)"
+    )
 
 
 def _first_line(error: Exception) -> str:
