@@ -6,15 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, params
+from fastapi import Depends, FastAPI, params
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
 from service.http import problems
 from service.http.auth import (
-    REQUIRE_AND_COUNT_KEY,
-    REQUIRE_KEY,
+    DOCUMENTED,
     ApiKeyMiddleware,
     Authenticator,
 )
@@ -49,8 +48,8 @@ def create_app(
         folder: shared by all processes of the service; a rate limit needs it.
 
     Returns:
-        The app. In its `state` are `model_server`, `access_log`, `authenticator`, and `administer`,
-        which changes the model: in this process, unless it is replaced.
+        The app. In its `state` are `model_server`, `access_log`, and `administer`, which changes
+        the model: in this process, unless it is replaced.
     """
     access_log = AccessLog(model_server.metrics)
     authenticator = Authenticator(settings, folder)
@@ -82,12 +81,12 @@ def create_app(
     app.state.model_server = model_server
     app.state.administer = model_server.administer
     app.state.access_log = access_log
-    app.state.authenticator = authenticator
     problems.install(app, model_server.metrics, RetryAfter(lambda: model_server.seconds_per_item))
-    key = REQUIRE_KEY if settings.has_keys else []
+    key = [*DOCUMENTED, Depends(authenticator.require_key)] if settings.has_keys else []
+    admin_key = [*DOCUMENTED, Depends(authenticator.require_admin_key)]
     app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
-    app.include_router(repository.router)
+    app.include_router(repository.router, dependencies=admin_key)
     app.include_router(models.router, dependencies=key)
     app.include_router(health.router)
     app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else key)
@@ -124,7 +123,7 @@ def _guard(settings: Settings, model_server: ModelServer, authenticator: Authent
     dependencies: list[params.Depends] = []
     if settings.has_keys:
         middleware.append(Middleware(ApiKeyMiddleware, authenticator=authenticator))
-        dependencies = REQUIRE_AND_COUNT_KEY
+        dependencies = [*DOCUMENTED, Depends(authenticator.require_and_count_key)]
     return Guard(middleware, dependencies)
 
 

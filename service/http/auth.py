@@ -70,15 +70,14 @@ class Keys:
 
 
 class Authenticator:
-    """Checks the key of a request, as the settings say."""
+    """Checks the key of a request; its methods are dependencies of the routes that need one.
+
+    Raises:
+        UnauthorizedError: the key is missing or unknown.
+    """
 
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
-        """Reads the keys.
-
-        Args:
-            settings: the settings.
-            folder: shared by all processes of the service; a rate limit counts in it.
-        """
+        """Reads the keys; a rate limit counts in `folder`, which all processes share."""
         self._api = Keys(settings.api_keys, settings.api_keys_file)
         self._admin = Keys(settings.admin_keys, settings.admin_keys_file)
         self._rate: RateLimit | None = None
@@ -86,16 +85,9 @@ class Authenticator:
             assert folder is not None, "a rate limit needs a folder"
             self._rate = RateLimit(settings.rate_limit, folder)
 
-    def check(self, headers: Headers) -> bytes:
-        """Checks the key that a request was sent with.
-
-        Returns:
-            The digest of the key.
-
-        Raises:
-            UnauthorizedError: the key is missing or unknown.
-        """
-        key = _sent_key(headers)
+    async def require_key(self, request: Request) -> bytes:
+        """Requires a known key; returns its digest."""
+        key = _sent_key(request.headers)
         if not key:
             raise UnauthorizedError(
                 "This needs an API key; send it as 'Authorization: Bearer <key>' or 'X-API-Key'."
@@ -105,28 +97,26 @@ class Authenticator:
             raise UnauthorizedError("The API key is not known here; check it, or ask for another.")
         return digest
 
-    async def check_and_count(self, headers: Headers) -> None:
-        """Checks the key of a request and counts the request for the key's rate limit.
+    async def require_and_count_key(self, request: Request) -> None:
+        """Requires a known key, and counts the request for its rate limit.
 
         Raises:
             RateLimitedError: the key has sent too many requests.
-            UnauthorizedError: the key is missing or unknown.
         """
-        digest = self.check(headers)
+        digest = await self.require_key(request)
         if self._rate:
             await self._rate.take(digest)
 
-    def check_admin(self, headers: Headers) -> None:
-        """Checks that a request was sent with the key of an administrator.
+    async def require_admin_key(self, request: Request) -> None:
+        """Requires the key of an administrator.
 
         Raises:
             ForbiddenError: there are no such keys, or the key is another one.
-            UnauthorizedError: the key is missing or unknown.
         """
         if not self._admin.configured:
             raise ForbiddenError("Administration is off: the service has no CIFAR10_ADMIN_KEYS.")
-        self.check(headers)
-        if self._admin.find(_sent_key(headers) or "") is None:
+        await self.require_key(request)
+        if self._admin.find(_sent_key(request.headers) or "") is None:
             raise ForbiddenError("This API key may not administer the service; use one that may.")
 
 
@@ -140,8 +130,15 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        await self._authenticator.check_and_count(Headers(scope=scope))
+        await self._authenticator.require_and_count_key(Request(scope))
         await self._app(scope, receive, send)
+
+
+# These document in OpenAPI how a key is sent; it is read by `_sent_key`.
+DOCUMENTED = [
+    Depends(HTTPBearer(auto_error=False)),
+    Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
+]
 
 
 def _sent_key(headers: Headers) -> str | None:
@@ -153,31 +150,3 @@ def _sent_key(headers: Headers) -> str | None:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
-
-
-# These document in OpenAPI how a key is sent; it is read by `_sent_key`.
-_DOCUMENTED = [
-    Depends(HTTPBearer(auto_error=False)),
-    Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
-]
-
-
-async def _require_key(request: Request) -> None:
-    authenticator: Authenticator = request.app.state.authenticator
-    authenticator.check(request.headers)
-
-
-async def _require_and_count_key(request: Request) -> None:
-    authenticator: Authenticator = request.app.state.authenticator
-    await authenticator.check_and_count(request.headers)
-
-
-async def _require_admin_key(request: Request) -> None:
-    authenticator: Authenticator = request.app.state.authenticator
-    authenticator.check_admin(request.headers)
-
-
-# Dependencies of the routes that need a key, one that is counted, or that of an administrator.
-REQUIRE_KEY = [*_DOCUMENTED, Depends(_require_key)]
-REQUIRE_AND_COUNT_KEY = [*_DOCUMENTED, Depends(_require_and_count_key)]
-REQUIRE_ADMIN_KEY = [*_DOCUMENTED, Depends(_require_admin_key)]

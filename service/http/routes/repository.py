@@ -7,7 +7,6 @@ from typing import TypeVar
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidInferenceRequestError, ModelNotFoundError, NotServedError
-from service.http.auth import REQUIRE_ADMIN_KEY
 from service.http.openapi import describe
 from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
@@ -20,9 +19,7 @@ from service.inference.served_model import Administration
 Administer = Callable[[Administration], Awaitable[None]]
 Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)
 
-router = APIRouter(
-    prefix="/v2/repository", tags=["model repository"], dependencies=REQUIRE_ADMIN_KEY
-)
+router = APIRouter(prefix="/v2/repository", tags=["model repository"])
 
 
 @router.post("/index", response_model_exclude_none=True, **describe("repository_index"))
