@@ -41,7 +41,7 @@ class ForbiddenError(ServiceError):
 
 
 class RateLimitedError(ServiceError):
-    """The request's API key has asked too often."""
+    """The request's API key has sent too many requests."""
 
     def __init__(self, text: str, retry_after_s: int = 1) -> None:
         """Keeps when to try again."""

@@ -75,6 +75,7 @@ def create_app(
         middleware=_middleware(settings, access_log),
         telemetry=_telemetry(model_server.tracing),
         generate_unique_id_function=operation_id,
+        openapi_url=None,  # `page` serves it
         docs_url=None,
         redoc_url=None,
     )

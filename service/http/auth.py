@@ -143,8 +143,8 @@ DOCUMENTED = [
 
 def _sent_key(headers: Headers) -> str | None:
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key:
-        return key
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
     return headers.get("x-api-key")
 
 

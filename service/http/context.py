@@ -11,13 +11,14 @@ class RequestContext:
     """Facts of one request; the access log makes it, and writes what it holds at the end.
 
     Attributes:
-        headers: the headers by their names in lower case; of repeated ones the last.
+        headers: the headers by their names in lower case; of repeated ones the first.
         request_id: id of the request, the client's own if that is acceptable.
         started_at: when the request began, on the clock of `time.perf_counter`.
         received_bytes: bytes of the body that have arrived.
         model_version: version of the model that answers, once that is known.
         answered_at: when the answer was known, on the same clock.
-        on_disconnect: called when the client disconnects before it has its answer.
+        disconnected: whether the client has disconnected before it had its answer.
+        on_disconnect: called when that happens.
     """
 
     headers: Mapping[bytes, bytes]
@@ -26,6 +27,7 @@ class RequestContext:
     received_bytes: int = 0
     model_version: int | None = None
     answered_at: float | None = None
+    disconnected: bool = False
     on_disconnect: Callable[[], None] | None = None
 
 

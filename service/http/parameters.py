@@ -99,16 +99,11 @@ def _aliases(model: type[BaseModel]) -> dict[bytes, str]:
     return {alias.lower().encode(): alias for alias in aliases}
 
 
-@functools.cache
-def _defaults(model: type[Model]) -> Model:
-    return model()
-
-
 def check_json_size(size: int) -> None:
-    """Refuses JSON of so many bytes.
+    """Refuses JSON that is too large.
 
     Raises:
-        BodyTooLargeError: they are more than `MAX_JSON_BYTES`.
+        BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
     """
     if size > MAX_JSON_BYTES:
         raise BodyTooLargeError(
@@ -118,27 +113,27 @@ def check_json_size(size: int) -> None:
 
 
 def read_json(data: bytes, model: type[Model]) -> Model:
-    """Reads the JSON of the inference protocol.
+    """Reads the JSON of the inference protocol, the size of which was checked.
 
     Raises:
-        BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
         InvalidInferenceRequestError: it is not what the model describes.
     """
-    check_json_size(len(data))
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        # A key that is not allowed is part of the location, whatever its length.
-        what = f"{where}: {first['msg']}" if where else first["msg"]
-        text = f"The inference request is wrong: {what[:_MAX_TEXT]}."
+        text = f"The inference request is wrong: {_first_error(error)}."
         raise InvalidInferenceRequestError(text) from error
 
 
 def _validate(model: type[Model], values: dict[str, str]) -> Model:
     try:
-        return model.model_validate(values) if values else _defaults(model)
+        return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidParameterError(f"{first['loc'][-1]}: {first['msg']}.") from error
+        raise InvalidParameterError(f"{_first_error(error)}.") from error
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    text = f"{where}: {first['msg']}" if where else first["msg"]
+    return text[:_MAX_TEXT]  # a key that is not allowed stands in it, whatever its length

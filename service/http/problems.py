@@ -60,8 +60,7 @@ def reason(error: type[Exception]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
-_REASONS = {error: reason(error) for error in _TABLE}
-BY_REASON = {_REASONS[error]: row for error, row in _TABLE.items()}
+BY_REASON = {reason(error): row for error, row in _TABLE.items()}
 
 
 def document(reason: str, detail: str, request_id: str) -> Problem:
@@ -78,8 +77,8 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
 
 def describe(error: Exception, request_id: str) -> Problem:
     """The document of an expected error; that of any other error gives no detail away."""
-    if isinstance(error, ServiceError) and type(error) in _REASONS:
-        return document(_REASONS[type(error)], str(error), request_id)
+    if isinstance(error, ServiceError) and type(error) in _TABLE:
+        return document(reason(type(error)), str(error), request_id)
     return Problem(
         type="about:blank",
         title="Internal Server Error",
@@ -111,18 +110,12 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
 
 
 def install(app: FastAPI, metrics: Metrics, retry_after: RetryAfter) -> None:
-    """Makes the app answer every expected error with a problem document.
-
-    Args:
-        app: the app.
-        metrics: counts the errors by their reason.
-        retry_after: says when a client that was refused may send again.
-    """
+    """Makes the app answer every expected error with a problem document, and count it."""
 
     async def on_service_error(request: Request, error: Exception) -> Response:
-        if not isinstance(error, ServiceError) or type(error) not in _REASONS:
+        if not isinstance(error, ServiceError) or type(error) not in _TABLE:
             raise error
-        metrics.count_rejection(_REASONS[type(error)])
+        metrics.count_rejection(reason(type(error)))
         headers = {}
         if isinstance(error, errors.QueueFullError):
             headers["Retry-After"] = str(retry_after.next())
@@ -145,7 +138,9 @@ def install(app: FastAPI, metrics: Metrics, retry_after: RetryAfter) -> None:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.scope["path"]
+    path, headers = request.scope["path"], dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
     details = {
         404: f"There is nothing at {path}; see /docs for what there is.",
         405: f"{path} does not answer {request.method}; see /docs for what it does.",
@@ -157,7 +152,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         detail=details.get(error.status_code, error.detail),
         request_id=context_of(request.scope).request_id,
     )
-    return respond(problem, path, dict(error.headers or {}))
+    return respond(problem, path, headers)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

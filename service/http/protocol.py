@@ -67,8 +67,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
             context: RequestContext | None = self._running.scope["state"].get("context")
-            if context is not None and context.on_disconnect is not None:
-                context.on_disconnect()
+            if context is not None:
+                context.disconnected = True
+                if context.on_disconnect is not None:
+                    context.on_disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -240,8 +242,8 @@ class BoundedProtocol(HttpToolsProtocol):
             status=problem.status,
             reason=problems.reason(type(refusal.error)),
             request_id=problem.request_id,
-            client=self.client[0] if self.client else None,
-            sent=len(body),
+            client=self.client[0] if self.client else "unknown",
+            sent_bytes=len(body),
             started_at=self._started_at,
         )
 

@@ -64,7 +64,7 @@ class RateLimit:
         except OSError as error:
             if not self._failing:
                 fields = {"why": error.strerror}
-                logger.error("rates cannot be limited", extra={"fields": fields})
+                logger.error("rate limit not enforced", extra={"fields": fields})
             self._failing = True
         else:
             self._failing = False
@@ -91,7 +91,7 @@ class RateLimit:
             if complete_at - now > self._period_s:
                 wait = math.ceil(complete_at - now - self._period_s)
                 raise RateLimitedError(
-                    f"This API key may ask {self._rate}; try again in {wait} s.", wait
+                    f"This API key is limited to {self._rate}; try again in {wait} s.", wait
                 )
             os.pwrite(file, _TIME.pack(complete_at), 0)
         finally:

@@ -1,8 +1,8 @@
 """The requests and answers of the Open Inference Protocol, in the names of the artifact."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from service.http.schemas import Schema
 
@@ -98,10 +98,17 @@ class RequestedInput(_Request):
 class OutputParameters(_Request):
     """How an output is to travel."""
 
-    # Classes or shared memory, say, cannot be had, and must not be answered with something else.
-    model_config = ConfigDict(extra="forbid")
+    # Classification and shared memory are not offered, and a request for them is no other request.
+    # `forbid` would report each of thousands of keys.
+    model_config = ConfigDict(extra="allow")
 
     binary_data: bool | None = None
+
+    @model_validator(mode="after")
+    def _refuse_extra(self) -> Self:
+        for name in self.model_extra or {}:
+            raise ValueError(f"{name[:80]!r} is not supported")
+        return self
 
 
 class RequestedOutput(_Request):

@@ -36,7 +36,6 @@ def parse_request(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest
 
     Raises:
         EmptyUploadError: there is no body.
-        BodyTooLargeError: the JSON is over the limit; binary data have no such limit.
         InvalidInferenceRequestError: the JSON is not an inference request.
     """
     if not body:
@@ -44,7 +43,7 @@ def parse_request(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest
     length = len(body) if json_bytes is None else json_bytes
     if length > len(body):
         raise InvalidInferenceRequestError(
-            f"{HEADER_LENGTH} is {length:,}, but the body has {len(body):,} bytes only."
+            f"{HEADER_LENGTH} is {length:,}, but the body has only {len(body):,} bytes."
         )
     return read_json(body[:length], InferenceRequest), memoryview(body)[length:]
 

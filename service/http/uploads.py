@@ -1,7 +1,7 @@
 """Uploads out of request bodies: raw bytes, or the files in one field of a multipart form."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -10,8 +10,7 @@ from service.http.context import context_of
 from service.http.multipart import FormReader
 from service.http.parameters import check_json_size
 
-# To join so many bytes takes a millisecond, for which the event loop does not wait: `join` lets
-# other threads run meanwhile.
+# To join so many bytes takes a millisecond, for which the event loop does not wait.
 _LARGE_BYTES = 1_000_000
 
 
@@ -21,30 +20,33 @@ def is_form(request: Request) -> bool:
     return content_type.lower().startswith(b"multipart/form-data")
 
 
-async def read_json_body(request: Request) -> bytes:
-    """Reads a body that is JSON alone.
-
-    Raises:
-        BodyTooLargeError: it has more than `MAX_JSON_BYTES`.
-        UnsupportedEncodingError: the body is compressed.
-        ClientDisconnect: the client disconnected before its end.
-    """
-    body = b""
-    async for chunk in _chunks(request):
-        body += chunk
-        check_json_size(len(body))
-    return body
-
-
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, is_json: bool = False) -> bytes:
     """Reads the whole body.
 
+    Args:
+        request: the request.
+        is_json: whether it is JSON alone, the size of which is limited.
+
     Raises:
+        BodyTooLargeError: the JSON has more than `MAX_JSON_BYTES`.
         UnsupportedEncodingError: the body is compressed.
         ClientDisconnect: the client disconnected before its end.
     """
-    (body,) = await _join([[chunk async for chunk in _chunks(request)]])
-    return body
+    chunks: list[bytes] = []
+    size = 0
+
+    def add(chunk: bytes) -> None:
+        nonlocal size
+        chunks.append(chunk)
+        size += len(chunk)
+        if is_json:
+            check_json_size(size)
+
+    await _receive(request, add)
+    if len(chunks) == 1:
+        return chunks[0]
+    # `join` lets other threads run meanwhile.
+    return await asyncio.to_thread(b"".join, chunks) if size > _LARGE_BYTES else b"".join(chunks)
 
 
 async def read_files(
@@ -64,18 +66,21 @@ async def read_files(
     """
     content_type = context_of(request.scope).headers[b"content-type"].decode("latin-1")
     form = FormReader(content_type, max_files=max_files, max_fields=max_fields)
-    async for chunk in _chunks(request):
-        form.feed(chunk)
-    name = field.encode()
-    files = [part.chunks for part in form.close() if part.is_file and part.name == name]
-    if not files:
+    await _receive(request, form.feed)
+    parts = [part for part in form.close() if part.is_file and part.name == field.encode()]
+    if not parts:
         raise MissingFieldError(f"The form has no file in the field {field!r}; send it there.")
-    return await _join(files)
+
+    def join() -> list[bytes]:
+        return [part.content() for part in parts]
+
+    is_large = sum(len(chunk) for part in parts for chunk in part.chunks) > _LARGE_BYTES
+    return await asyncio.to_thread(join) if is_large else join()
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    encoding = context_of(request.scope).headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+async def _receive(request: Request, take: Callable[[bytes], None]) -> None:
+    encoding = context_of(request.scope).headers.get(b"content-encoding", b"")
+    if encoding.lower() not in (b"", b"identity"):
         raise UnsupportedEncodingError(
             f"The body is compressed ({encoding[:40].decode('latin-1')}), which is not accepted; "
             "send it without Content-Encoding."
@@ -85,15 +90,5 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        yield message.get("body", b"")
+        take(message.get("body", b""))
         more_body = message.get("more_body", False)
-
-
-async def _join(pieces: Sequence[list[bytes]]) -> list[bytes]:
-    """Joins the pieces of each upload."""
-
-    def join() -> list[bytes]:
-        return [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in pieces]
-
-    is_large = sum(len(chunk) for chunks in pieces for chunk in chunks) > _LARGE_BYTES
-    return await asyncio.to_thread(join) if is_large else join()

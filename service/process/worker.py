@@ -186,7 +186,9 @@ class Worker(uvicorn.Server):
                 case messages.Warn(warning):
                     self._model_server.warning = warning
                 case messages.Done(number, reason):
-                    self._requests.pop(number).set_result(reason)
+                    future = self._requests.pop(number)
+                    if not future.done():  # its request was cancelled
+                        future.set_result(reason)
                 case messages.Drain():
                     self._model_server.draining = True
                     self._close_connections_once_answered()

@@ -32,22 +32,14 @@ class AccessLog:
 
     def record(self, scope: Scope, context: RequestContext, status: int, sent_bytes: int) -> None:
         """Records a request that the app has answered."""
-        now = time.perf_counter()
-        seconds = now - context.started_at
+        if context.answered_at is not None:
+            seconds = time.perf_counter() - context.answered_at
+            self._metrics.observe_stage("respond", seconds)
         # Below a mount there is no route, only the path of the mount.
         route: str = getattr(scope.get("route"), "path", scope.get("root_path")) or UNMATCHED
-        self._metrics.count_request(route, status, seconds)
-        if context.answered_at is not None:
-            self._metrics.observe_stage("respond", now - context.answered_at)
-        is_probe = route.startswith(PROBES) and status < 400
-        level = logging.DEBUG if is_probe else logging.INFO
-        if not logger.isEnabledFor(level):
-            return
         fields: dict[str, Any] = {
             "method": scope["method"],
             "path": scope["raw_path"][:_MAX_PATH].decode("latin-1"),
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
             "received_bytes": context.received_bytes,
             "sent_bytes": sent_bytes,
             "request_id": context.request_id,
@@ -57,31 +49,22 @@ class AccessLog:
             fields["model_version"] = context.model_version
         if trace_id := _trace_id(context.headers):
             fields["trace_id"] = trace_id
-        logger.log(level, "request", extra={"fields": fields})
+        self._write(route, status, context.started_at, fields)
 
     def record_refusal(
-        self,
-        *,
-        status: int,
-        reason: str,
-        request_id: str,
-        client: str | None,
-        sent: int,
-        started_at: float,
+        self, *, status: int, reason: str, started_at: float, **fields: str | int
     ) -> None:
-        """Records a request that was refused before the app saw it; see `record`."""
-        seconds = time.perf_counter() - started_at
+        """Records a request that was refused before the app saw it; `fields` go into the log."""
         self._metrics.count_rejection(reason)
-        self._metrics.count_request(UNMATCHED, status, seconds)
-        fields = {
-            "status": status,
-            "reason": reason,
-            "duration_ms": round(seconds * 1000, 2),
-            "sent_bytes": sent,
-            "request_id": request_id,
-            "client": client or "unknown",
-        }
-        logger.info("request", extra={"fields": fields})
+        self._write(UNMATCHED, status, started_at, {"reason": reason, **fields})
+
+    def _write(self, route: str, status: int, started_at: float, fields: dict[str, Any]) -> None:
+        seconds = time.perf_counter() - started_at
+        self._metrics.count_request(route, status, seconds)
+        is_probe = route.startswith(PROBES) and status < 400
+        level = logging.DEBUG if is_probe else logging.INFO
+        fields = {"status": status, "duration_ms": round(seconds * 1000, 2), **fields}
+        logger.log(level, "request", extra={"fields": fields})
 
 
 class AccessLogMiddleware:
@@ -98,7 +81,7 @@ class AccessLogMiddleware:
             await self._app(scope, receive, send)
             return
         # `Headers` of Starlette would search them anew for each name.
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))
         context = RequestContext(headers, _request_id(headers), time.perf_counter())
         scope.setdefault("state", {})["context"] = context
         id_header = (b"x-request-id", context.request_id.encode())

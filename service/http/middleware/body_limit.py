@@ -12,7 +12,7 @@ class BodyLimitMiddleware:
     """Stops reading a body that is too large or too slow, or for which there is no room.
 
     The limit of Starlette has a size alone. Only bytes that have arrived count as pending: a
-    stated length takes no room from others.
+    stated Content-Length reserves nothing.
 
     Attributes:
         pending_bytes: bytes of all requests that are not answered yet.
@@ -27,7 +27,7 @@ class BodyLimitMiddleware:
             app: the app.
             max_bytes: size of the largest body.
             max_pending_bytes: most bytes of all requests that are not answered yet.
-            max_seconds: longest time in which a body may arrive, in seconds.
+            max_seconds: longest time for a body to arrive.
         """
         self._app = app
         self.max_bytes = max_bytes
@@ -35,7 +35,7 @@ class BodyLimitMiddleware:
         self.max_seconds = max_seconds
         self.pending_bytes = 0
         # In the order of their deadlines, since all have the same time.
-        self._arriving: dict[_Body, None] = {}
+        self.arriving: dict[_Body, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,26 +48,22 @@ class BodyLimitMiddleware:
         body = _Body(self, receive, int(length) if length.isdigit() else 0)
         if self._timer is None:
             self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
-        self._arriving[body] = None
+        self.arriving[body] = None
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self.on_arrived(body)
+            self.arriving.pop(body, None)
             self.pending_bytes -= body.received_bytes
             context.received_bytes = body.received_bytes
-
-    def on_arrived(self, body: "_Body") -> None:
-        """Takes a body off the list of those that are still arriving."""
-        self._arriving.pop(body, None)
 
     def _stop_late_bodies(self) -> None:
         """Stops the bodies whose time is over; one timer serves all, since few of them are late."""
         self._timer = None
-        for body in list(self._arriving):
+        for body in list(self.arriving):
             if body.deadline > body.loop.time():
                 self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
                 return
-            del self._arriving[body]
+            del self.arriving[body]
             body.stop()
 
 
@@ -110,7 +106,7 @@ class _Body:
             self._reader = None
         if not message.get("more_body"):
             self._complete = True
-            self._limit.on_arrived(self)
+            self._limit.arriving.pop(self, None)
         size = len(message.get("body", b""))
         self.received_bytes += size
         self._limit.pending_bytes += size

@@ -24,6 +24,5 @@ class HeadMiddleware:
         as_get = {**scope, "method": "GET"}
         try:
             await self._app(as_get, receive, send_without_body)
-        finally:
-            if "route" in as_get:
-                scope["route"] = as_get["route"]
+        finally:  # what the router has noted in the copy
+            scope.update({key: as_get[key] for key in ("route", "root_path") if key in as_get})

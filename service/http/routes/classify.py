@@ -40,21 +40,16 @@ async def classify(
     timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
     if timeout_s <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
+    if context.disconnected:  # while a large upload was joined, say
+        raise ClientDisconnect
     futures = model_server.submit(classifier, uploads, timeout_s)
-    disconnected = False
-
-    def on_disconnect() -> None:
-        nonlocal disconnected
-        disconnected = True
-        _cancel(futures)
-
-    context.on_disconnect = on_disconnect  # `protocol` calls it at once
+    context.on_disconnect = lambda: _cancel(futures)  # `protocol` calls it at once
     try:
         answers = [await _outcome(future) for future in futures]
     except asyncio.CancelledError:
         _cancel(futures)
         model_server.drop_cancelled()
-        if disconnected:
+        if context.disconnected:
             raise ClientDisconnect from None
         raise
     context.answered_at = time.perf_counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -40,6 +40,12 @@ router = APIRouter(include_in_schema=False)
 async def page() -> FileResponse:
     """Returns the page that classifies pictures."""
     return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)
+
+
+@router.get("/openapi.json")
+def openapi_json(request: Request) -> JSONResponse:
+    """Returns the OpenAPI document; a thread builds it, which takes a tenth of a second once."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/docs")

@@ -44,10 +44,10 @@ async def predict(request: Request) -> Response:
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
     classifier = model_server.classifier
-    top_k = _check_top_k(query.top_k, len(classifier.model.labels))
+    top_k = _top_k(query, classifier.model)
     if is_form(request):
-        fields = model_server.settings.max_form_fields
-        (upload,) = await read_files(request, "file", max_files=1, max_fields=fields)
+        max_fields = model_server.settings.max_form_fields
+        (upload,) = await read_files(request, "file", max_files=1, max_fields=max_fields)
     else:
         upload = await read_body(request)
     (answer,) = await classify(request, classifier, [upload], timeout_ms)
@@ -64,13 +64,12 @@ async def predict_batch(request: Request) -> Response:
     query = read_query(request, BatchQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
-    classifier = model_server.classifier
-    top_k = _check_top_k(query.top_k, len(classifier.model.labels))
+    classifier, limits = model_server.classifier, model_server.settings
+    top_k = _top_k(query, classifier.model)
     if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
         )
-    limits = model_server.settings
     uploads = await read_files(
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
@@ -116,12 +115,13 @@ def routes(guard: Guard) -> list[BaseRoute]:
     ]
 
 
-def _check_top_k(top_k: int | None, classes: int) -> int:
-    if top_k is None:
+def _top_k(query: BatchQuery, model: ModelInfo) -> int:
+    classes = len(model.labels)
+    if query.top_k is None:
         return min(DEFAULT_TOP_K, classes)
-    if top_k > classes:
+    if query.top_k > classes:
         raise InvalidParameterError(f"top_k: the model has {classes} classes; ask for no more.")
-    return top_k
+    return query.top_k
 
 
 def _served(model: ModelInfo) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from service.http.openapi import describe
 from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
 from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, RepositoryRequest
-from service.http.uploads import read_json_body
+from service.http.uploads import read_body
 from service.inference import repository
 from service.inference.model_server import ModelServer
 from service.inference.served_model import Administration
@@ -71,12 +71,11 @@ async def _administer(request: Request, what: Administration, model_name: str) -
     administer: Administer = request.app.state.administer
     if model_name != model_server.settings.model:
         raise NotServedError(
-            f"This service has one model, {model_server.settings.model!r}, "
-            f"and never {model_name!r}."
+            f"This service serves only {model_server.settings.model!r}, not {model_name!r}."
         )
     await administer(what)
     return Response()
 
 
 async def _read(request: Request, model: type[Body]) -> Body:
-    return read_json(await read_json_body(request) or b"{}", model)
+    return read_json(await read_body(request, is_json=True) or b"{}", model)

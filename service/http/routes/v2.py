@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 from service.errors import NotReadyError, NotServedError
 from service.http import tensors
 from service.http.openapi import describe
-from service.http.parameters import InferHeaders, read_headers
+from service.http.parameters import InferHeaders, check_json_size, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v2 import (
@@ -21,7 +21,7 @@ from service.http.schemas_v2 import (
     ServerReady,
     TensorMetadata,
 )
-from service.http.uploads import read_body, read_json_body
+from service.http.uploads import read_body
 from service.inference.classifier import Classification, Classifier
 from service.inference.model_server import ModelServer
 
@@ -63,11 +63,10 @@ async def _check_version(
 
 
 Model = Annotated[Classifier, Depends(_named_model)]
+VERSION = [Depends(_check_version)]
 
 probes = APIRouter(prefix="/v2/health", tags=[TAG])
 router = APIRouter(tags=[TAG])
-any_version = APIRouter(prefix=_OF_MODEL)
-one_version = APIRouter(prefix=_OF_VERSION, dependencies=[Depends(_check_version)])
 
 
 @router.get("/v2", **describe("server_metadata"))
@@ -97,8 +96,8 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
-@any_version.get("", **describe("model_metadata"))
-@one_version.get("", **describe("model_metadata"))
+@router.get(_OF_MODEL, **describe("model_metadata"))
+@router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
 async def model_metadata(classifier: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns."""
     engine, info = classifier.engine, classifier.model
@@ -115,8 +114,8 @@ async def model_metadata(classifier: Model) -> ModelMetadata:
     )
 
 
-@any_version.get("/ready", **describe("model_ready"))
-@one_version.get("/ready", **describe("model_ready"))
+@router.get(f"{_OF_MODEL}/ready", **describe("model_ready"))
+@router.get(f"{_OF_VERSION}/ready", dependencies=VERSION, **describe("model_ready"))
 async def model_ready(request: Request, classifier: Model) -> ModelReady:
     """Says whether the model can answer now."""
     model_server: ModelServer = request.app.state.model_server
@@ -124,18 +123,15 @@ async def model_ready(request: Request, classifier: Model) -> ModelReady:
     return ModelReady(name=classifier.model.name, ready=True)
 
 
-for part in (any_version, one_version):
-    router.include_router(part)
-
-
 async def infer(request: Request) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
-    headers = read_headers(request, InferHeaders)
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
     classifier = find_model(request, named["model_name"], named.get("model_version"))
-    read = read_json_body if headers.json_bytes is None else read_body
-    wanted, binary = tensors.parse_request(await read(request), headers.json_bytes)
+    headers = read_headers(request, InferHeaders)
+    check_json_size(headers.json_bytes or 0)
+    body = await read_body(request, is_json=headers.json_bytes is None)
+    wanted, binary = tensors.parse_request(body, headers.json_bytes)
     size = (classifier.engine.height, classifier.engine.width)
     max_pictures = model_server.settings.max_files
     pictures = tensors.read_pictures(wanted.inputs[0], binary, size, max_pictures)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
 from starlette.types import Message
 
 from service.http.parameters import MAX_JSON_BYTES
@@ -14,7 +15,7 @@ from tests.service.conftest import running
 pytestmark = pytest.mark.anyio
 
 MAX_PAUSE_S = 0.010
-CHUNK = 65_536  # what uvicorn hands over at a time
+CHUNK = 327_680  # the most that uvicorn hands over at a time
 LARGE = 19_000_000  # close to the limit of the body
 FORM = "multipart/form-data; boundary=b"
 FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
@@ -41,6 +42,27 @@ BODIES: dict[str, tuple[str, str, bytes]] = {
     "false delimiters": ("/predict", FORM, FILE + fill(b"\r\n--bx") + END),
     "few false delimiters": ("/predict", FORM, FILE + fill(b"\r\n--bx", 900_000) + END),
     "blanks behind a delimiter": ("/predict", FORM, b"--b" + fill(b" ") + FILE[3:] + END),
+    "mixed blanks behind a delimiter": (
+        "/predict",
+        FORM,
+        b"--b" + fill(b" \t", 4_000_000) + FILE[3:] + END,
+    ),
+    "blanks behind many delimiters": (
+        "/predict/batch",
+        FORM,
+        (b"--b" + b" " * 3_900 + FILE[3:] + b"x\r\n") * 60 + END[2:],
+    ),
+    "options of parts": (
+        "/predict/batch",
+        FORM,
+        FILE.replace(b"\r\n\r\n", b";" * 4_000 + b"\r\n\r\nx\r\n") * 60 + END[2:],
+    ),
+    "options of the form": ("/predict", FORM + ";" * 60_000, FILE + b"x" + END),
+    "base64": (
+        "/predict",
+        FORM,
+        FILE[:-2] + b"Content-Transfer-Encoding: base64\r\n\r\n" + fill(b"QUJD\r\n") + END,
+    ),
     "preamble": ("/predict", FORM, fill(b"-\r\n") + FILE + END),
     "no delimiter": ("/predict", FORM, fill(b"--")),
     "headers": ("/predict", FORM, b"--b\r\n" + fill(b"A: b\r\n")),
@@ -49,6 +71,14 @@ BODIES: dict[str, tuple[str, str, bytes]] = {
         "/predict/batch",
         FORM,
         fill(FILE.replace(b'"file"', b'"files"') + bytes(290_000) + b"\r\n") + END[2:],
+    ),
+    "JSON of unknown keys": (
+        INFER,
+        "application/json",
+        json_of(b"0", 400)[:-1]
+        + b',"outputs":[{"name":"energy","parameters":{'
+        + b",".join(b'"%d":1' % number for number in range(13_000))
+        + b"}}]}",
     ),
     "JSON of lists": (INFER, "application/json", json_of(b"[]")),
     "JSON of objects": (INFER, "application/json", json_of(b'{"":1}')),
@@ -146,3 +176,17 @@ async def test_measure_sees_what_holds_the_loop() -> None:
         pass
     await asyncio.sleep(0)
     assert pauses.longest_s > MAX_PAUSE_S
+
+
+async def test_openapi_document_is_built_beside_the_event_loop(
+    make_app: Callable[..., FastAPI],
+) -> None:
+    app = make_app()
+    async with (
+        running(app),
+        AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
+    ):
+        assert (await client.get("/docs")).status_code == 200
+        pauses = Pauses()
+        assert (await client.get("/openapi.json")).status_code == 200
+        assert pauses.longest_s < MAX_PAUSE_S

@@ -49,7 +49,7 @@ def split_form(body: bytes, content_type: str = CONTENT_TYPE, chunk: int = 65_53
     form = FormReader(content_type, max_files=FEW, max_fields=FEW)
     for start in range(0, len(body), chunk):
         form.feed(body[start : start + chunk])
-    return [Part(part.name, part.is_file, b"".join(part.chunks)) for part in form.close()]
+    return [Part(part.name, part.is_file, part.content()) for part in form.close()]
 
 
 def test_chunks_may_be_cut_anywhere() -> None:
@@ -125,6 +125,34 @@ def test_transfer_encoding_is_decoded(encoding: str, content: bytes) -> None:
     assert split_form(encoded + END)[0].content == b"picture="
 
 
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_base64_in_lines_is_decoded_however_it_is_cut(line_end: bytes) -> None:
+    lines = line_end.join([b"QUJD", b"REVG", b"R0g=", b""])
+    disposition = 'Content-Disposition: form-data; name="file"; filename="a"'
+    body = part(lines, disposition, "Content-Transfer-Encoding: base64") + END
+    for size in range(1, len(body) + 1):
+        assert split_form(body, chunk=size)[0].content == b"ABCDEFGH"
+
+
+def test_large_base64_is_decoded_whole() -> None:
+    picture = bytes(range(256)) * 4000
+    disposition = 'Content-Disposition: form-data; name="file"; filename="a"'
+    encoded = base64.encodebytes(picture).replace(b"\n", b"\r\n")
+    body = part(encoded, disposition, "Content-Transfer-Encoding: base64") + END
+    assert split_form(body)[0].content == picture
+
+
+def test_preamble_that_ends_where_a_segment_does_is_skipped() -> None:
+    body = b"hello --b--b\r\n" + part(b"x") + END
+    for size in range(1, len(body) + 1):
+        assert split_form(body, chunk=size) == [Part(b"file", True, b"x")]
+
+
+def test_field_that_is_called_like_an_option_is_no_file() -> None:
+    text = part(b"x", 'Content-Disposition: form-data; name="filename*"')
+    assert split_form(text + END) == [Part(b"filename*", False, b"x")]
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -138,6 +166,8 @@ def test_transfer_encoding_is_decoded(encoding: str, content: bytes) -> None:
         (CONTENT_TYPE, part(b"x", "Content-Disposition: form-data") + END),
         (CONTENT_TYPE, part(b"x", "Content-Type: image/png") + END),
         (CONTENT_TYPE, part(b"x", *(f"X-{i}: y" for i in range(1000))) + END),
+        (CONTENT_TYPE, part(b"x", 'Content-Disposition: form-data; name="x"' + ";" * 100) + END),
+        (CONTENT_TYPE + ";" * 100, part(b"x") + END),
         (CONTENT_TYPE, part(b"x", "X: " + "y" * 100_000) + END),
         (CONTENT_TYPE, part(b"x", 'Content-Disposition: form-data; name="x"') * (FEW + 1) + END),
     ],

@@ -52,5 +52,12 @@ def test_head_is_logged_and_counted_under_its_route(
     (record,) = [r for r in caplog.records if r.getMessage() == "request"]
     fields = record.__dict__["fields"]
     assert (fields["method"], fields["sent_bytes"]) == ("HEAD", 0)
-    route = "/v2/models/{model_name}"
-    assert f'http_requests_total{{route="{route}",status="200"}} 1.0' in client.get("/metrics").text
+    client.head("/static/page.js")
+    metrics = client.get("/metrics").text
+    for route in ("/v2/models/{model_name}", "/static"):
+        assert f'http_requests_total{{route="{route}",status="200"}} 1.0' in metrics
+
+
+def test_refusal_of_a_method_allows_head_beside_get(client: TestClient) -> None:
+    assert client.post("/health").headers["allow"] == "GET, HEAD"
+    assert client.get("/predict").headers["allow"] == "POST"

@@ -25,6 +25,7 @@ async def test_uploads_of_a_request_are_cancelled_together(disconnects: bool) ->
     answering = asyncio.create_task(classify(request, Mock(), [], None))
     await asyncio.sleep(0)
     if disconnects:
+        context.disconnected = True
         assert context.on_disconnect
         context.on_disconnect()
     else:
@@ -33,3 +34,13 @@ async def test_uploads_of_a_request_are_cancelled_together(disconnects: bool) ->
         await answering
     assert all(future.cancelled() for future in futures)
     model_server.drop_cancelled.assert_called_once()
+
+
+async def test_client_that_left_before_is_not_computed_for() -> None:
+    submit = Mock()
+    context = RequestContext({}, "id", time.perf_counter(), disconnected=True)
+    app = SimpleNamespace(state=SimpleNamespace(model_server=Mock(submit=submit)))
+    request: Any = SimpleNamespace(app=app, scope={"state": {"context": context}})
+    with pytest.raises(ClientDisconnect):
+        await classify(request, Mock(), [], None)
+    submit.assert_not_called()

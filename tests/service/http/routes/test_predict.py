@@ -113,8 +113,16 @@ def test_compressed_body_is_415_and_says_so(client: TestClient, path: str, encod
 
 
 def test_identity_is_no_compression(client: TestClient) -> None:
-    headers = {"Content-Encoding": "Identity"}
-    assert client.post("/predict", content=colour("red"), headers=headers).status_code == 200
+    for encoding in ("Identity", ""):
+        headers = {"Content-Encoding": encoding}
+        assert client.post("/predict", content=colour("red"), headers=headers).status_code == 200
+
+
+def test_first_of_repeated_headers_counts(client: TestClient) -> None:
+    repeated = [("X-Request-ID", "one"), ("X-Request-ID", "two"), ("X-Request-Timeout-Ms", "9000")]
+    headers = [*repeated, ("X-Request-Timeout-Ms", "never")]
+    response = client.post("/predict", content=colour("red"), headers=headers)
+    assert (response.status_code, response.headers["x-request-id"]) == (200, "one")
 
 
 @pytest.mark.parametrize(
@@ -366,7 +374,8 @@ async def post_and_leave(app: FastAPI, body: bytes, *, whole: bool = True) -> in
     if whole:
         while "context" not in state or state["context"].on_disconnect is None:
             await asyncio.sleep(0.01)
-        state["context"].on_disconnect()  # as `protocol` does
+        state["context"].disconnected = True  # as `protocol` does
+        state["context"].on_disconnect()
     await answering
     status: int = outgoing[0]["status"]
     return status
