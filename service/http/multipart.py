@@ -78,9 +78,7 @@ class FormReader:
         try:
             self._parser = MultipartParser(self._delimiter[2:], self._callbacks())
         except FormParserError as error:
-            raise MalformedFormError(
-                f"The form cannot be read: {str(error).rstrip('.')}."
-            ) from error
+            raise _unreadable(error) from error
         self._preamble: bytes | None = b"\r\n"  # None once the first delimiter has come
         self._delimiters = 0
         self._complete = False
@@ -103,9 +101,7 @@ class FormReader:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise MalformedFormError(
-                f"The form cannot be read: {str(error).rstrip('.')}."
-            ) from error
+            raise _unreadable(error) from error
 
     def close(self) -> list[Part]:
         """Ends the form and returns its parts.

@@ -11,7 +11,6 @@ from typing import Any
 from service.http import problems, schemas
 
 Operation = dict[str, Any]  # keyword arguments of a route of FastAPI
-Details = dict[str, str | None]  # by reason; None: the detail in problems.json
 
 _REQUEST_ID = "2a0f40f8a9e04aff8394aebcfa79156f"
 
@@ -36,60 +35,33 @@ def describe(name: str) -> Operation:
     for status, response in operation["responses"].items():
         models = {"model": getattr(schemas, response["model"])} if "model" in response else {}
         responses[int(status)] = {**response, **models}
-    responses |= _problems(operation.get("problems", {}))
+    if "problems" in operation:
+        responses |= _errors(operation["problems"], are_problems=True)
     if "inference_errors" in operation:
-        responses |= _inference_errors(operation["inference_errors"])
+        responses |= _errors(operation["inference_errors"], are_problems=False)
     described = {"summary": operation["summary"], "responses": responses}
     if "request" in operation:
         described["openapi_extra"] = {"requestBody": operation["request"]}
     return described
 
 
-def _problems(details: Details) -> dict[int | str, dict[str, Any]]:
-    """Describes the problems that a route may answer with, by an example of each."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {
-            "description": _STATUSES[str(status)],
-            "content": {
-                problems.MEDIA_TYPE: {
-                    "schema": schema,
-                    "examples": {
-                        reason: {
-                            "value": problems.document(reason, detail, _REQUEST_ID).model_dump()
-                        }
-                        for reason, detail in group.items()
-                    },
-                }
-            },
-        }
-        for status, group in _by_status(details).items()
-    }
-
-
-def _inference_errors(details: Details) -> dict[int | str, dict[str, Any]]:
-    """Describes the errors of a route of the inference protocol, by an example of each."""
-    groups = _by_status(details)
-    groups["default"] = {"method": "/v2 does not answer DELETE; see /docs for what it does."}
-    return {
-        status: {
-            "description": _STATUSES[str(status)],
-            "model": schemas.InferenceError,
-            "content": {
-                "application/json": {
-                    "examples": {
-                        reason: {"value": {"error": detail}} for reason, detail in group.items()
-                    }
-                }
-            },
-        }
-        for status, group in groups.items()
-    }
-
-
-def _by_status(details: Details) -> dict[int | str, dict[str, str]]:
-    groups: dict[int | str, dict[str, str]] = {}
-    for reason, detail in details.items():
-        status = problems.BY_REASON[reason].status
-        groups.setdefault(status, {})[reason] = detail or _PROBLEMS[reason]
-    return groups
+def _errors(
+    details: dict[str, str | None], *, are_problems: bool
+) -> dict[int | str, dict[str, Any]]:
+    """Describes the errors that a route may answer with, by an example of each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for reason, own in details.items():
+        detail = own or _PROBLEMS[reason]
+        if are_problems:
+            media_type = problems.MEDIA_TYPE
+            example = problems.document(reason, detail, _REQUEST_ID).model_dump()
+            media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+            response: dict[str, Any] = {}
+        else:
+            media_type, example, media = "application/json", {"error": detail}, {}
+            response = {"model": schemas.InferenceError}
+        status = problems.BY_REASON[reason].status if reason in problems.BY_REASON else reason
+        response |= {"description": _STATUSES[str(status)], "content": {media_type: media}}
+        content = responses.setdefault(status, response)["content"][media_type]
+        content.setdefault("examples", {})[reason] = {"value": example}
+    return responses

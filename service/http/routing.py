@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, params
+from fastapi import FastAPI, Header, Query, params
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -15,17 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from service.http.openapi import Operation
-
 
 @dataclass(frozen=True)
 class Guard:
-    """What stands in front of a plain route.
-
-    Attributes:
-        middleware: what a request passes, the first one first.
-        dependencies: the same as dependencies of FastAPI, for OpenAPI.
-    """
+    """The middleware of a plain route, outermost first, and as dependencies for OpenAPI."""
 
     middleware: Sequence[Middleware]
     dependencies: Sequence[params.Depends]
@@ -45,36 +38,40 @@ class PlainRoute(Route):
         self,
         path: str,
         endpoint: Callable[[Request], Awaitable[Response]],
-        signature: Callable[..., Awaitable[None]],
         guard: Guard,
-        answer: type[BaseModel],
-        tag: str,
-        operation: Operation,
+        *,
+        query: type[BaseModel] | None = None,
+        headers: type[BaseModel],
+        **description: Any,  # noqa: ANN401
     ) -> None:
         """Makes the route.
 
         Args:
             path: its path.
             endpoint: answers the requests.
-            signature: takes the parameters of the route, as an endpoint of FastAPI would; it and
-                what follows describe the route.
-            guard: stands in front of it.
-            answer: model of the answer.
-            tag: tag of the operation.
-            operation: see `openapi.describe`.
+            guard: the middleware in front of it.
+            query: model of its query, if it has one.
+            headers: model of the headers that it reads.
+            description: the rest of its description, as arguments of a route of FastAPI.
         """
-        app = _Endpoint(endpoint)
-        super().__init__(path, app, methods=["POST"], middleware=guard.middleware)
+        super().__init__(path, _Endpoint(endpoint), methods=["POST"], middleware=guard.middleware)
+
+        async def with_headers(headers: Annotated[headers, Header()]) -> None: ...  # type: ignore[valid-type]
+
+        async def with_query(
+            query: Annotated[query, Query()],  # type: ignore[valid-type]
+            headers: Annotated[headers, Header()],  # type: ignore[valid-type]
+        ) -> None: ...
+
+        dependencies = [*guard.dependencies, *description.pop("dependencies", ())]
         self.description = APIRoute(
             path,
-            signature,
+            with_query if query else with_headers,
             methods=["POST"],
-            response_model=answer,
             description=inspect.getdoc(endpoint),
-            tags=[tag],
-            dependencies=guard.dependencies,
+            dependencies=dependencies,
             generate_unique_id_function=operation_id,
-            **operation,
+            **description,
         )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

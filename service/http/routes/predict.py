@@ -6,10 +6,10 @@ together.
 """
 
 import base64
+import functools
 import io
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Header, Query
 from PIL import Image
 from pydantic_core import to_json
 from starlette.requests import Request
@@ -35,7 +35,6 @@ from service.inference.classifier import Classification, ModelInfo
 from service.inference.model_server import ModelServer
 
 DEFAULT_TOP_K = 5
-TAG = "predict"
 
 
 async def predict(request: Request) -> Response:
@@ -87,30 +86,22 @@ async def predict_batch(request: Request) -> Response:
 
 
 def routes(guard: Guard) -> list[BaseRoute]:
-    """The two routes.
-
-    Args:
-        guard: stands in front of them.
-    """
-
-    async def one(
-        query: Annotated[PredictQuery, Query()], headers: Annotated[DeadlineHeader, Header()]
-    ) -> None: ...
-
-    async def several(
-        query: Annotated[BatchQuery, Query()], headers: Annotated[DeadlineHeader, Header()]
-    ) -> None: ...
-
+    """The two routes, behind a guard."""
+    route = functools.partial(PlainRoute, guard=guard, headers=DeadlineHeader, tags=["predict"])
     return [
-        PlainRoute("/predict", predict, one, guard, PredictResponse, TAG, describe("predict")),
-        PlainRoute(
+        route(
+            "/predict",
+            predict,
+            query=PredictQuery,
+            response_model=PredictResponse,
+            **describe("predict"),
+        ),
+        route(
             "/predict/batch",
             predict_batch,
-            several,
-            guard,
-            BatchResponse,
-            TAG,
-            describe("predict_batch"),
+            query=BatchQuery,
+            response_model=BatchResponse,
+            **describe("predict_batch"),
         ),
     ]
 

@@ -1,8 +1,9 @@
 """The Open Inference Protocol V2 under /v2."""
 
+import functools
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -145,24 +146,17 @@ async def infer(request: Request) -> Response:
 
 
 def routes(guard: Guard) -> list[BaseRoute]:
-    """The routes that compute.
-
-    Args:
-        guard: stands in front of them.
-    """
-
-    async def of_model(
-        model_name: ModelName, headers: Annotated[InferHeaders, Header()]
-    ) -> None: ...
-
-    async def of_version(
-        model_name: ModelName,
-        model_version: ModelVersion,
-        headers: Annotated[InferHeaders, Header()],
-    ) -> None: ...
-
-    described = describe("infer")
+    """The routes that compute, behind a guard."""
+    route = functools.partial(
+        PlainRoute,
+        endpoint=infer,
+        guard=guard,
+        headers=InferHeaders,
+        tags=[TAG],
+        response_model=InferenceResponse,
+        **describe("infer"),
+    )
     return [
-        PlainRoute(f"{path}/infer", infer, signature, guard, InferenceResponse, TAG, described)
-        for path, signature in ((_OF_MODEL, of_model), (_OF_VERSION, of_version))
+        route(path=f"{_OF_MODEL}/infer", dependencies=[Depends(_named_model)]),
+        route(path=f"{_OF_VERSION}/infer", dependencies=VERSION),
     ]
