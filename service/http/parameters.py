@@ -24,47 +24,35 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Parameters(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class BatchQuery(_Parameters):
     """Query of /predict/batch."""
 
-    top_k: int | None = Field(
-        None, ge=1, description="How many classes to return; 5 if the model has as many."
-    )
+    top_k: int | None = Field(None, ge=1)
+    """How many classes to return; 5 if the model has as many."""
 
 
 class PredictQuery(BatchQuery):
     """Query of /predict."""
 
-    include_input: bool = Field(
-        False, description="Return the picture as the model sees it as well."
-    )
+    include_input: bool = False
+    """Return the picture as the model sees it as well."""
 
 
 class DeadlineHeader(_Parameters):
     """The header by which clients limit the time of their request."""
 
-    timeout_ms: int | None = Field(
-        None,
-        alias="X-Request-Timeout-Ms",
-        ge=1,
-        le=_DAY_MS,
-        description="Longest time for the request in milliseconds, from when it begins to arrive; "
-        "the service has a limit of its own.",
-    )
+    timeout_ms: int | None = Field(None, alias="X-Request-Timeout-Ms", ge=1, le=_DAY_MS)
+    """Longest time for the request in milliseconds; the service has a limit of its own."""
 
 
 class InferHeaders(DeadlineHeader):
     """The headers of /infer."""
 
-    json_bytes: int | None = Field(
-        None,
-        alias=HEADER_LENGTH,
-        ge=0,
-        description="Bytes of the JSON before binary data.",
-    )
+    json_bytes: int | None = Field(None, alias=HEADER_LENGTH, ge=0)
+    """Bytes of the JSON before binary data."""
 
 
 def read_query(request: Request, model: type[Model]) -> Model:

@@ -28,11 +28,7 @@ _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="ene
 
 
 def parse_request(body: bytes, json_bytes: int | None) -> tuple[InferenceRequest, memoryview]:
-    """Splits a body into its JSON and the binary data behind it.
-
-    Args:
-        body: the whole body.
-        json_bytes: length of the JSON, as the header says; None: all of the body.
+    """Splits a body into its JSON, of `json_bytes` or all of it, and the binary data behind it.
 
     Raises:
         EmptyUploadError: there is no body.
@@ -97,14 +93,7 @@ def read_pictures(
 def respond(
     request: InferenceRequest, answers: Sequence[Classification], name: str, version: str
 ) -> Response:
-    """Makes the answer of a request, in the form that it asks for.
-
-    Args:
-        request: the request.
-        answers: one for each picture, in order.
-        name: name of the model.
-        version: version of the model.
-    """
+    """Makes the answer of a request to a model from the classifications of its pictures, in order."""
     outputs = _outputs(request, answers)
     document = InferenceResponse(
         model_name=name,

@@ -128,7 +128,6 @@ class Classifier:
         provider: Literal["auto", "cuda", "cpu"] = "auto",
         require_cuda: bool = False,
         cuda_graphs: bool = False,
-        threads: int = 1,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
         large: AbstractContextManager[object] | None = None,
@@ -143,7 +142,6 @@ class Classifier:
             provider: where to compute; `auto` asks for CUDA where an NVIDIA driver is visible.
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
-            threads: CPU threads within one inference.
             max_pixels: most pixels in one picture.
             observe: called with the stage, `decode` or `infer`, and its seconds.
             large: held while a large picture is decoded; by default a lock of this classifier.
@@ -161,7 +159,6 @@ class Classifier:
             provider=provider,
             require_cuda=require_cuda,
             cuda_graphs=cuda_graphs,
-            threads=threads,
         )
         card, file = stored.card, choose(engine.provider)
         repository.check_metadata(stored, file, engine.metadata)
@@ -280,7 +277,6 @@ def load_classifier(
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         cuda_graphs=settings.cuda_graphs,
-        threads=1,  # several threads run inferences in parallel
         max_pixels=settings.max_pixels,
         observe=observe,
         large=large,

@@ -99,7 +99,6 @@ def open_engine(
     provider: Literal["auto", "cuda", "cpu"] = "auto",
     require_cuda: bool = False,
     cuda_graphs: bool = False,
-    threads: int = 1,
     make_session: SessionFactory = ort.InferenceSession,
 ) -> OnnxEngine:
     """Opens a model on the requested provider, or on the CPU with a warning in the log.
@@ -112,7 +111,7 @@ def open_engine(
         ModelRefusedError: ONNX Runtime cannot run the model.
     """
     ort.set_default_logger_severity(_SEVERITY_FATAL)  # failures are raised, or found below
-    open_session = functools.partial(_open_session, threads=threads, make_session=make_session)
+    open_session = functools.partial(_open_session, make_session=make_session)
     requested, degraded_reason = CPU, None
     wants_cuda = require_cuda or provider == "cuda"
     if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
@@ -169,11 +168,12 @@ def _open_cuda(
 
 
 def _open_session(
-    model: bytes, providers: list[Any], threads: int, make_session: SessionFactory
+    model: bytes, providers: list[Any], make_session: SessionFactory
 ) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
-    options.intra_op_num_threads = threads  # by default it counts the host's CPUs, not our quota
+    # Several threads run inferences in parallel. The default counts the host's CPUs, not our quota.
+    options.intra_op_num_threads = 1
     # Threads that spin while they wait take CPU time from the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without fallback a broken provider raises, here and in run(), and does not change silently.

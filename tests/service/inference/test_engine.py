@@ -135,9 +135,9 @@ def see_driver(monkeypatch: pytest.MonkeyPatch, visible: bool) -> None:
 
 
 def test_cpu_never_asks_for_cuda() -> None:
-    model_server = FakeRuntime()
-    opened = open_engine(read, provider="cpu", make_session=model_server)
-    assert model_server.asked == [[CPU]]
+    runtime = FakeRuntime()
+    opened = open_engine(read, provider="cpu", make_session=runtime)
+    assert runtime.asked == [[CPU]]
     assert (opened.provider, opened.requested_provider) == (CPU, CPU)
 
 
@@ -152,16 +152,16 @@ def test_auto_follows_the_driver(
 
 
 def test_cuda_is_asked_for_first_and_with_heuristic_search() -> None:
-    model_server = FakeRuntime()
-    open_engine(read, provider="cuda", make_session=model_server)
-    assert model_server.asked == [[(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]]
+    runtime = FakeRuntime()
+    open_engine(read, provider="cuda", make_session=runtime)
+    assert runtime.asked == [[(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]]
 
 
 def test_cuda_graphs_are_captured_where_they_are_asked_for() -> None:
-    model_server = FakeRuntime()
-    open_engine(read, provider="cuda", cuda_graphs=True, make_session=model_server)
+    runtime = FakeRuntime()
+    open_engine(read, provider="cuda", cuda_graphs=True, make_session=runtime)
     heuristic = {"cudnn_conv_algo_search": "HEURISTIC"}
-    assert model_server.asked == [[(CUDA, heuristic | {"enable_cuda_graph": "1"}), CPU]]
+    assert runtime.asked == [[(CUDA, heuristic | {"enable_cuda_graph": "1"}), CPU]]
 
 
 def test_batches_on_cuda_are_padded_to_sizes_that_were_warmed_up() -> None:
@@ -175,12 +175,12 @@ def test_batches_on_cuda_are_padded_to_sizes_that_were_warmed_up() -> None:
 
 
 def test_session_is_tested_by_one_inference_and_may_not_fall_back() -> None:
-    model_server = FakeRuntime()
-    open_engine(read, provider="cpu", threads=3, make_session=model_server)
-    assert model_server.cpu.ran == 1
-    assert not model_server.cpu.falls_back
-    assert model_server.options.intra_op_num_threads == 3
-    assert model_server.options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    runtime = FakeRuntime()
+    open_engine(read, provider="cpu", make_session=runtime)
+    assert runtime.cpu.ran == 1
+    assert not runtime.cpu.falls_back
+    assert runtime.options.intra_op_num_threads == 1
+    assert runtime.options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_failing_cuda_falls_back_to_the_cpu_with_a_reason(
 
 
 def test_each_provider_gets_its_own_file() -> None:
-    model_server = FakeRuntime(FakeSession(CPU))
-    open_engine(read, provider="cuda", make_session=model_server)
-    assert model_server.models == [CUDA.encode(), CPU.encode()]
+    runtime = FakeRuntime(FakeSession(CPU))
+    open_engine(read, provider="cuda", make_session=runtime)
+    assert runtime.models == [CUDA.encode(), CPU.encode()]
 
 
 def test_file_of_a_provider_that_is_not_asked_for_is_not_read() -> None:
@@ -242,11 +242,11 @@ def test_int8_is_preferred_where_its_products_are_summed_exactly(
 
 
 def test_required_cuda_keeps_the_reason_of_onnx_runtime() -> None:
-    model_server = FakeRuntime(RuntimeError("CUDA failure 35: driver is insufficient\nat line 12"))
+    runtime = FakeRuntime(RuntimeError("CUDA failure 35: driver is insufficient\nat line 12"))
     with pytest.raises(CudaUnavailableError) as caught:
-        open_engine(read, require_cuda=True, make_session=model_server)
+        open_engine(read, require_cuda=True, make_session=runtime)
     assert str(caught.value) == "CUDA cannot be used: CUDA failure 35: driver is insufficient"
-    assert [CPU] not in model_server.asked
+    assert [CPU] not in runtime.asked
 
 
 def test_lost_cuda_is_reported_without_the_name_of_the_host() -> None:
