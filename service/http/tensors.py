@@ -93,7 +93,7 @@ def read_pictures(
 def respond(
     request: InferenceRequest, answers: Sequence[Classification], name: str, version: str
 ) -> Response:
-    """Makes the answer of a request to a model from the classifications of its pictures, in order."""
+    """Makes the answer of a request from the classifications of its pictures, in order."""
     outputs = _outputs(request, answers)
     document = InferenceResponse(
         model_name=name,
