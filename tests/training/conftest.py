@@ -1,6 +1,7 @@
 """A small piece of CIFAR-10 in every layout, and one small network trained on it."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from training.data import dataset
@@ -92,15 +94,30 @@ def preset() -> Preset:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, sample: DataSet) -> Run:
-    """A finished run, exported as version 1 of `small`, verified and evaluated."""
-    run = Run(tmp_path_factory.mktemp("runs") / "small")
-    fit.fit(SMALL, sample, run.folder)
+    """A finished run, exported as version 1 of `small`, verified and evaluated.
+
+    All processes of pytest-xdist share it, so no test may change it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = common / "trained" / "small"
+    with FileLock(common / "trained.lock"):
+        if not folder.exists():
+            made = _train(tmp_path_factory.mktemp("runs") / "small", sample)
+            folder.parent.mkdir()
+            made.folder.rename(folder)
+    return Run(folder)
+
+
+def _train(folder: Path, sample: DataSet) -> Run:
+    run = Run(folder)
+    fit.fit(SMALL, sample, folder)
     with pytest.MonkeyPatch.context() as patch:
         # One of its few validation pictures is more than what a variant may lose.
         patch.setattr(variants, "ACCURACY_LOSS_LIMIT", 1.0)
-        steps.export_run(run, sample, run.folder / "models", "small")
+        steps.export_run(run, sample, folder / "models", "small")
     steps.verify_run(run, sample)
-    evaluate.evaluate_run(run, sample, FOLDERS, run.folder / "models")
+    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models")
     return run
 
 

@@ -1,11 +1,13 @@
 """On two logical CPUs, which TensorFlow makes only before it starts: in a process of its own."""
 
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,9 +40,7 @@ def train_all(folder: Path) -> Outcome:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     outcome, shares = Outcome(), []
-    make, measure, train = (
-        Batches.__getitem__, fit.FamiliarAccuracy.update_state, fit._train_epoch,
-    )  # fmt: skip
+    make, measure, save = Batches.__getitem__, fit.FamiliarAccuracy.update_state, Run.save
 
     def twice(batches: Batches, step: int) -> tuple[Any, ...]:
         return tuple(np.concatenate([half, half]) for half in make(batches, step))
@@ -49,23 +49,21 @@ def train_all(folder: Path) -> Outcome:
         tf.py_function(lambda size: shares.append(int(size)), [tf.shape(y_true)[0]], [])
         measure(metric, y_true, y_pred, sample_weight)
 
-    def stop(*arguments: Any) -> dict[str, float]:  # noqa: ANN401
-        if arguments[3] == 1:
-            raise KeyboardInterrupt
-        return train(*arguments)
+    def keep_a_copy(run: Run, model: keras.Model, history: pd.DataFrame) -> None:
+        """What a break after the first epoch leaves of the run on two devices."""
+        save(run, model, history)
+        if run.folder.name == "two" and len(history) == 1:
+            shutil.copytree(run.folder, folder / "broken")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Batches, "__getitem__", twice)
         patch.setattr(fit.FamiliarAccuracy, "update_state", count)
         patch.setattr(environment, "dtype_policy", lambda: "float32")
+        patch.setattr(Run, "save", keep_a_copy)
         sample = dataset.load(FOLDERS, PRESET.image_size, PRESET.resize)
         for name, devices in (("one", 1), ("two", 2), ("broken", 2)):
             shares.clear()
-            if name == "broken":
-                patch.setattr(fit, "_train_epoch", stop)
-                with pytest.raises(KeyboardInterrupt):
-                    fit.fit(PRESET, sample, folder / name, devices=devices)
-                patch.setattr(fit, "_train_epoch", train)
+            assert (folder / name).exists() == (name == "broken")
             fit.fit(PRESET, sample, folder / name, devices=devices, resume=True)
             outcome.histories[name] = Run(folder / name).read_history().drop(columns="seconds")
             outcome.shares[name] = list(shares)

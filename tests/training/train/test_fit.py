@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,15 +36,18 @@ def interrupted_save(after: int, when: Callable[[Run, keras.Model, pd.DataFrame]
     return save
 
 
+@pytest.fixture(scope="module")
+def whole(trained: Run) -> keras.Model:
+    """The network of `preset` with seed 0, trained without a break."""
+    return keras.saving.load_model(trained.checkpoint)
+
+
 def test_same_seed_gives_the_same_weights_and_another_does_not(
-    tmp_path: Path, preset: Preset, sample: DataSet
+    tmp_path: Path, preset: Preset, sample: DataSet, whole: keras.Model
 ) -> None:
-    models = [
-        fit.fit(preset, sample, tmp_path / name, seed=seed)
-        for name, seed in (("a", 0), ("b", 0), ("c", 1))
-    ]
-    assert same_weights(models[0], models[1])
-    assert not same_weights(models[0], models[2])
+    same, other = (fit.fit(preset, sample, tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    assert same_weights(whole, same)
+    assert not same_weights(whole, other)
 
 
 @pytest.mark.parametrize("written", ["nothing", "history"])
@@ -52,13 +56,14 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
     preset: Preset,
     sample: DataSet,
     monkeypatch: pytest.MonkeyPatch,
+    trained: Run,
+    whole: keras.Model,
     written: str,
 ) -> None:
     def half(run: Run, _: keras.Model, history: pd.DataFrame) -> None:
         if written == "history":
             history.to_csv(run.history, index=False)
 
-    whole = fit.fit(preset, sample, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", interrupted_save(3, half))  # in the second epoch
         with pytest.raises(KeyboardInterrupt):
@@ -67,7 +72,7 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
     assert same_weights(whole, resumed)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.testing.assert_frame_equal(
-        Run(tmp_path / "whole").read_history()[columns],
+        trained.read_history()[columns],
         Run(tmp_path / "cut").read_history()[columns],
     )
 
@@ -124,9 +129,11 @@ def test_missing_teacher_is_an_error_that_says_how_to_train_it(
         fit.fit(student, sample, tmp_path / "student-seed3", seed=3)
 
 
-def test_student_learns_from_its_teacher(tmp_path: Path, preset: Preset, sample: DataSet) -> None:
-    teacher = replace(preset, name="small", epochs=1)
-    fit.fit(teacher, sample, tmp_path / "small-seed0")
+def test_student_learns_from_its_teacher(
+    tmp_path: Path, preset: Preset, sample: DataSet, trained: Run
+) -> None:
+    shutil.copytree(trained.folder, tmp_path / "small-seed0")
     student = replace(preset, name="student", teacher="small", epochs=1)
     model = fit.fit(student, sample, tmp_path / "student-seed0")
-    assert not same_weights(model, fit.fit(teacher, sample, tmp_path / "other"))
+    alone = replace(student, teacher=None)
+    assert not same_weights(model, fit.fit(alone, sample, tmp_path / "other"))
