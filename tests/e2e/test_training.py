@@ -13,23 +13,24 @@ import numpy as np
 from tests.e2e import shapes, web
 from tests.e2e.conftest import StartServer
 
-SAMPLE = Path(__file__).parents[1] / "data"
+SIZE = 48  # of the network's input
 TIMEOUT_S = 240
 
 
 class Training:
-    """`python -m training run`, by default on the sample, with folders of its own."""
+    """`python -m training run` on the pictures of a folder, with folders of its own."""
 
-    def __init__(self, folder: Path, data: Path = SAMPLE / "cifar10") -> None:
+    def __init__(self, folder: Path, data: Path) -> None:
         self.data = data
         self.models, self.runs = folder / "models", folder / "runs"
-        self.history = self.runs / "cifar10" / "baseline-seed0" / "history.csv"
+        self.history = self.runs / data.name / "baseline-seed0" / "history.csv"
         self.environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         command = [
             *(sys.executable, "-m", "training", "run", "--preset", "baseline"),
             *("--data", str(self.data), "--models", str(self.models), "--runs", str(self.runs)),
+            *("--image-size", str(SIZE)),
             *options,
         ]
         return subprocess.Popen(
@@ -53,10 +54,12 @@ class Training:
         return process.returncode, output
 
 
-def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
+def test_run_on_own_pictures_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
     tmp_path: Path, start_server: StartServer
 ) -> None:
-    training = Training(tmp_path)
+    """Pictures of another size and other classes than those of CIFAR-10."""
+    shapes.write(tmp_path / "shapes")
+    training = Training(tmp_path, tmp_path / "shapes")
     status, output = training.stop_after(2, signal.SIGINT)
     assert status == 130
     assert output.splitlines()[-1] == (
@@ -81,34 +84,19 @@ def test_run_survives_ctrl_c_and_kill_and_ends_as_a_served_version(
     ]
     assert "test: accuracy" in output
 
-    with start_server(models=training.models).wait_until_ready() as server:
-        health = web.get(f"{server.url}/health").json()
-        assert (health["model"], health["version"]) == ("cifar10", "1")
-        picture = (SAMPLE / "cat.jpg").read_bytes()
-        answer = web.post(f"{server.url}/predict", content=picture)
-        assert answer.status_code == 200
-        assert len(answer.json()["predictions"]) == 5
-
-
-def test_own_pictures_are_trained_and_served_at_another_size(
-    tmp_path: Path, start_server: StartServer
-) -> None:
-    shapes.write(tmp_path / "shapes")
-    training = Training(tmp_path, tmp_path / "shapes")
-    process = training.start("--image-size", "48")
-    output, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, output
-
     with start_server(models=training.models, model="shapes").wait_until_ready() as server:
+        health = web.get(f"{server.url}/health").json()
+        assert (health["model"], health["version"]) == ("shapes", "1")
         signature = web.get(f"{server.url}/v2/models/shapes").json()
-        assert signature["inputs"][0]["shape"] == [-1, 48, 48, 3]
+        assert signature["inputs"][0]["shape"] == [-1, SIZE, SIZE, 3]
         right = 0
         rng = np.random.default_rng(1)
         for name in shapes.NAMES * 10:
             file = io.BytesIO()
             shapes.draw(name, rng).save(file, "PNG")
-            answer = web.post(f"{server.url}/predict", content=file.getvalue()).json()
-            assert answer["model"] == "shapes"
-            assert len(answer["predictions"]) == 3
-            right += answer["predictions"][0]["label"] == name
+            answer = web.post(f"{server.url}/predict", content=file.getvalue())
+            assert answer.status_code == 200
+            predictions = answer.json()["predictions"]
+            assert len(predictions) == 3
+            right += predictions[0]["label"] == name
         assert right >= 24
