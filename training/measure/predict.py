@@ -25,7 +25,10 @@ class Predictions:
 
 def predict(model: Path, images: npt.NDArray[np.uint8], *, batch: int = BATCH) -> Predictions:
     """Run an exported file on the CPU over uint8 pictures (N, size, size, 3)."""
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    # Threads that wait for work in a loop take processor time from all else on the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     outputs = [
         session.run(["probabilities", "energy"], {"image": images[start : start + batch]})
         for start in range(0, len(images), batch)

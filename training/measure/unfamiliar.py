@@ -1,5 +1,6 @@
 """How well the energy separates the pictures of a split from out-of-distribution pictures."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,15 @@ def energies(model: Path, size: int, rule: ResizeRule) -> dict[str, Energies]:
     Returns:
         The energy of each picture, float32 (pictures,), for each of `kinds.KINDS`.
     """
-    found = {}
-    for kind in kinds.KINDS:
-        resized = [pictures.resize(image, size, rule)
-                   for image in kinds.pictures(kind, PICTURES)]  # fmt: skip
-        found[kind] = predict(model, np.stack([np.asarray(image) for image in resized]))
-    return {kind: answers.energy for kind, answers in found.items()}
+    return {
+        kind: predict(model, _pictures(kind, PICTURES, size, rule)).energy for kind in kinds.KINDS
+    }
+
+
+@cache  # made once for all files of a process
+def _pictures(kind: str, count: int, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
+    resized = [pictures.resize(image, size, rule) for image in kinds.pictures(kind, count)]
+    return np.stack([np.asarray(image) for image in resized])
 
 
 def figures(
