@@ -32,8 +32,10 @@ serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is
 train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=default, ARGS=--resume
 	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+# Tests that measure time or fill the machine run by themselves, after all others.
 test: $(DEV_ENV) ## Run every test
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(DEV)/python -m pytest -m alone
 
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 	$(DEV)/python -m pytest tests/service

@@ -171,6 +171,7 @@ def test_body_of_unknown_length_is_413_at_the_limit(running: Server) -> None:
     assert answer.slug == "body-too-large"
 
 
+@pytest.mark.alone
 def test_endless_body_is_disconnected_after_its_refusal(running: Server) -> None:
     sent, refused = 0, False
     with connect(running) as connection:
@@ -319,6 +320,7 @@ def test_client_who_does_not_read_is_disconnected(running: Server) -> None:
                 time.sleep(0.05)
 
 
+@pytest.mark.alone
 def test_slow_senders_hold_nothing_that_others_need(running: Server) -> None:
     """A hundred dribble heads, a hundred bodies; meanwhile good requests are answered."""
     with ThreadPoolExecutor(200) as pool:
@@ -334,6 +336,7 @@ def test_slow_senders_hold_nothing_that_others_need(running: Server) -> None:
     assert {answer.status for answer in answers if answer} == {408}
 
 
+@pytest.mark.alone
 def test_bytes_of_all_bodies_together_are_bounded(running: Server) -> None:
     """Thirty send all of their 10 MB but the last byte; six at most are let in."""
     unfinished = [head(content_length=10_000_001), bytes(10_000_000)]

@@ -110,6 +110,7 @@ def test_stages_lie_below_the_request_in_the_trace_of_the_caller(
     assert {span.parent_span_id for span in spans.values()} == {request.span_id}
 
 
+@pytest.mark.alone
 def test_stages_follow_each_other(traced: Server, collector: Collector) -> None:
     web.post(f"{traced.url}/predict", content=CAT)
     spans = collector.wait_for("POST /predict", *STAGES)

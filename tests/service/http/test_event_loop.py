@@ -12,7 +12,7 @@ from starlette.types import Message
 from service.http.parameters import MAX_JSON_BYTES
 from tests.service.conftest import running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 MAX_PAUSE_S = 0.010
 CHUNK = 327_680  # the most that uvicorn hands over at a time

@@ -122,6 +122,7 @@ def run_delay() -> float:
         return 0
 
 
+@pytest.mark.alone
 async def test_lock_of_another_process_never_blocks_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def submit(
     return future
 
 
+@pytest.mark.alone
 async def test_lone_item_is_processed_at_once() -> None:
     batcher = batcher_of(Doubler())
     start = time.perf_counter()
@@ -326,6 +327,7 @@ async def test_stuck_thread_is_a_fault_and_a_busy_one_is_not() -> None:
     assert batcher.fault(limit=0) is None
 
 
+@pytest.mark.alone
 async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
     class Slow(Doubler):
         def prepare(self, value: int) -> int:
