@@ -13,7 +13,7 @@ import numpy as np
 from tests.e2e import shapes, web
 from tests.e2e.conftest import StartServer
 
-SIZE = 48  # of the network's input
+SIZE = 24  # of the network's input
 TIMEOUT_S = 240
 
 
