@@ -32,10 +32,11 @@ serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is
 train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=default, ARGS=--resume
 	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-# Tests that measure time or fill the machine run by themselves, after all others.
+# Tests that measure time or fill the machine run by themselves, after all others. None of them is in
+# tests/training, which takes long to import; its conftest.py sees to that.
 test: $(DEV_ENV) ## Run every test
 	$(DEV)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
-	$(DEV)/python -m pytest -m alone
+	$(DEV)/python -m pytest -m alone --ignore tests/training
 
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 	$(DEV)/python -m pytest tests/service
