@@ -87,6 +87,11 @@ def _aliases(model: type[BaseModel]) -> dict[bytes, str]:
     return {alias.lower().encode(): alias for alias in aliases}
 
 
+@functools.cache
+def _defaults(model: type[Model]) -> Model:
+    return model()
+
+
 def check_json_size(size: int) -> None:
     """Refuses JSON that is too large.
 
@@ -115,7 +120,7 @@ def read_json(data: bytes, model: type[Model]) -> Model:
 
 def _validate(model: type[Model], values: dict[str, str]) -> Model:
     try:
-        return model.model_validate(values)
+        return model.model_validate(values) if values else _defaults(model)
     except ValidationError as error:
         raise InvalidParameterError(f"{_first_error(error)}.") from error
 

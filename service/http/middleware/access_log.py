@@ -63,8 +63,13 @@ class AccessLog:
         self._metrics.count_request(route, status, seconds)
         is_probe = route.startswith(PROBES) and status < 400
         level = logging.DEBUG if is_probe else logging.INFO
-        fields = {"status": status, "duration_ms": round(seconds * 1000, 2), **fields}
-        logger.log(level, "request", extra={"fields": fields})
+        if logger.isEnabledFor(level):
+            fields = {"status": status, "duration_ms": round(seconds * 1000, 2), **fields}
+            # `logger.log` would look for its caller, which no line shows.
+            record = logger.makeRecord(
+                logger.name, level, "", 0, "request", (), None, extra={"fields": fields}
+            )
+            logger.handle(record)
 
 
 class AccessLogMiddleware:
