@@ -44,15 +44,10 @@ class PlainRoute(Route):
         headers: type[BaseModel],
         **description: Any,  # noqa: ANN401
     ) -> None:
-        """Makes the route.
+        """Makes the route of an endpoint behind a guard.
 
-        Args:
-            path: its path.
-            endpoint: answers the requests.
-            guard: the middleware in front of it.
-            query: model of its query, if it has one.
-            headers: model of the headers that it reads.
-            description: the rest of its description, as arguments of a route of FastAPI.
+        `query` and `headers` are models of what it reads of them, and `description` is what else
+        OpenAPI says of it, as arguments of a route of FastAPI.
         """
         super().__init__(path, _Endpoint(endpoint), methods=["POST"], middleware=guard.middleware)
 
