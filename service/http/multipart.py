@@ -52,9 +52,9 @@ class Part:
         if self.encoding != b"base64":
             return content
         content = content.translate(None, b"\r\n")
-        steps = range(0, len(content), _BASE64_STEP)
+        pieces = (content[i : i + _BASE64_STEP] for i in range(0, len(content), _BASE64_STEP))
         try:
-            return b"".join(binascii.a2b_base64(content[i : i + _BASE64_STEP]) for i in steps)
+            return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
         except binascii.Error as error:
             raise MalformedFormError(f"A part of the form is not base64: {error}.") from error
 
