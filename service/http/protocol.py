@@ -99,11 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Checks the head of a request, and starts the app or queues the request.
-
-        Raises:
-            MalformedRequestError: the head is refused; `_parse` gets it from the parser.
-        """
+        """Checks the head of a request, and starts the app or queues the request."""
         if self._in_body:
             return  # the head that stands in for one with an offer, see `_ignore_offer`
         version = self.parser.get_http_version()
