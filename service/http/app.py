@@ -12,11 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
 from service.http import problems
-from service.http.auth import (
-    DOCUMENTED,
-    ApiKeyMiddleware,
-    Authenticator,
-)
+from service.http.auth import DOCUMENTED, ApiKeyMiddleware, Authenticator
 from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddleware
 from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
@@ -97,7 +93,7 @@ def create_app(
 
 
 def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
-    """What every request passes, the first one first."""
+    """The middleware of all requests, outermost first."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -119,7 +115,7 @@ def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
 
 
 def _guard(settings: Settings, model_server: ModelServer, authenticator: Authenticator) -> Guard:
-    """What stands in front of the routes that use the queue."""
+    """The middleware of the routes that use the queue."""
     middleware = [Middleware(LoadSheddingMiddleware, model_server=model_server)]
     dependencies: list[params.Depends] = []
     if settings.has_keys:
