@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
+from weakref import WeakMethod
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
@@ -285,14 +286,15 @@ class _Refusal(NamedTuple):
 class _Receive:
     """The app's `receive` for one request; raises the error that was found in the body."""
 
-    __slots__ = ("_receive", "error")
-
     def __init__(self, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> None:
-        self._receive = receive
+        # Weak: the cycle holds this, and would wait for the collection of garbage.
+        self._receive = WeakMethod(receive)
         self.error: ServiceError | None = None
 
     async def __call__(self) -> ASGIReceiveEvent:
-        message = await self._receive()
+        receive = self._receive()
+        assert receive is not None, "the task of the request holds the cycle"
+        message = await receive()
         if self.error is not None:
             raise self.error
         return message
