@@ -26,6 +26,7 @@ WORKER_BYTES = 200_000_000
 PIXEL_BYTES = 12
 
 _KEY = re.compile(r"[!-+\--~]+")
+_SERVED = re.compile(r"\*|[^@/]+(@([1-9][0-9]*|all))?")
 
 
 def read_keys(path: Path) -> tuple[SecretStr, ...]:
@@ -53,6 +54,13 @@ def _check_file_of_keys(path: Path) -> Path:
     return path
 
 
+def _check_served(entries: tuple[str, ...]) -> tuple[str, ...]:
+    for entry in entries:
+        if not _SERVED.fullmatch(entry):
+            raise ValueError(f"{entry!r} is not *, a model, model@version or model@all")
+    return entries
+
+
 def _split(value: object) -> object:
     """Splits a text at commas; other values are left to the type of the setting."""
     if not isinstance(value, str):
@@ -65,6 +73,9 @@ _Keys = Annotated[
     tuple[SecretStr, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_keys)
 ]
 _FileOfKeys = Annotated[Path, AfterValidator(_check_file_of_keys)]
+_Served = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_served)
+]
 
 
 class Settings(BaseSettings):
@@ -92,11 +103,14 @@ class Settings(BaseSettings):
     models: Path = Path("models")
     """Folder of the model repository."""
     model: str = "cifar10"
-    """Name of the model to serve."""
+    """Name of the default model; in a repository with a single model, that one."""
     model_version: PositiveInt | Literal["latest"] = "latest"
-    """Version of the model to serve."""
+    """Version of the default model."""
+    served: _Served = ("*",)
+    """Which models are served beside the default one, separated by commas: pets for the highest
+    version of a model, pets@1 for one version, pets@all for all; * is every model."""
     variant: str = Field("auto", pattern=r"^(auto|[\w-][\w.-]*\.onnx)$")
-    """File of the model to serve, such as model.onnx; auto takes the fastest one that keeps the
+    """File of each model to serve, such as model.onnx; auto takes the fastest one that keeps the
     accuracy."""
     provider: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to compute; auto takes CUDA if there is an NVIDIA driver."""

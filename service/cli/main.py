@@ -17,8 +17,9 @@ from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus
 from service.inference import repository
 from service.inference.card import CARD_FILE
-from service.inference.classifier import Classifier, load_classifier
+from service.inference.classifier import Classifier
 from service.inference.repository import StoredModel
+from service.inference.snapshot import open_default
 from service.settings import Settings, explain
 
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    classifier = load_classifier(settings)
+    classifier = open_default(settings)
     labels = classifier.model.labels
     if not 1 <= args.top_k <= len(labels):
         reason = f"the model has {len(labels)} classes; ask for 1 to {len(labels)}"
@@ -104,8 +105,8 @@ def _cells(stored: StoredModel, file: str) -> tuple[str, ...]:
     card = stored.card
     measured = card.accuracies(file).items()
     return (
-        card.name,
-        str(card.version),
+        stored.name,
+        str(stored.version),
         file,
         f"{repository.size(stored, file) / 1e6:.1f} MB",
         next((f"{accuracy:.2%} ({split})" for split, accuracy in measured), ""),

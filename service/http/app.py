@@ -1,6 +1,7 @@
 """Builds the app out of its parts."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
+from service.errors import LoadFailedError
 from service.http import problems
 from service.http.auth import DOCUMENTED, ApiKeyMiddleware, Authenticator
 from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddleware
@@ -24,6 +26,8 @@ from service.inference.model_server import ModelServer
 from service.observability.tracing import Tracing
 from service.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
@@ -34,7 +38,11 @@ class _App(FastAPI):
 
 
 def create_app(
-    settings: Settings, model_server: ModelServer, folder: Path | None = None
+    settings: Settings,
+    model_server: ModelServer,
+    folder: Path | None = None,
+    *,
+    load: bool = True,
 ) -> FastAPI:
     """Builds the app; it starts and stops the model server with itself.
 
@@ -42,6 +50,7 @@ def create_app(
         settings: the settings.
         model_server: classifies the pictures.
         folder: shared by all processes of the service; a rate limit needs it.
+        load: whether to load the models at the start; otherwise another part of the process does.
 
     Returns:
         The app. In its `state` are `model_server`, `access_log`, and `administer`, which changes
@@ -52,10 +61,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(model_server.start())
+        model_server.start()
         watching = asyncio.create_task(model_server.keep_watch())
+        loading = asyncio.create_task(_load(model_server)) if load else None
         yield
-        await loading
+        if loading:
+            await loading
         await model_server.stop()
         watching.cancel()
 
@@ -76,7 +87,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.model_server = model_server
-    app.state.administer = model_server.administer
+    app.state.administer = model_server.change
     app.state.access_log = access_log
     problems.install(app, model_server.metrics, RetryAfter(lambda: model_server.seconds_per_item))
     key = [*DOCUMENTED, Depends(authenticator.require_key)] if settings.has_keys else []
@@ -90,6 +101,15 @@ def create_app(
     app.include_router(page.router)
     page.mount_files(app)
     return app
+
+
+async def _load(model_server: ModelServer) -> None:
+    try:
+        await model_server.change()
+    except LoadFailedError as error:
+        logger.error("not loaded", extra={"fields": {"why": str(error)}})
+    except Exception:
+        logger.exception("unhandled error")
 
 
 def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:

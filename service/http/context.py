@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from service.inference.served_model import ServedModel
+
 
 @dataclass(slots=True)
 class RequestContext:
@@ -15,7 +17,7 @@ class RequestContext:
         request_id: id of the request, the client's own if that is acceptable.
         started_at: when the request began, on the clock of `time.perf_counter`.
         received_bytes: bytes of the body that have arrived.
-        model_version: version of the model that answers, once that is known.
+        model: the model that answers, once that is known.
         answered_at: when the answer was known, on the same clock.
         disconnected: whether the client has disconnected before it had its answer.
         on_disconnect: called when that happens.
@@ -25,7 +27,7 @@ class RequestContext:
     request_id: str
     started_at: float
     received_bytes: int = 0
-    model_version: int | None = None
+    model: ServedModel | None = None
     answered_at: float | None = None
     disconnected: bool = False
     on_disconnect: Callable[[], None] | None = None

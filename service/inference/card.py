@@ -85,16 +85,14 @@ class Card(BaseModel, frozen=True):
         return False
 
 
-def read_card(path: Path) -> Card:
-    """Reads a card.
+def parse_card(data: bytes, path: Path) -> Card:
+    """Reads a card from its JSON; `path` is where it comes from.
 
     Raises:
-        ModelRefusedError: it cannot be read, or is not a card.
+        ModelRefusedError: it is not a card.
     """
     try:
-        return Card.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
+        return Card.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -7,6 +7,7 @@ In a notebook:
     classifier.classify([open("cat.jpg", "rb").read()])[0].top(3)
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from service.errors import ModelRefusedError, ServiceError
 from service.inference import decoding, repository, resizing
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
+from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
 from service.inference.served_model import ServedModel
 from service.settings import Settings
@@ -150,34 +152,19 @@ class Classifier:
             StartupError: the model is missing or refused, or CUDA is required and missing.
         """
         stored = repository.load(Path(models), name, version)
-
-        def choose(provider: str) -> str:
-            return repository.choose(stored, variant, preferred_precision(provider))
-
-        engine = open_engine(
-            lambda provider: repository.read(stored, choose(provider)),
-            provider=provider,
-            require_cuda=require_cuda,
-            cuda_graphs=cuda_graphs,
+        return open_classifier(
+            stored,
+            functools.partial(repository.read, stored),
+            Settings.model_construct(
+                variant=variant,
+                provider=provider,
+                require_cuda=require_cuda,
+                cuda_graphs=cuda_graphs,
+                max_pixels=max_pixels,
+            ),
+            observe,
+            large,
         )
-        card, file = stored.card, choose(engine.provider)
-        repository.check_metadata(stored, file, engine.metadata)
-        model = ModelInfo(
-            name=card.name,
-            version=card.version,
-            variant=file,
-            sha256=card.files[file].sha256,
-            labels=card.labels,
-            resize=card.resize,
-            energy_threshold=card.threshold(file),
-        )
-        classifier = cls(model, engine, max_pixels=max_pixels, observe=observe, large=large)
-        if (classes := classifier.self_test()) != len(model.labels):
-            raise ModelRefusedError(
-                f"{stored.folder / file} computes {classes} classes and names {len(model.labels)}; "
-                "export it again."
-            )
-        return classifier
 
     @property
     def served(self) -> ServedModel:
@@ -263,21 +250,46 @@ class Classifier:
         return int(probabilities.shape[1])
 
 
-def load_classifier(
+def open_classifier(
+    stored: StoredModel,
+    read: Callable[[str], bytes],
     settings: Settings,
     observe: Observer = _ignore,
     large: AbstractContextManager[object] | None = None,
 ) -> Classifier:
-    """Opens the classifier that the settings name; see `Classifier.open`."""
-    return Classifier.open(
-        settings.models,
-        settings.model,
-        settings.version,
-        variant=settings.variant,
+    """Opens a version whose card was read; see `Classifier.open`.
+
+    `read` returns the verified bytes of one of its files.
+
+    Raises:
+        StartupError: the model is refused, or CUDA is required and missing.
+    """
+
+    def choose(provider: str) -> str:
+        return repository.choose(stored, settings.variant, preferred_precision(provider))
+
+    engine = open_engine(
+        lambda provider: read(choose(provider)),
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         cuda_graphs=settings.cuda_graphs,
-        max_pixels=settings.max_pixels,
-        observe=observe,
-        large=large,
     )
+    card, file = stored.card, choose(engine.provider)
+    repository.check_metadata(stored, file, engine.metadata)
+    model = ModelInfo(
+        name=stored.name,
+        version=stored.version,
+        variant=file,
+        sha256=card.files[file].sha256,
+        labels=card.labels,
+        resize=card.resize,
+        energy_threshold=card.threshold(file),
+    )
+    max_pixels = settings.max_pixels
+    classifier = Classifier(model, engine, max_pixels=max_pixels, observe=observe, large=large)
+    if (classes := classifier.self_test()) != len(model.labels):
+        raise ModelRefusedError(
+            f"{stored.folder / file} computes {classes} classes and names {len(model.labels)}; "
+            "export it again."
+        )
+    return classifier

@@ -1,25 +1,23 @@
-"""The model that this process serves: load and replace it, classify pictures, report its health."""
+"""The models that this process serves: build and replace them, classify pictures, report health."""
 
 import asyncio
-import functools
-import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from service.errors import EngineFailedError, LoadFailedError, NotReadyError, StartupError
-from service.inference.batcher import MicroBatcher
-from service.inference.classifier import (
-    Classification,
-    Classifier,
-    Decoded,
-    Observer,
-    Upload,
-    load_classifier,
+from service.errors import (
+    EngineFailedError,
+    LoadFailedError,
+    NotReadyError,
+    ServiceError,
+    StartupError,
 )
-from service.inference.served_model import Administration, ServedModel
+from service.inference.batcher import MicroBatcher
+from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.served_model import LOAD_ALL, Change
+from service.inference.snapshot import Handover, LoadedModel, Snapshot, build_snapshot
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -32,67 +30,52 @@ WATCH_S = 1
 PAUSE_S = 2
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
-Load = Callable[[Settings, Observer], Classifier]
+# The arguments are the settings, the order, the present snapshot, and an observer of stages.
+Build = Callable[[Settings, Change | Handover, Snapshot | None, Observer], Snapshot]
 
 _ENGINE_FAILED = "The model cannot be computed at present; try again in a moment."
-_NOT_READY: dict[Status, str] = {
-    "loading": "The model is still loading; try again in a moment.",
-    "draining": "The service is shutting down; try again in a moment.",
-    "unloaded": "The model was unloaded; it has to be loaded again.",
-    "failed": _ENGINE_FAILED,
-}
+_LOADING = "The model is still loading; try again in a moment."
+_DRAINING = "The service is shutting down; try again in a moment."
 
 
 class _Job(NamedTuple):
-    """A picture, and the classifier that was served when its request began."""
+    """A picture, and the model that its request has named when it began."""
 
-    classifier: Classifier
+    model: LoadedModel
     upload: Upload
 
 
 class ModelServer:
-    """Serves one model; the event loop calls its methods, compute threads do the work.
+    """Serves a snapshot of models; the event loop calls its methods, compute threads do the work.
 
     Attributes:
         tracing: makes the traces, None where no collector is named.
+        snapshot: the models that are served, None before the first.
         draining: whether the service is shutting down; it still answers.
-        failure: why the model could not be loaded at the start.
         fault: why this process cannot compute any more and has to be replaced.
         warning: another fault that the operator should know of, shown in /health.
         started_at: when the service was started, on the monotonic clock.
-        first_version: version to start with, if not the one that the settings name.
     """
 
-    def __init__(self, settings: Settings, load: Load = load_classifier) -> None:
-        """Creates a server that has no model until `start`, with metrics and traces of its own."""
+    def __init__(self, settings: Settings, build: Build = build_snapshot) -> None:
+        """Creates a server that has no models, with metrics and traces of its own."""
         self.settings = settings
         self.tracing = tracing.start()
         on_stage = self.tracing.trace_stage if self.tracing else None
         self.metrics = Metrics(get_args(Status), on_stage=on_stage)
+        self.snapshot: Snapshot | None = None
         self.draining = False
-        self.failure: Exception | None = None
         self.fault: str | None = None
         self.warning: str | None = None
         self.started_at = time.monotonic()
-        self.first_version: int | None = None
-        self._load = load
-        self._loads = 0
-        self._unloaded = False
-        self._prepared: Classifier | None = None
-        self._classifier: Classifier | None = None
+        self._build = build
+        self._builds = 0
+        self._prepared: Snapshot | None = None
         self._batcher = self._new_batcher()
 
-    async def start(self) -> None:
-        """Loads the model off the event loop; an exception is kept in `failure`."""
-        try:
-            await self.prepare(self.first_version)
-        except Exception as error:
-            if not isinstance(error, StartupError):
-                logger.exception("unhandled error")
-            self.failure = error
-            return
+    def start(self) -> None:
+        """Starts the compute threads."""
         self._batcher.start()
-        self.commit()
 
     async def stop(self) -> None:
         """Answers the pictures that wait, ends the compute threads, and exports the traces."""
@@ -102,134 +85,144 @@ class ModelServer:
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
-    async def prepare(self, version: int | None = None) -> ServedModel:
-        """Loads a model off the event loop: this version, or the one that the settings name.
+    async def prepare(self, order: Change | Handover) -> Snapshot:
+        """Builds a snapshot off the event loop; see `build_snapshot`.
 
-        The current model is served until `commit` replaces it by the one that is returned, unless
+        The present one is served until `commit` replaces it by the one that is returned, unless
         `prepare` or `drop` is called before that.
 
         Raises:
-            StartupError: it cannot be loaded.
+            StartupError: it cannot be built.
         """
         self.drop()
-        load = self._loads
-        changes = {} if version is None else {"model_version": version}
-        settings = self.settings.model_copy(update=changes)
-        classifier = await asyncio.to_thread(self._load, settings, self.metrics.observe_stage)
-        if load == self._loads:
-            self._prepared = classifier
-        return classifier.served
+        build, before = self._builds, self.snapshot
+        snapshot = await asyncio.to_thread(
+            self._build, self.settings, order, before, self.metrics.observe_stage
+        )
+        if build == self._builds:
+            self._prepared = snapshot
+        return snapshot
 
     def drop(self) -> None:
-        """Discards the prepared model, also one that is still being prepared."""
-        self._loads += 1
+        """Discards the prepared snapshot, also one that is still being prepared."""
+        self._builds += 1
         self._prepared = None
 
     def commit(self) -> None:
-        """Serves the prepared model to new requests; earlier ones keep the model they have."""
+        """Serves the prepared snapshot to new requests; earlier ones keep the model they have."""
         assert self._prepared is not None, "call prepare first"
-        self._classifier, self._prepared, self._unloaded = self._prepared, None, False
-        self.metrics.show_model(self._classifier.served._asdict())
+        self.snapshot, self._prepared = self._prepared, None
+        self.metrics.show_models(self.snapshot.manifest.models)
 
-    def unload(self) -> None:
-        """Serves no model to new requests."""
-        self._classifier, self._unloaded = None, True
-        self.metrics.show_model(None)
-
-    async def administer(self, what: Administration) -> None:
-        """Loads or unloads the model in this process.
+    async def change(self, change: Change = LOAD_ALL) -> str | None:
+        """Changes the models in this process; returns how a loaded one differs from before.
 
         Raises:
-            LoadFailedError: it cannot be loaded; the previous model is still served.
+            LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
-        if what == "unload":
-            self.unload()
-            return
         try:
-            await self.prepare()
+            snapshot = await self.prepare(change)
         except StartupError as error:
             raise LoadFailedError(str(error)) from error
         self.commit()
+        names = snapshot.failures.keys() if change.load is None else change.load
+        if reasons := [snapshot.failures[name] for name in names if name in snapshot.failures]:
+            raise LoadFailedError(" ".join(reasons))
+        return " ".join(snapshot.notes.values()) or None
 
     @property
     def status(self) -> Status:
-        """The state of this process; `degraded` is not on the requested provider, yet answers."""
+        """The state of this process, and of the default model.
+
+        `degraded` answers, yet not on the requested provider, or not with all models.
+        """
         if self.draining:
             return "draining"
         if self.fault:
             return "failed"
-        if self._classifier is None:
-            return "unloaded" if self._unloaded else "loading"
-        engine = self._classifier.engine
-        return "ok" if engine.provider == engine.requested_provider else "degraded"
+        if self.snapshot is None:
+            return "loading"
+        default = self.snapshot.default
+        if default not in self.snapshot.models:
+            return "unloaded" if default in self.snapshot.unloaded else "failed"
+        return "degraded" if self.reason else "ok"
 
     @property
     def reason(self) -> str | None:
         """Why the status is `failed` or `degraded`."""
-        return self.fault or (self._classifier.engine.degraded_reason if self._classifier else None)
+        if self.fault or self.snapshot is None:
+            return self.fault
+        reasons = [f"{name}: {why}" for name, why in self.snapshot.failures.items()]
+        engines = [model.classifier.engine for model in self.snapshot.loaded]
+        reasons += dict.fromkeys(e.degraded_reason for e in engines if e.degraded_reason)
+        return " ".join(reasons) or None
 
     @property
     def queue_depth(self) -> int:
         """Number of pictures that wait."""
-        return self._batcher.depth
+        models = self.snapshot.loaded if self.snapshot else []
+        return sum(self._batcher.depth(model) for model in models)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no more pictures may wait."""
-        return self.queue_depth >= self.settings.max_queue
+    def is_full(self, name: str | None = None, version: str | None = None) -> bool:
+        """Whether no more pictures of a model may wait; False where there is no such model."""
+        try:
+            return self._batcher.depth(self.find(name, version)) >= self.settings.max_queue
+        except ServiceError:
+            return False
 
     @property
     def seconds_per_item(self) -> float:
         """Seconds between two results, as measured on the last batch; 0 before the first."""
         return self._batcher.seconds_per_item
 
-    @property
-    def served(self) -> ServedModel | None:
-        """The model that is served, None without one."""
-        return self._classifier.served if self._classifier else None
-
-    @property
-    def classifier(self) -> Classifier:
-        """The classifier for a request that begins now.
+    def find(self, name: str | None = None, version: str | None = None) -> LoadedModel:
+        """Finds the model for a request that begins now; see `Snapshot.find`.
 
         Raises:
-            NotReadyError: no model is served, or it cannot be computed.
+            NotServedError: there is no such model or version here.
+            NotReadyError: it is not loaded, or nothing can be computed.
         """
-        if self._classifier is None or self.fault:
-            raise NotReadyError(_NOT_READY[self.status])
-        return self._classifier
+        if self.fault:
+            raise NotReadyError(_ENGINE_FAILED)
+        if self.snapshot is None:
+            raise NotReadyError(_DRAINING if self.draining else _LOADING)
+        return self.snapshot.find(name, version)
 
     def check_ready(self) -> None:
         """Checks whether new requests should be sent to this process.
 
         Raises:
-            NotReadyError: it cannot answer them, or is draining.
+            NotReadyError: it cannot answer those for the default model, or is draining.
         """
-        if (status := self.status) in _NOT_READY:
-            raise NotReadyError(_NOT_READY[status])
+        if self.draining:
+            raise NotReadyError(_DRAINING)
+        self.find()
 
     def submit(
-        self, classifier: Classifier, uploads: Sequence[Upload], timeout_s: float = math.inf
+        self, model: LoadedModel, uploads: Sequence[Upload], timeout_s: float = math.inf
     ) -> "list[asyncio.Future[Classification]]":
         """Queues pictures, all or none; returns a future for each, see `MicroBatcher.submit`.
 
-        The classifier is one that `self.classifier` returned; `timeout_s` are the seconds that the
-        client waits, if fewer than the settings allow. A future raises ServiceError for a picture
-        that cannot be decoded, and NotReadyError where the engine failed.
+        The model is one that `find` returned; `timeout_s` are the seconds that the client waits, if
+        fewer than the settings allow. A future raises ServiceError for a picture that cannot be
+        decoded, and NotReadyError where the engine failed.
 
         Raises:
-            QueueFullError: the queue has no room for all of them.
+            QueueFullError: the model's queue has no room for all of them.
         """
         deadline = min(timeout_s, self.settings.deadline_ms / 1000)
-        return self._batcher.submit([_Job(classifier, upload) for upload in uploads], deadline)
+        return self._batcher.submit(model, [_Job(model, upload) for upload in uploads], deadline)
 
     def drop_cancelled(self) -> None:
-        """Removes pictures from the queue whose future was cancelled."""
+        """Removes pictures from the queues whose future was cancelled."""
         self._batcher.drop_done()
 
     def sample(self) -> None:
         """Updates the gauges."""
-        self.metrics.sample(self.status, self.queue_depth, self.settings.max_queue)
+        depths: dict[str, int] = {}
+        for model in self.snapshot.loaded if self.snapshot else ():
+            depths[model.name] = depths.get(model.name, 0) + self._batcher.depth(model)
+        self.metrics.sample(self.status, depths, self.settings.max_queue)
 
     async def keep_watch(self) -> None:
         """Updates the gauges and checks for faults until it is cancelled."""
@@ -238,15 +231,18 @@ class ModelServer:
             now = time.monotonic()
             # After a pause of the container or the machine every busy thread looks stuck.
             was_paused, last = now - last > WATCH_S + PAUSE_S, now
-            self.sample()
             if not self.fault and not was_paused:
                 self.fault = self._batcher.fault(self.settings.stuck_s)
             if self.fault:
                 # No result will come; the clients may try another worker.
                 self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
+            try:
+                self.sample()
+            except OSError as error:  # no more open files, say
+                logger.warning("no metrics", extra={"fields": {"why": str(error)}})
             await asyncio.sleep(WATCH_S)
 
-    def _new_batcher(self) -> MicroBatcher[_Job, Any, Classification]:
+    def _new_batcher(self) -> MicroBatcher[LoadedModel, _Job, Any, Classification]:
         decode: Callable[[_Job], Any] = _decode
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
@@ -257,25 +253,22 @@ class ModelServer:
             max_batch=self.settings.max_batch,
             max_queue=self.settings.max_queue,
             threads=self.settings.thread_count,
-            on_batch=self.metrics.observe_batch,
-            on_wait=functools.partial(self.metrics.observe_stage, "queue"),
+            on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
+            on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
         )
 
-    def _infer(self, pictures: Sequence[tuple[Classifier, Decoded]]) -> list[Classification]:
-        answers: list[Classification] = []
-        # A batch has more than one classifier only just after another model was loaded.
-        for classifier, group in itertools.groupby(pictures, lambda picture: picture[0]):
+    def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
+        classifier = pictures[0][0].classifier
+        try:
+            return classifier.infer([decoded for _, decoded in pictures])
+        except EngineFailedError as error:
+            logger.error("engine failed", extra={"fields": {"why": str(error)}})
             try:
-                answers += classifier.infer([decoded for _, decoded in group])
-            except EngineFailedError as error:
-                logger.error("engine failed", extra={"fields": {"why": str(error)}})
-                try:
-                    classifier.self_test()
-                except EngineFailedError as lasting:  # CUDA is lost for good, say
-                    self.fault = str(lasting)
-                raise NotReadyError(_ENGINE_FAILED) from error
-        return answers
+                classifier.self_test()
+            except EngineFailedError as lasting:  # CUDA is lost for good, say
+                self.fault = str(lasting)
+            raise NotReadyError(_ENGINE_FAILED) from error
 
 
-def _decode(job: _Job) -> tuple[Classifier, Decoded]:
-    return job.classifier, job.classifier.decode(job.upload)
+def _decode(job: _Job) -> tuple[LoadedModel, Decoded]:
+    return job.model, job.model.classifier.decode(job.upload)

@@ -6,17 +6,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import ModelNotFoundError, ModelRefusedError
-from service.inference.card import CARD_FILE, MODEL_FILE, Card, read_card
+from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
 
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """One version of a model: its folder and its card."""
+    """One version of a model: its folder, which gives it its name and number, and its card."""
 
     folder: Path
     card: Card
+    card_json: bytes
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.folder.parent.name
+
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+        return int(self.folder.name)
+
+
+def available(models: Path) -> dict[str, list[int]]:
+    """Lists the versions of each model, ascending, by name of the model; empty without a folder.
+
+    Names that begin with a dot are skipped: volumes of Kubernetes have such folders.
+
+    Raises:
+        ModelRefusedError: a folder cannot be read.
+    """
+    names = [name for name in _entries(models) if not name.startswith(".")]
+    versions = {name: sorted(_versions(models / name)) for name in sorted(names)}
+    return {name: numbers for name, numbers in versions.items() if numbers}
 
 
 def versions(models: Path) -> list[Path]:
@@ -24,11 +48,12 @@ def versions(models: Path) -> list[Path]:
 
     Raises:
         ModelNotFoundError: there is none.
+        ModelRefusedError: a folder cannot be read.
     """
-    folders = [folder for folder in models.glob("*/*") if _is_version(folder)]
-    if not folders:
+    found = available(models)
+    if not found:
         raise ModelNotFoundError(f"There are no models in {models.absolute()}.")
-    return sorted(folders, key=lambda folder: (folder.parent.name, int(folder.name)))
+    return [models / name / str(number) for name, numbers in found.items() for number in numbers]
 
 
 def read_version(folder: Path) -> StoredModel:
@@ -37,7 +62,12 @@ def read_version(folder: Path) -> StoredModel:
     Raises:
         ModelRefusedError: it cannot be read, or is not a card.
     """
-    return StoredModel(folder, read_card(folder / CARD_FILE))
+    path = folder / CARD_FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
+    return StoredModel(folder, parse_card(data, path), data)
 
 
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
@@ -132,13 +162,7 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
 
 
 def _find(models: Path, name: str, version: int | None) -> Path:
-    folder = models / name
-    try:
-        found = {int(entry.name) for entry in folder.iterdir() if _is_version(entry)}
-    except (FileNotFoundError, NotADirectoryError):
-        found = set()
-    except OSError as error:
-        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
+    found = _versions(models / name)
     if not found:
         raise ModelNotFoundError(
             f"There is no model {name!r} in {models.absolute()}; publish one there, or point "
@@ -150,7 +174,20 @@ def _find(models: Path, name: str, version: int | None) -> Path:
         raise ModelNotFoundError(
             f"Model {name!r} has no version {chosen}; these are there: {known}."
         )
-    return folder / str(chosen)
+    return models / name / str(chosen)
+
+
+def _versions(folder: Path) -> list[int]:
+    return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def _is_version(folder: Path) -> bool:

@@ -1,12 +1,15 @@
-"""What is known of the model that a process serves, without loading anything."""
+"""What processes say to each other about the models that they serve: small and without code."""
 
-from typing import Literal, NamedTuple
-
-Administration = Literal["load", "unload"]
+from collections.abc import Mapping
+from typing import NamedTuple
 
 
 class ServedModel(NamedTuple):
-    """The model that a worker serves, and the execution provider that runs it."""
+    """One version of a model that is served, and the execution provider that runs it.
+
+    Name and version are those of its folder in the repository. Two processes that have equal ones
+    compute the same.
+    """
 
     model: str
     version: str
@@ -15,7 +18,31 @@ class ServedModel(NamedTuple):
     provider: str
     requested_provider: str
 
-    def agrees_with(self, other: "ServedModel") -> bool:
-        """Whether both have the same version and, if they are the same file, the same content."""
-        same_version = (self.model, self.version) == (other.model, other.version)
-        return same_version and (self.variant != other.variant or self.sha256 == other.sha256)
+
+class Change(NamedTuple):
+    """A change of what is served.
+
+    `load` are the models that are read from the repository again, None for all that the settings
+    name. A model of `unload` is not served until it is loaded by its name.
+    """
+
+    load: frozenset[str] | None
+    unload: frozenset[str] = frozenset()
+
+
+LOAD_ALL = Change(load=None)
+
+
+class Manifest(NamedTuple):
+    """What a snapshot consists of, see `Snapshot`.
+
+    `models` lists the versions of each model, the one that answers without a version first.
+    `failures` says why models could not be loaded; such a model keeps the versions of before, if it
+    had any. `notes` says how a model differs from the one that it replaces.
+    """
+
+    models: tuple[ServedModel, ...]
+    failures: Mapping[str, str]
+    notes: Mapping[str, str]
+    unloaded: frozenset[str]
+    default: str

@@ -15,7 +15,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client import (
@@ -106,14 +106,16 @@ class Metrics:
         )
         rejections = counter("classifier_rejections", "Refused pictures and requests.", ["reason"])
         predictions = counter(
-            "classifier_predictions", "Pictures by their most probable class.", ["label"]
+            "classifier_predictions", "Pictures by their most probable class.", ["model", "label"]
         )
-        unfamiliar = counter("classifier_unfamiliar", "Pictures unlike the training data.")
+        unfamiliar = counter(
+            "classifier_unfamiliar", "Pictures unlike the training data.", ["model"]
+        )
         batch_size = histogram(
-            "classifier_batch_size", "Pictures in a batch.", buckets=_BATCH_SIZES
+            "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
         )
-        self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.")
-        self._queue_limit = gauge("classifier_queue_limit", "Pictures that may wait.")
+        self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.", ["model"])
+        self._queue_limit = gauge("classifier_queue_limit", "Pictures of a model that may wait.")
         self._model = gauge(
             "classifier_model_info",
             "A model and where it is computed: 1 while it is served, 0 when it no longer is.",
@@ -133,13 +135,14 @@ class Metrics:
         self._request_seconds = self._keep_each(request_seconds)
         self._rejections = self._keep_each(rejections)
         self._predictions = self._keep_each(predictions)
-        self._unfamiliar = self._keep(unfamiliar)
-        self._batch_size = self._keep(batch_size)
+        self._unfamiliar = self._keep_each(unfamiliar)
+        self._batch_size = self._keep_each(batch_size)
         self._stages = {stage: self._keep(stage_seconds.labels(stage)) for stage in _STAGES}
         self._workers = {status: workers.labels(status) for status in statuses}
         self._process = ProcessCollector(registry=None)
         self._cpu_counted = 0.0
-        self._shown: Gauge | None = None
+        self._shown: set[tuple[str, ...]] = set()
+        self._queues: set[str] = set()
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Counts an answered request and how long it took."""
@@ -150,11 +153,11 @@ class Metrics:
         """Counts one refused picture or request."""
         self._rejections(reason)(1)
 
-    def count_answer(self, label: str, unfamiliar: bool) -> None:
-        """Counts one classified picture by its most probable class."""
-        self._predictions(label)(1)
+    def count_answer(self, model: str, label: str, unfamiliar: bool) -> None:
+        """Counts one classified picture by the model and its most probable class."""
+        self._predictions(model, label)(1)
         if unfamiliar:
-            self._unfamiliar(1)
+            self._unfamiliar(model)(1)
 
     def count_restart(self) -> None:
         """Counts this process as the replacement of another."""
@@ -166,27 +169,34 @@ class Metrics:
         if self._on_stage is not None:
             self._on_stage(stage, seconds)
 
-    def observe_batch(self, size: int) -> None:
-        """Observes the number of pictures in a batch."""
-        self._batch_size(size)
+    def observe_batch(self, model: str, size: int) -> None:
+        """Observes the number of pictures in a batch of a model."""
+        self._batch_size(model)(size)
 
-    def show_model(self, facts: Mapping[str, str] | None) -> None:
-        """Shows which model is served, if any, instead of the previous one."""
-        if self._shown:
-            self._shown.set(0)
-        self._shown = self._model.labels(**facts) if facts else None
-        if self._shown:
-            self._shown.set(1)
+    def show_models(self, models: Iterable[tuple[str, ...]]) -> None:
+        """Shows which models are served, instead of the previous ones.
 
-    def sample(self, status: str, queue_depth: int, queue_limit: int) -> None:
+        Each is the values of the labels: model, version, variant, sha256, provider and the
+        requested provider.
+        """
+        served = set(models)
+        for labels in self._shown - served:
+            self._model.labels(*labels).set(0)
+        for labels in served:
+            self._model.labels(*labels).set(1)
+        self._shown |= served
+
+    def sample(self, status: str, queue_depths: Mapping[str, int], queue_limit: int) -> None:
         """Writes what was observed, and the state of this process.
 
-        Call it about every second, and before `render`.
+        Call it about every second, and before `render`. The depths of the queues are by model.
         """
         self.write()
         for name, worker in self._workers.items():
             worker.set(name == status)
-        self._queue_depth.set(queue_depth)
+        self._queues |= queue_depths.keys()
+        for model in self._queues:
+            self._queue_depth.labels(model).set(queue_depths.get(model, 0))
         self._queue_limit.set(queue_limit)
         cpu_seconds = time.process_time()
         self._cpu_seconds.inc(cpu_seconds - self._cpu_counted)

@@ -20,6 +20,8 @@ from service.inference.classifier import Classification, Classifier, ModelInfo, 
 from service.inference.engine import CPU
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
+from service.inference.sealed_file import SealedFile
+from service.inference.snapshot import LoadedModel, Snapshot
 from service.settings import Settings
 from tests.service.models import LABELS, write_model
 
@@ -64,15 +66,33 @@ def engine() -> FakeEngine:
 def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
     """Builds an app around the fake engine, with the given settings."""
 
-    def load(settings: Settings, observe: Observer) -> Classifier:
-        model = ModelInfo("tiny", 1, "model.onnx", "0" * 64, LABELS, RULE, 0.5)
-        return Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
+    def build(settings: Settings, _order: object, _before: object, observe: Observer) -> Snapshot:
+        return snapshot_of(fake_model(engine, settings, observe))
 
     def make(**settings: object) -> FastAPI:
         validated = Settings.model_validate({"threads": 1, **settings})
-        return create_app(validated, ModelServer(validated, load), tmp_path)
+        return create_app(validated, ModelServer(validated, build), tmp_path)
 
     return make
+
+
+def fake_model(
+    engine: FakeEngine,
+    settings: Settings,
+    observe: Observer = lambda _stage, _seconds: None,
+    *,
+    name: str = "tiny",
+    version: int = 1,
+) -> LoadedModel:
+    """A model around a fake engine."""
+    info = ModelInfo(name, version, "model.onnx", "0" * 64, LABELS, RULE, 0.5)
+    classifier = Classifier(info, engine, max_pixels=settings.max_pixels, observe=observe)
+    return LoadedModel(classifier, SealedFile.of(b'{"name": "tiny"}'), SealedFile.of(b""))
+
+
+def snapshot_of(*models: LoadedModel) -> Snapshot:
+    """A snapshot of models with different names, the first of which is the default."""
+    return Snapshot({model.name: [model] for model in models}, models[0].name)
 
 
 @pytest.fixture
@@ -120,7 +140,7 @@ async def keep_busy(
 ) -> "asyncio.Future[Classification]":
     """Holds the engine, and its one worker with it, until `engine.go` is set."""
     engine.go.clear()
-    (busy,) = model_server.submit(model_server.classifier, [colour("red")])
+    (busy,) = model_server.submit(model_server.find(), [colour("red")])
     while not engine.batches:
         await asyncio.sleep(0.01)
     return busy

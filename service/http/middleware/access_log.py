@@ -45,8 +45,9 @@ class AccessLog:
             "request_id": context.request_id,
             "client": (scope.get("client") or ("unknown",))[0],
         }
-        if context.model_version is not None:
-            fields["model_version"] = context.model_version
+        if context.model is not None:
+            fields["model"] = context.model.model
+            fields["model_version"] = int(context.model.version)
         if trace_id := _trace_id(context.headers):
             fields["trace_id"] = trace_id
         self._write(route, status, context.started_at, fields)

@@ -19,6 +19,7 @@ class LoadSheddingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if self._model_server.is_full:
+        named = scope["path_params"]
+        if self._model_server.is_full(named.get("model_name"), named.get("model_version")):
             raise QueueFullError()
         await self._app(scope, receive, send)

@@ -9,18 +9,19 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.errors import DeadlineExceededError
 from service.http.context import context_of
-from service.inference.classifier import Classification, Classifier, Upload
+from service.inference.classifier import Classification, Upload
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import LoadedModel
 
 
 async def classify(
-    request: Request, classifier: Classifier, uploads: Sequence[Upload], timeout_ms: int | None
+    request: Request, model: LoadedModel, uploads: Sequence[Upload], timeout_ms: int | None
 ) -> list[Classification | Exception]:
     """Classifies uploads, and cancels them when the client disconnects.
 
     Args:
         request: the request.
-        classifier: classifies them.
+        model: classifies them.
         uploads: the pictures.
         timeout_ms: the client's own limit in milliseconds, from the start of the request.
 
@@ -34,7 +35,7 @@ async def classify(
     """
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
-    context.model_version = classifier.model.version
+    context.model = model.served
     elapsed = time.perf_counter() - context.started_at
     model_server.metrics.observe_stage("receive", elapsed)
     timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
@@ -42,7 +43,7 @@ async def classify(
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")
     if context.disconnected:  # while a large upload was joined, say
         raise ClientDisconnect
-    futures = model_server.submit(classifier, uploads, timeout_s)
+    futures = model_server.submit(model, uploads, timeout_s)
     context.on_disconnect = lambda: _cancel(futures)  # `protocol` calls it at once
     try:
         answers = [await _outcome(future) for future in futures]
@@ -55,7 +56,7 @@ async def classify(
     context.answered_at = time.perf_counter()
     for answer in answers:
         if isinstance(answer, Classification):
-            model_server.metrics.count_answer(answer.label, answer.unfamiliar)
+            model_server.metrics.count_answer(model.name, answer.label, answer.unfamiliar)
     return answers
 
 

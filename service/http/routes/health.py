@@ -23,13 +23,15 @@ async def health(request: Request, response: Response) -> Health:
     if model_server.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = problems.RETRY_AFTER_S
-    served = model_server.served
+    snapshot = model_server.snapshot
+    default = snapshot.default if snapshot else model_server.settings.model
+    served = next(iter(snapshot.models.get(default, ())), None) if snapshot else None
     return Health(
         status=model_server.status,
         uptime_s=round(time.monotonic() - model_server.started_at, 1),
         reason=model_server.reason,
         warning=model_server.warning,
-        **(served._asdict() if served else {"model": model_server.settings.model}),
+        **(served.served._asdict() if served else {"model": default}),
     )
 
 

@@ -1,22 +1,17 @@
-"""GET /card: all that is known of the model that answers."""
+"""GET /models: what is served, and all that is known of it."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
 
-from service.errors import NotServedError
 from service.http.openapi import describe
-from service.inference.card import CARD_FILE
 from service.inference.model_server import ModelServer
 
 router = APIRouter(tags=["model"])
 
 
-@router.get("/card", response_class=FileResponse, **describe("card"))
-def card(request: Request) -> FileResponse:
+@router.get("/card", response_class=Response, **describe("card"))
+async def card(request: Request) -> Response:
     """The card of the model that answers: its measured figures, its training, its data."""
     model_server: ModelServer = request.app.state.model_server
-    model = model_server.classifier.model
-    path = model_server.settings.models / model.name / str(model.version) / CARD_FILE
-    if not path.is_file():
-        raise NotServedError(f"The card of {model.name!r}, version {model.version}, is gone.")
-    return FileResponse(path, media_type="application/json", headers={"Cache-Control": "no-cache"})
+    data = model_server.find().card.read()
+    headers = {"Cache-Control": "no-cache"}
+    return Response(data, media_type="application/json", headers=headers)

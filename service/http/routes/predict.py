@@ -31,8 +31,9 @@ from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas import BatchResponse, PredictResponse
 from service.http.uploads import is_form, read_body, read_files
-from service.inference.classifier import Classification, ModelInfo
+from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import LoadedModel
 
 DEFAULT_TOP_K = 5
 
@@ -42,17 +43,17 @@ async def predict(request: Request) -> Response:
     query = read_query(request, PredictQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
-    classifier = model_server.classifier
-    top_k = _top_k(query, classifier.model)
+    model = model_server.find()
+    top_k = _top_k(query, model)
     if is_form(request):
         max_fields = model_server.settings.max_form_fields
         (upload,) = await read_files(request, "file", max_files=1, max_fields=max_fields)
     else:
         upload = await read_body(request)
-    (answer,) = await classify(request, classifier, [upload], timeout_ms)
+    (answer,) = await classify(request, model, [upload], timeout_ms)
     if isinstance(answer, Exception):
         raise answer
-    document = _served(classifier.model) | _result(answer, top_k)
+    document = _served(model) | _result(answer, top_k)
     if query.include_input:
         document["input"] = _data_url(answer)
     return _respond(document)
@@ -63,8 +64,8 @@ async def predict_batch(request: Request) -> Response:
     query = read_query(request, BatchQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
-    classifier, limits = model_server.classifier, model_server.settings
-    top_k = _top_k(query, classifier.model)
+    model, limits = model_server.find(), model_server.settings
+    top_k = _top_k(query, model)
     if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
@@ -73,7 +74,7 @@ async def predict_batch(request: Request) -> Response:
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
     results: list[dict[str, Any]] = []
-    for answer in await classify(request, classifier, uploads, timeout_ms):
+    for answer in await classify(request, model, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
             model_server.metrics.count_rejection(problems.reason(type(answer)))
             problem = problems.describe(answer, context_of(request.scope).request_id)
@@ -82,7 +83,7 @@ async def predict_batch(request: Request) -> Response:
             raise answer
         else:
             results.append(_result(answer, top_k))
-    return _respond({**_served(classifier.model), "results": results})
+    return _respond({**_served(model), "results": results})
 
 
 def routes(guard: Guard) -> list[BaseRoute]:
@@ -106,8 +107,8 @@ def routes(guard: Guard) -> list[BaseRoute]:
     ]
 
 
-def _top_k(query: BatchQuery, model: ModelInfo) -> int:
-    classes = len(model.labels)
+def _top_k(query: BatchQuery, model: LoadedModel) -> int:
+    classes = len(model.classifier.model.labels)
     if query.top_k is None:
         return min(DEFAULT_TOP_K, classes)
     if query.top_k > classes:
@@ -115,7 +116,7 @@ def _top_k(query: BatchQuery, model: ModelInfo) -> int:
     return query.top_k
 
 
-def _served(model: ModelInfo) -> dict[str, Any]:
+def _served(model: LoadedModel) -> dict[str, Any]:
     return {"model": model.name, "version": str(model.version)}
 
 

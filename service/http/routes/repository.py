@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
-from service.errors import InvalidInferenceRequestError, ModelNotFoundError, NotServedError
+from service.errors import InvalidInferenceRequestError
 from service.http.openapi import describe
 from service.http.parameters import read_json
 from service.http.routes.v2 import ModelName
@@ -14,9 +15,10 @@ from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryModel, Rep
 from service.http.uploads import read_body
 from service.inference import repository
 from service.inference.model_server import ModelServer
-from service.inference.served_model import Administration
+from service.inference.served_model import Change
+from service.inference.snapshot import Snapshot, check_name
 
-Administer = Callable[[Administration], Awaitable[None]]
+Administer = Callable[[Change], Awaitable[str | None]]
 Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)
 
 router = APIRouter(prefix="/v2/repository", tags=["model repository"])
@@ -24,23 +26,25 @@ router = APIRouter(prefix="/v2/repository", tags=["model repository"])
 
 @router.post("/index", response_model_exclude_none=True, **describe("repository_index"))
 async def index(request: Request) -> list[RepositoryModel]:
-    """Lists all versions of all models in the repository, and says which one is served."""
+    """Lists all versions of all models, in the repository or served, and says which are served."""
     model_server: ModelServer = request.app.state.model_server
     wanted = await _read(request, RepositoryIndexRequest)
-    served = model_server.served
-    models = []
-    try:
-        folders = await asyncio.to_thread(repository.versions, model_server.settings.models)
-    except ModelNotFoundError:
-        folders = []
-    for name, version in ((folder.parent.name, folder.name) for folder in folders):
-        if served and (served.model, served.version) == (name, version):
-            models.append(RepositoryModel(name=name, version=version, state="READY"))
-        elif not wanted.ready:
-            models.append(
-                RepositoryModel(name=name, version=version, state="UNAVAILABLE", reason="unloaded")
+    snapshot = model_server.snapshot or Snapshot({}, model_server.settings.model)
+    served = {(model.name, model.version) for model in snapshot.loaded}
+    models = [RepositoryModel(name=n, version=str(v), state="READY") for n, v in served]
+    if not wanted.ready:
+        found = await asyncio.to_thread(repository.available, model_server.settings.models)
+        others = {(name, version) for name, versions in found.items() for version in versions}
+        models += [
+            RepositoryModel(
+                name=name,
+                version=str(version),
+                state="UNAVAILABLE",
+                reason=snapshot.failures.get(name, "unloaded"),
             )
-    return models
+            for name, version in others - served
+        ]
+    return sorted(models, key=lambda model: (model.name, int(model.version)))
 
 
 @router.post("/models/{model_name}/load", response_class=Response, **describe("repository_load"))
@@ -54,27 +58,26 @@ async def load(request: Request, model_name: ModelName) -> Response:
         raise InvalidInferenceRequestError(
             "The repository is the only source of models: send no parameters."
         )
-    return await _administer(request, "load", model_name)
+    model_server: ModelServer = request.app.state.model_server
+    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, model_name)
+    return await _administer(request, Change(load=frozenset({model_name})))
 
 
 @router.post(
     "/models/{model_name}/unload", response_class=Response, **describe("repository_unload")
 )
 async def unload(request: Request, model_name: ModelName) -> Response:
-    """Serves no model, until one is loaded."""
+    """Serves the model no more, until it is loaded."""
     await _read(request, RepositoryRequest)
-    return await _administer(request, "unload", model_name)
-
-
-async def _administer(request: Request, what: Administration, model_name: str) -> Response:
     model_server: ModelServer = request.app.state.model_server
+    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, model_name)
+    return await _administer(request, Change(load=frozenset(), unload=frozenset({model_name})))
+
+
+async def _administer(request: Request, change: Change) -> Response:
     administer: Administer = request.app.state.administer
-    if model_name != model_server.settings.model:
-        raise NotServedError(
-            f"This service serves only {model_server.settings.model!r}, not {model_name!r}."
-        )
-    await administer(what)
-    return Response()
+    note = await administer(change)
+    return JSONResponse({"note": note}) if note else Response()
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

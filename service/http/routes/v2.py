@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from service.errors import NotReadyError, NotServedError
+from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
 from service.http.parameters import InferHeaders, check_json_size, read_headers
@@ -23,8 +23,9 @@ from service.http.schemas_v2 import (
     TensorMetadata,
 )
 from service.http.uploads import read_body
-from service.inference.classifier import Classification, Classifier
+from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import LoadedModel
 
 ModelName = Annotated[str, Path(examples=["cifar10"])]
 ModelVersion = Annotated[str, Path(examples=["1"])]
@@ -34,37 +35,17 @@ _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 
 
-def find_model(request: Request, name: str, version: str | None = None) -> Classifier:
-    """The model that a request names; it keeps it even if another is served before it is answered.
-
-    Raises:
-        NotServedError: another model or version is served.
-        NotReadyError: none is served.
-    """
+async def _named_model(request: Request, model_name: ModelName) -> LoadedModel:
     model_server: ModelServer = request.app.state.model_server
-    classifier = model_server.classifier
-    served = classifier.model
-    if name != served.name:
-        raise NotServedError(f"There is no model {name!r} here; this service has {served.name!r}.")
-    if version not in (None, str(served.version)):
-        raise NotServedError(
-            f"There is no version {version!r} here; {str(served.version)!r} is served."
-        )
-    return classifier
+    return model_server.find(model_name, request.path_params.get("model_version"))
 
 
-async def _named_model(request: Request, model_name: ModelName) -> Classifier:
-    return find_model(request, model_name)
+async def _named_version(model_version: ModelVersion) -> None:
+    """Documents the version, which `_named_model` reads."""
 
 
-async def _check_version(
-    request: Request, model_name: ModelName, model_version: ModelVersion
-) -> None:
-    find_model(request, model_name, model_version)
-
-
-Model = Annotated[Classifier, Depends(_named_model)]
-VERSION = [Depends(_check_version)]
+Model = Annotated[LoadedModel, Depends(_named_model)]
+VERSION = [Depends(_named_version)]
 
 probes = APIRouter(prefix="/v2/health", tags=[TAG])
 router = APIRouter(tags=[TAG])
@@ -99,9 +80,9 @@ async def server_ready(request: Request) -> ServerReady:
 
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
-async def model_metadata(classifier: Model) -> ModelMetadata:
+async def model_metadata(model: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns."""
-    engine, info = classifier.engine, classifier.model
+    engine, info = model.classifier.engine, model.classifier.model
     shape = [-1, engine.height, engine.width, 3]
     return ModelMetadata(
         name=info.name,
@@ -117,31 +98,30 @@ async def model_metadata(classifier: Model) -> ModelMetadata:
 
 @router.get(f"{_OF_MODEL}/ready", **describe("model_ready"))
 @router.get(f"{_OF_VERSION}/ready", dependencies=VERSION, **describe("model_ready"))
-async def model_ready(request: Request, classifier: Model) -> ModelReady:
+async def model_ready(request: Request, model: Model) -> ModelReady:
     """Says whether the model can answer now."""
     model_server: ModelServer = request.app.state.model_server
     model_server.check_ready()
-    return ModelReady(name=classifier.model.name, ready=True)
+    return ModelReady(name=model.name, ready=True)
 
 
 async def infer(request: Request) -> Response:
     """Computes the outputs for a batch of pictures of the model's size."""
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
-    classifier = find_model(request, named["model_name"], named.get("model_version"))
+    model = model_server.find(named["model_name"], named.get("model_version"))
     headers = read_headers(request, InferHeaders)
     check_json_size(headers.json_bytes or 0)
     body = await read_body(request, is_json=headers.json_bytes is None)
     wanted, binary = tensors.parse_request(body, headers.json_bytes)
-    size = (classifier.engine.height, classifier.engine.width)
+    engine = model.classifier.engine
     max_pictures = model_server.settings.max_files
-    pictures = tensors.read_pictures(wanted.inputs[0], binary, size, max_pictures)
+    pictures = tensors.read_pictures(wanted.inputs[0], binary, (engine.height, engine.width), max_pictures)
     answers: list[Classification] = []
-    for answer in await classify(request, classifier, list(pictures), headers.timeout_ms):
+    for answer in await classify(request, model, list(pictures), headers.timeout_ms):
         if isinstance(answer, Exception):
             raise answer
         answers.append(answer)
-    model = classifier.model
     return tensors.respond(wanted, answers, model.name, str(model.version))
 
 

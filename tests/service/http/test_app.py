@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
 from service.http.app import create_app
-from service.inference.classifier import Classifier, Observer
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import Snapshot
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour
 
@@ -123,28 +123,24 @@ def test_static_files_stay_in_their_folder(client: TestClient, path: str) -> Non
 
 
 class SlowStart:
-    """Loads a model when it is told to, or fails."""
+    """Fails to load a model when it is told to."""
 
-    def __init__(self, classifier: Classifier | Exception) -> None:
-        self.classifier = classifier
+    def __init__(self, error: Exception) -> None:
+        self.error = error
         self.go = threading.Event()
 
-    def __call__(self, _settings: Settings, _observe: Observer) -> Classifier:
+    def __call__(self, *_arguments: object) -> Snapshot:
         assert self.go.wait(10)
-        if isinstance(self.classifier, Exception):
-            raise self.classifier
-        return self.classifier
+        raise self.error
 
 
-def start(load: SlowStart) -> tuple[FastAPI, TestClient]:
-    app = create_app(Settings(), ModelServer(Settings(), load))
-    return app, TestClient(app)
+def start(load: SlowStart) -> TestClient:
+    return TestClient(create_app(Settings(), ModelServer(Settings(), load)))
 
 
 def test_loading_is_alive_but_not_ready() -> None:
     load = SlowStart(ModelNotFoundError("none"))
-    _, client = start(load)
-    with client:
+    with start(load) as client:
         assert client.get("/health/live").json() == {"status": "ok"}
         for path in ("/health", "/health/ready"):
             response = client.get(path)
@@ -157,12 +153,11 @@ def test_loading_is_alive_but_not_ready() -> None:
         load.go.set()
 
 
-def test_failed_load_is_kept_for_the_command_line() -> None:
+def test_failed_load_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     load = SlowStart(ModelNotFoundError("there is none"))
-    app, client = start(load)
-    with client:
+    with start(load):
         load.go.set()
-    assert str(app.state.model_server.failure) == "there is none"
+    assert [record.__dict__["fields"] for record in caplog.records] == [{"why": "there is none"}]
 
 
 def test_draining_is_alive_but_not_ready(client: TestClient) -> None:
@@ -240,14 +235,14 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
         'http_requests_total{route="/predict/batch",status="200"}': 1,
         'http_requests_total{route="unmatched",status="404"}': 1,
         'http_requests_total{route="/static",status="200"}': 1,
-        'classifier_predictions_total{label="red"}': 2,
+        'classifier_predictions_total{label="red",model="tiny"}': 2,
         'classifier_rejections_total{reason="unsupported-format"}': 1,
-        "classifier_batch_size_sum": 3,
+        'classifier_batch_size_sum{model="tiny"}': 3,
         'classifier_stage_seconds_count{stage="receive"}': 1,
         'classifier_stage_seconds_count{stage="decode"}': 2,
         'classifier_stage_seconds_count{stage="queue"}': 3,
         'classifier_stage_seconds_count{stage="respond"}': 1,
-        "classifier_queue_depth": 0,
+        'classifier_queue_depth{model="tiny"}': 0,
         "classifier_queue_limit": 256,
         'service_workers{status="ok"}': 1,
     }.items():

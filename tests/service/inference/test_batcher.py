@@ -50,9 +50,9 @@ def batcher_of(
     max_batch: int = 8,
     max_queue: int = 8,
     threads: int = 1,
-    on_batch: Callable[[int], None] = lambda _: None,
-    on_wait: Callable[[float], None] = lambda _: None,
-) -> MicroBatcher[int, int, int]:
+    on_batch: Callable[[str, int], None] = lambda _key, _size: None,
+    on_wait: Callable[[str, float], None] = lambda _key, _seconds: None,
+) -> MicroBatcher[str, int, int, int]:
     batcher = MicroBatcher(
         doubler.prepare,
         doubler.process,
@@ -67,9 +67,9 @@ def batcher_of(
 
 
 def submit(
-    batcher: MicroBatcher[int, int, int], value: int, deadline: float
+    batcher: MicroBatcher[str, int, int, int], value: int, deadline: float
 ) -> "asyncio.Future[int]":
-    (future,) = batcher.submit([value], deadline)
+    (future,) = batcher.submit("key", [value], deadline)
     return future
 
 
@@ -118,6 +118,32 @@ async def test_idle_threads_share_the_queue() -> None:
     await asyncio.to_thread(batcher.close)
 
 
+async def test_keys_take_turns_and_share_no_batch() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_batch=2)
+    first = submit(batcher, 1, 10)
+    await process.wait_until_started()
+    waiting = [*batcher.submit("key", [2, 3, 4, 5], 10), *batcher.submit("other", [6], 10)]
+    process.go()
+    await asyncio.gather(first, *waiting)
+    assert process.batches == [[1], [2, 3], [6], [4, 5]]
+    await asyncio.to_thread(batcher.close)
+
+
+async def test_full_queue_of_one_key_is_not_that_of_another() -> None:
+    process = Doubler(held=True)
+    batcher = batcher_of(process, max_queue=1)
+    first = submit(batcher, 1, 10)
+    await process.wait_until_started()
+    (second,) = batcher.submit("key", [2], 10)
+    with pytest.raises(QueueFullError):
+        batcher.submit("key", [3], 10)
+    (third,) = batcher.submit("other", [3], 10)
+    process.go()
+    assert await asyncio.gather(first, second, third) == [2, 4, 6]
+    await asyncio.to_thread(batcher.close)
+
+
 async def test_full_queue_refuses() -> None:
     process = Doubler(held=True)
     batcher = batcher_of(process, max_queue=1)
@@ -138,7 +164,7 @@ async def test_items_that_do_not_all_fit_are_not_processed() -> None:
     await process.wait_until_started()
     second = submit(batcher, 2, 10)
     with pytest.raises(QueueFullError):
-        batcher.submit([3, 4], 10)
+        batcher.submit("key", [3, 4], 10)
     third = submit(batcher, 5, 10)
     process.go()
     assert await asyncio.gather(*[first, second, third]) == [2, 4, 10]
@@ -165,13 +191,13 @@ async def test_cancelled_and_late_items_leave_the_queue() -> None:
     busy = submit(batcher, 1, FOREVER)
     await doubler.wait_until_started()
     cancelled, late = submit(batcher, 2, FOREVER), submit(batcher, 3, 0.01)
-    assert batcher.depth == 2
+    assert batcher.depth("key") == 2
     cancelled.cancel()
     batcher.drop_done()
-    assert batcher.depth == 1
+    assert batcher.depth("key") == 1
     with pytest.raises(DeadlineExceededError):
         await late
-    assert batcher.depth == 0
+    assert batcher.depth("key") == 0
     doubler.go()
     assert await busy == 2
     batcher.close()
@@ -261,7 +287,10 @@ async def test_close_answers_what_is_queued() -> None:
 async def test_batches_are_observed() -> None:
     sizes: list[int] = []
     waits: list[float] = []
-    batcher = batcher_of(Doubler(), on_batch=sizes.append, on_wait=waits.append)
+    batcher = batcher_of(Doubler(), 
+        on_batch=lambda _, size: sizes.append(size),
+        on_wait=lambda _, seconds: waits.append(seconds),
+    )
     await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
     assert sizes == [1]
@@ -278,7 +307,7 @@ async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
             return super().prepare(value)
 
     seen: list[tuple[str, str]] = []
-    batcher = batcher_of(Namer(), on_wait=lambda _: seen.append(("wait", caller.get())))
+    batcher = batcher_of(Namer(), on_wait=lambda _key, _seconds: seen.append(("wait", caller.get())))
     caller.set("somebody")
     await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
@@ -344,7 +373,7 @@ async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_dead_thread_is_a_fault_and_its_items_can_be_abandoned() -> None:
-    def die(_size: int) -> None:
+    def die(_key: str, _size: int) -> None:
         raise SystemError("unhandled")
 
     batcher = batcher_of(Doubler(), on_batch=die)

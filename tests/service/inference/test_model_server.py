@@ -18,11 +18,12 @@ from service.errors import (
     QueueFullError,
 )
 from service.http.app import create_app
-from service.inference.classifier import Classifier, ModelInfo, Observer
+from service.inference.classifier import Observer
 from service.inference.model_server import ModelServer
+from service.inference.served_model import LOAD_ALL
+from service.inference.snapshot import Snapshot
 from service.settings import Settings
-from tests.service.conftest import RULE, FakeEngine, colour, keep_busy, running
-from tests.service.models import LABELS
+from tests.service.conftest import FakeEngine, colour, fake_model, keep_busy, running, snapshot_of
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ async def test_pictures_that_do_not_all_fit_are_not_computed(
     async with running(make_app(max_queue=2)) as model_server:
         busy = await keep_busy(model_server, engine)
         with pytest.raises(QueueFullError):
-            model_server.submit(model_server.classifier, [colour("blue")] * 3)
+            model_server.submit(model_server.find(), [colour("blue")] * 3)
         engine.go.set()
         await busy
     assert engine.batches == [1]
@@ -45,10 +46,10 @@ async def test_stop_answers_the_queue_and_refuses_more(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
     async with running(make_app()) as model_server:
-        waiting = model_server.submit(model_server.classifier, [colour("blue")] * 3)
+        waiting = model_server.submit(model_server.find(), [colour("blue")] * 3)
     assert [(await answer).top(1)[0].label for answer in waiting] == ["blue"] * 3
     with pytest.raises(RuntimeError, match="closed"):
-        model_server.submit(model_server.classifier, [colour("blue")])
+        model_server.submit(model_server.find(), [colour("blue")])
     assert model_server.status == "draining"
     assert sum(engine.batches) == 3
 
@@ -62,13 +63,15 @@ class Versions:
         self.go.set()
         self.error: Exception | None = None
 
-    def __call__(self, _settings: Settings, observe: Observer) -> Classifier:
+    def __call__(
+        self, settings: Settings, _order: object, _before: object, observe: Observer
+    ) -> Snapshot:
         assert self.go.wait(10)
         if self.error:
             raise self.error
         self.engines.append(FakeEngine())
-        model = ModelInfo("tiny", len(self.engines), "model.onnx", "0" * 64, LABELS, RULE, 0.5)
-        return Classifier(model, self.engines[-1], observe=observe)
+        version = len(self.engines)
+        return snapshot_of(fake_model(self.engines[-1], settings, observe, version=version))
 
 
 @pytest.fixture
@@ -83,25 +86,25 @@ def app_of(versions: Versions) -> FastAPI:
 
 async def test_request_keeps_the_version_that_it_began_with(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
-        old = model_server.classifier
+        old = model_server.find()
         busy = await keep_busy(model_server, versions.engines[0])
         (before,) = model_server.submit(old, [colour("blue")])
-        await model_server.administer("load")
+        await model_server.change()
         (late,) = model_server.submit(old, [colour("blue")])  # its request began before the load
-        (after,) = model_server.submit(model_server.classifier, [colour("blue")])
+        (after,) = model_server.submit(model_server.find(), [colour("blue")])
         versions.engines[0].go.set()
         await asyncio.gather(busy, before, late, after)
-        assert model_server.classifier.model.version == 2
+        assert model_server.find().version == 2
     first, second = versions.engines
     assert (sum(first.batches), sum(second.batches)) == (3, 1)
 
 
 async def test_old_version_is_freed_once_unused(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
-        old = weakref.ref(model_server.classifier)
-        await model_server.submit(model_server.classifier, [colour("blue")])[0]
-        await model_server.administer("load")
-        await model_server.submit(model_server.classifier, [colour("blue")])[0]
+        old = weakref.ref(model_server.find().classifier)
+        await model_server.submit(model_server.find(), [colour("blue")])[0]
+        await model_server.change()
+        await model_server.submit(model_server.find(), [colour("blue")])[0]
         gc.collect()
         assert old() is None
 
@@ -110,8 +113,8 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
     async with running(app_of(versions)) as model_server:
         versions.error = ModelRefusedError("It is damaged.")
         with pytest.raises(LoadFailedError, match="damaged"):
-            await model_server.administer("load")
-        assert model_server.classifier.model.version == 1
+            await model_server.change()
+        assert model_server.find().version == 1
         assert model_server.status == "ok"
 
 
@@ -119,24 +122,25 @@ async def test_unexpected_error_of_the_first_load_is_logged_and_kept(
     versions: Versions, caplog: pytest.LogCaptureFixture
 ) -> None:
     versions.error = RuntimeError("broken")
-    model_server: ModelServer = app_of(versions).state.model_server
-    await model_server.start()
-    assert model_server.failure is versions.error
+    app = app_of(versions)
+    async with app.router.lifespan_context(app):
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+        assert app.state.model_server.status == "loading"
     assert [record.message for record in caplog.records] == ["unhandled error"]
-    assert model_server.status == "loading"
 
 
 async def test_dropped_version_is_not_served_when_its_load_ends(versions: Versions) -> None:
     async with running(app_of(versions)) as model_server:
         versions.go.clear()
-        preparing = asyncio.create_task(model_server.prepare())
+        preparing = asyncio.create_task(model_server.prepare(LOAD_ALL))
         await asyncio.sleep(0.01)
         model_server.drop()
         versions.go.set()
-        assert (await preparing).version == "2"
+        assert (await preparing).find().version == 2
         with pytest.raises(AssertionError):
             model_server.commit()
-        assert model_server.classifier.model.version == 1
+        assert model_server.find().version == 1
 
 
 async def test_engine_that_fails_on_every_picture_is_a_fault(
@@ -145,11 +149,11 @@ async def test_engine_that_fails_on_every_picture_is_a_fault(
     async with running(make_app()) as model_server:
         engine.error = EngineFailedError("CUDA failed: an illegal memory access was encountered")
         with pytest.raises(NotReadyError):
-            await model_server.submit(model_server.classifier, [colour("blue")])[0]
+            await model_server.submit(model_server.find(), [colour("blue")])[0]
         assert model_server.status == "failed"
         assert model_server.reason == "CUDA failed: an illegal memory access was encountered"
         with pytest.raises(NotReadyError, match="cannot be computed"):
-            _ = model_server.classifier
+            model_server.find()
 
 
 async def test_engine_that_fails_once_is_no_fault(
@@ -162,9 +166,9 @@ async def test_engine_that_fails_once_is_no_fault(
     async with running(make_app()) as model_server:
         monkeypatch.setattr(engine, "run", fail)
         with pytest.raises(NotReadyError):
-            await model_server.submit(model_server.classifier, [colour("blue")])[0]
+            await model_server.submit(model_server.find(), [colour("blue")])[0]
         assert model_server.status == "ok"
-        await model_server.submit(model_server.classifier, [colour("blue")])[0]
+        await model_server.submit(model_server.find(), [colour("blue")])[0]
 
 
 async def test_stuck_thread_is_a_fault_and_fails_what_waits(
@@ -173,7 +177,7 @@ async def test_stuck_thread_is_a_fault_and_fails_what_waits(
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
     async with running(make_app(stuck_s=0.05)) as model_server:
         busy = await keep_busy(model_server, engine)
-        (waiting,) = model_server.submit(model_server.classifier, [colour("blue")])
+        (waiting,) = model_server.submit(model_server.find(), [colour("blue")])
         for future in (busy, waiting):
             with pytest.raises(NotReadyError):
                 await future

@@ -18,19 +18,18 @@ import sys
 from service.observability.metrics import Metrics, reserve_files
 
 version, status, queue_depth = sys.argv[1:]
-model = dict(model="tiny", variant="model.onnx", sha256="0", provider="a", requested_provider="a")
 reserve_files()
 metrics = Metrics(["ok", "loading", "degraded"])
-metrics.show_model({**model, "version": "1"})
-metrics.show_model({**model, "version": version})
+metrics.show_models([("tiny", "1", "model.onnx", "0", "a", "a")])
+metrics.show_models([("tiny", version, "model.onnx", "0", "a", "a")])
 for label in ("cat", "ship"):
     metrics.count_request("/predict", 200, 0.02)
-    metrics.count_answer(label, unfamiliar=label == "ship")
+    metrics.count_answer("tiny", label, unfamiliar=label == "ship")
     metrics.observe_stage("decode", 0.0004)
-metrics.observe_batch(2)
+metrics.observe_batch("tiny", 2)
 for seconds in (0.001, 0.003):
     metrics.observe_stage("queue", seconds)
-metrics.sample(status, int(queue_depth), 10)
+metrics.sample(status, {"tiny": int(queue_depth)}, 10)
 print("done", flush=True)
 sys.stdin.read()
 """
@@ -89,12 +88,12 @@ def test_two_processes_export_their_sum(start_worker: Callable[..., Worker]) -> 
         "classifier_stage_seconds_bucket le=0.0005 stage=decode": 4,
         "classifier_stage_seconds_count stage=queue": 4,
         "classifier_stage_seconds_sum stage=queue": pytest.approx(0.008),
-        "classifier_batch_size_count": 2,
-        "classifier_batch_size_sum": 4,
-        "classifier_predictions_total label=cat": 2,
-        "classifier_predictions_total label=ship": 2,
-        "classifier_unfamiliar_total": 2,
-        "classifier_queue_depth": 7,
+        "classifier_batch_size_count model=tiny": 2,
+        "classifier_batch_size_sum model=tiny": 4,
+        "classifier_predictions_total label=cat model=tiny": 2,
+        "classifier_predictions_total label=ship model=tiny": 2,
+        "classifier_unfamiliar_total model=tiny": 2,
+        "classifier_queue_depth model=tiny": 7,
         "classifier_queue_limit": 20,
         "service_workers status=ok": 2,
         "service_worker_restarts_total": 0,
@@ -116,7 +115,7 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(
     forget_process(dead.pid)
     found = samples()
     assert found["http_requests_total route=/predict status=200"] == 4
-    assert found["classifier_queue_depth"] == 4
+    assert found["classifier_queue_depth model=tiny"] == 4
     assert found["service_workers status=ok"] == 1
     assert found["process_resident_memory_bytes"] < memory
 

@@ -19,7 +19,7 @@ INFER = {"inputs": [IMAGE]}
 async def fill(model_server: ModelServer, engine: FakeEngine) -> None:
     """Holds the engine, and lets as many pictures wait as may."""
     await keep_busy(model_server, engine)
-    model_server.submit(model_server.classifier, [colour("red")] * model_server.settings.max_queue)
+    model_server.submit(model_server.find(), [colour("red")] * model_server.settings.max_queue)
 
 
 @pytest.mark.parametrize(

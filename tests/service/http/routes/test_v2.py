@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
 from service.http.parameters import HEADER_LENGTH
-from service.inference.classifier import Classification, Classifier, Upload
+from service.inference.classifier import Classification, Upload
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import LoadedModel
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
 from tests.service.http.test_app import SlowStart, sample, start
 
@@ -461,7 +462,7 @@ async def test_tensors_and_uploads_share_a_batch(
     async with running(make_app()) as model_server:
         busy = await keep_busy(model_server, engine)
         first, second = pixels("blue", "green")
-        waiting = model_server.submit(model_server.classifier, [first, colour("red"), second])
+        waiting = model_server.submit(model_server.find(), [first, colour("red"), second])
         engine.go.set()
         await busy
         answers = [await answer for answer in waiting]
@@ -475,12 +476,12 @@ def test_binary_data_are_not_copied(client: TestClient, monkeypatch: pytest.Monk
 
     def spy(
         model_server: ModelServer,
-        classifier: Classifier,
+        model: LoadedModel,
         uploads: Sequence[Upload],
         timeout_s: float,
     ) -> "list[asyncio.Future[Classification]]":
         seen.extend(uploads)
-        return submit(model_server, classifier, uploads, timeout_s)
+        return submit(model_server, model, uploads, timeout_s)
 
     monkeypatch.setattr(ModelServer, "submit", spy)
     request = binary(pixels("red", "blue"))
