@@ -177,9 +177,7 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
         raise NotServedError(f"Model {name!r} is not served here: {reason}. There are {names}.")
 
 
-def _read(
-    settings: Settings, change: Change, before: Snapshot | None, open_: Open
-) -> Snapshot:
+def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Open) -> Snapshot:
     available = repository.available(settings.models)
     default = _default(settings, available)
     models: dict[str, Sequence[LoadedModel]] = {}
@@ -197,9 +195,7 @@ def _read(
                 failures[name] = before.failures[name]
             continue
         try:
-            models[name] = [
-                _load(settings, name, version, present, open_) for version in versions
-            ]
+            models[name] = [_load(settings, name, version, present, open_) for version in versions]
         except StartupError as error:
             if name == default and before is None:
                 raise
@@ -230,9 +226,7 @@ def _rebuild(
                 f"{model.served.provider}."
             )
         models.setdefault(served.model, []).append(model)
-    return Snapshot(
-        models, manifest.default, manifest.failures, manifest.unloaded, manifest.notes
-    )
+    return Snapshot(models, manifest.default, manifest.failures, manifest.unloaded, manifest.notes)
 
 
 def _default(settings: Settings, available: Mapping[str, object]) -> str:

@@ -131,6 +131,8 @@ class Worker(uvicorn.Server):
         for listener in self._listeners:
             listener.setblocking(False)
         asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
+        # uvloop has changed that, and a message arrives in parts.
+        os.set_blocking(self._connection.fileno(), True)
         self._spawn(self._handle_messages())
 
     async def on_tick(self, counter: int) -> bool:
@@ -161,7 +163,9 @@ class Worker(uvicorn.Server):
     def _receive(self) -> None:
         try:
             self._messages.put_nowait(messages.receive(self._connection))
-        except (EOFError, OSError):  # the supervisor has ended: its workers end, too
+        except (EOFError, OSError) as error:  # the supervisor has ended: its workers end, too
+            if not isinstance(error, EOFError | ConnectionError):
+                logger.error("cannot read messages", extra={"fields": {"why": str(error)}})
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self.should_exit = True
 

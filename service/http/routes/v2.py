@@ -116,7 +116,9 @@ async def infer(request: Request) -> Response:
     wanted, binary = tensors.parse_request(body, headers.json_bytes)
     engine = model.classifier.engine
     max_pictures = model_server.settings.max_files
-    pictures = tensors.read_pictures(wanted.inputs[0], binary, (engine.height, engine.width), max_pictures)
+    pictures = tensors.read_pictures(
+        wanted.inputs[0], binary, (engine.height, engine.width), max_pictures
+    )
     answers: list[Classification] = []
     for answer in await classify(request, model, list(pictures), headers.timeout_ms):
         if isinstance(answer, Exception):
