@@ -45,6 +45,7 @@ async def _named_version(model_version: ModelVersion) -> None:
 
 
 Model = Annotated[LoadedModel, Depends(_named_model)]
+NAME = Depends(_named_model)
 VERSION = [Depends(_named_version)]
 
 probes = APIRouter(prefix="/v2/health", tags=[TAG])
@@ -116,7 +117,9 @@ async def infer(request: Request) -> Response:
     wanted, binary = tensors.parse_request(body, headers.json_bytes)
     engine = model.classifier.engine
     max_pictures = model_server.settings.max_files
-    pictures = tensors.read_pictures(wanted.inputs[0], binary, (engine.height, engine.width), max_pictures)
+    pictures = tensors.read_pictures(
+        wanted.inputs[0], binary, (engine.height, engine.width), max_pictures
+    )
     answers: list[Classification] = []
     for answer in await classify(request, model, list(pictures), headers.timeout_ms):
         if isinstance(answer, Exception):
@@ -137,6 +140,6 @@ def routes(guard: Guard) -> list[BaseRoute]:
         **describe("infer"),
     )
     return [
-        route(path=f"{_OF_MODEL}/infer", dependencies=[Depends(_named_model)]),
-        route(path=f"{_OF_VERSION}/infer", dependencies=VERSION),
+        route(path=f"{_OF_MODEL}/infer", dependencies=[NAME]),
+        route(path=f"{_OF_VERSION}/infer", dependencies=[NAME, *VERSION]),
     ]

@@ -140,7 +140,7 @@ async def test_full_queue_of_one_key_is_not_that_of_another() -> None:
         batcher.submit("key", [3], 10)
     (third,) = batcher.submit("other", [3], 10)
     process.go()
-    assert await asyncio.gather(first, second, third) == [2, 4, 6]
+    assert [await item for item in (first, second, third)] == [2, 4, 6]
     await asyncio.to_thread(batcher.close)
 
 
@@ -287,7 +287,8 @@ async def test_close_answers_what_is_queued() -> None:
 async def test_batches_are_observed() -> None:
     sizes: list[int] = []
     waits: list[float] = []
-    batcher = batcher_of(Doubler(), 
+    batcher = batcher_of(
+        Doubler(),
         on_batch=lambda _, size: sizes.append(size),
         on_wait=lambda _, seconds: waits.append(seconds),
     )
@@ -307,7 +308,9 @@ async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
             return super().prepare(value)
 
     seen: list[tuple[str, str]] = []
-    batcher = batcher_of(Namer(), on_wait=lambda _key, _seconds: seen.append(("wait", caller.get())))
+    batcher = batcher_of(
+        Namer(), on_wait=lambda _key, _seconds: seen.append(("wait", caller.get()))
+    )
     caller.set("somebody")
     await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
