@@ -17,7 +17,8 @@ from service.errors import (
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Decoded, Observer, Upload
 from service.inference.served_model import LOAD_ALL, Change
-from service.inference.snapshot import Handover, LoadedModel, Snapshot, build_snapshot
+from service.inference.snapshot import Handover, LoadedModel, Snapshot
+from service.inference.snapshot_builder import build_snapshot
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings

@@ -45,6 +45,7 @@ async def _named_version(model_version: ModelVersion) -> None:
 
 
 Model = Annotated[LoadedModel, Depends(_named_model)]
+NAME = Depends(_named_model)
 VERSION = [Depends(_named_version)]
 
 probes = APIRouter(prefix="/v2/health", tags=[TAG])
@@ -139,6 +140,6 @@ def routes(guard: Guard) -> list[BaseRoute]:
         **describe("infer"),
     )
     return [
-        route(path=f"{_OF_MODEL}/infer", dependencies=[Depends(_named_model)]),
-        route(path=f"{_OF_VERSION}/infer", dependencies=VERSION),
+        route(path=f"{_OF_MODEL}/infer", dependencies=[NAME]),
+        route(path=f"{_OF_VERSION}/infer", dependencies=[NAME, *VERSION]),
     ]

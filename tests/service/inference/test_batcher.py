@@ -140,7 +140,7 @@ async def test_full_queue_of_one_key_is_not_that_of_another() -> None:
         batcher.submit("key", [3], 10)
     (third,) = batcher.submit("other", [3], 10)
     process.go()
-    assert await asyncio.gather(first, second, third) == [2, 4, 6]
+    assert [await item for item in (first, second, third)] == [2, 4, 6]
     await asyncio.to_thread(batcher.close)
 
 

@@ -415,8 +415,7 @@ BUSY_PATHS = ["/v2/health/ready", *MODEL_PATHS, "/v2/models/tiny/ready", "/v2/mo
 
 def test_loading_is_live_but_not_ready() -> None:
     load = SlowStart(ModelNotFoundError("none"))
-    _, client = start(load)
-    with client:
+    with start(load) as client:
         assert client.get("/v2").status_code == 200
         assert client.get("/v2/health/live").json() == {"live": True}
         answers = [client.get(path) for path in BUSY_PATHS]
@@ -499,8 +498,8 @@ def test_metrics_count_tensors_like_uploads(client: TestClient) -> None:
     client.post(INFER, content=b"{")
     client.get("/v2/models/tiny/versions/1/ready")
     for name, value in {
-        'classifier_predictions_total{label="red"}': 2,
-        'classifier_predictions_total{label="blue"}': 1,
+        'classifier_predictions_total{label="red",model="tiny"}': 2,
+        'classifier_predictions_total{label="blue",model="tiny"}': 1,
         'classifier_rejections_total{reason="invalid-inference-request"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="200"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="400"}': 1,
