@@ -20,7 +20,8 @@ from service.http.protocol import BoundedProtocol
 from service.inference.model_server import ModelServer
 from service.inference.sealed_file import SealedFile
 from service.inference.served_model import Change, Manifest
-from service.inference.snapshot import Handover, build_snapshot
+from service.inference.snapshot import Handover
+from service.inference.snapshot_builder import build_snapshot
 from service.observability.logging import configure, flush
 from service.observability.metrics import share_metrics
 from service.process import messages
