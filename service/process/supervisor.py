@@ -1,6 +1,6 @@
 """The parent process: starts the workers, replaces dead and stuck ones, and stops them in order.
 
-It loads no model and handles no HTTP, so that it starts fast and has few ways to fail.
+It loads no model and handles no HTTP, so that it has few ways to fail.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -82,8 +81,6 @@ class Supervisor:
                 self.failure = f"cannot use a folder for temporary files: {error.strerror}"
                 return 1
             raise_open_file_limit()
-            # `multiprocessing` would start it with the first worker, and unblock signals in it.
-            resource_tracker.ensure_running()
             signals = stack.enter_context(received_signals())
             stack.callback(self._pool.kill)
             while self._pool.workers or not self._stopping:
@@ -228,7 +225,7 @@ class Supervisor:
         if self._stopping:
             self._clean = self._clean and worker.process.exitcode == 0
             return
-        # Imported late to keep the supervisor small.
+        # Imported late: it must not be before PROMETHEUS_MULTIPROC_DIR is set.
         from service.observability.metrics import forget_process
 
         forget_process(worker.process.pid)

@@ -64,7 +64,10 @@ NAMES = {
     ],
     "service/http/routes/page.py": [("fastapi_offline", "static")],
     "service/cli/files.py": [("PIL.Image", "EXTENSION")],
-    "service/process/supervisor.py": [("multiprocessing.resource_tracker", "ensure_running")],
+    "service/process/worker_pool.py": [
+        ("multiprocessing.resource_tracker", "ensure_running"),
+        ("multiprocessing.util", "register_after_fork"),
+    ],
 }
 CASES = [(file, *where) for file, names in NAMES.items() for where in names]
 
