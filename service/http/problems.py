@@ -56,10 +56,13 @@ _TABLE: dict[type[ServiceError], _Row] = {
 }
 
 
-@functools.cache
 def reason(error: type[Exception]) -> str:
     """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
-    name = error.__name__.removesuffix("Error")
+    return _hyphenate(error.__name__.removesuffix("Error"))
+
+
+@functools.cache
+def _hyphenate(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
