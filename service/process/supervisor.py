@@ -1,7 +1,7 @@
 """The parent process: starts the workers, replaces dead and stuck ones, and stops them in order.
 
-It loads no model and handles no HTTP, so that it starts fast and has few ways to fail. What it does
-is decided in `lifecycle` and `rollout`; here are the processes, pipes and signals.
+It loads no model and handles no HTTP, so that it has few ways to fail. What it does is decided in
+`lifecycle` and `rollout`; here are the processes, pipes and signals.
 """
 
 import contextlib
@@ -10,10 +10,11 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing import resource_tracker
+from multiprocessing import util
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from service.inference.sealed_file import SealedFile
 from service.process.lifecycle import GRACE_S, Lifecycle
 from service.process.messages import Start, receive
 from service.process.sockets import close_listeners
@@ -68,8 +69,6 @@ class Supervisor:
                 self.failure = f"cannot use a folder for temporary files: {error.strerror}"
                 return 1
             raise_open_file_limit()
-            # `multiprocessing` would start it with the first worker, and unblock signals in it.
-            resource_tracker.ensure_running()
             signals = stack.enter_context(received_signals())
             stack.callback(lifecycle.pool.kill)
             while not lifecycle.ended:
@@ -127,6 +126,8 @@ class Supervisor:
             if isinstance(error, BlockingIOError):  # it was stopped while it sent a message
                 worker.kill()
         else:
+            for file in files:  # else a worker that is forked keeps it for as long as it lives
+                util.register_after_fork(file, SealedFile.close)
             self._lifecycle.on_message(worker, message, files)
 
     def _on_exit(self, worker: WorkerProcess) -> None:
@@ -136,7 +137,7 @@ class Supervisor:
         worker.process.join()
         number = self._workers.pop(worker)
         if not self._lifecycle.stopping:
-            # Imported late to keep the supervisor small.
+            # Imported late: it must not be before PROMETHEUS_MULTIPROC_DIR is set.
             from service.observability.metrics import forget_gauges
 
             forget_gauges(number)

@@ -25,6 +25,7 @@ from service.inference.snapshot_builder import build_snapshot
 from service.observability.logging import configure, flush
 from service.observability.metrics import share_metrics
 from service.process import messages
+from service.process.accepting import Acceptor
 from service.process.file_lock import LargePictureLock
 from service.process.sockets import accept_all
 from service.process.system import return_freed_memory, use_batch_scheduling
@@ -102,7 +103,7 @@ class Worker(uvicorn.Server):
         self._model_server = model_server
         self._listeners = listeners
         self._connection = connection
-        self._open: dict[int, asyncio.Server] = {}
+        self._open: dict[int, Acceptor] = {}
         self._messages: asyncio.Queue[tuple[messages.ToWorker, list[SealedFile]]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Future[messages.Outcome]] = {}
@@ -147,8 +148,8 @@ class Worker(uvicorn.Server):
         """Accepts the connections that wait, answers all requests, and ends."""
         self._close_connections_once_answered()
         waiting = []
-        for number, server in self._open.items():
-            server.close()
+        for number, acceptor in self._open.items():
+            acceptor.close()
             waiting.extend(accept_all(self._listeners[number]))
         for listener in self._listeners:
             listener.close()
@@ -175,7 +176,7 @@ class Worker(uvicorn.Server):
             message, files = await self._messages.get()
             match message:
                 case messages.Listen(listeners):
-                    await self._listen(listeners)
+                    self._listen(listeners)
                 case messages.Build(number, order):
                     self._spawn(self._build(number, order, files))
                 case messages.Commit(number):
@@ -195,12 +196,10 @@ class Worker(uvicorn.Server):
                     self._model_server.draining = True
                     self.should_exit = True
 
-    async def _listen(self, wanted: frozenset[int]) -> None:
+    def _listen(self, wanted: frozenset[int]) -> None:
         """Accepts connections from these listeners and from no others."""
         for number in wanted - self._open.keys():
-            self._open[number] = await asyncio.get_running_loop().create_server(
-                self._protocol, sock=self._listeners[number].dup(), backlog=self.config.backlog
-            )
+            self._open[number] = Acceptor(self._listeners[number], self._protocol)
         for number in self._open.keys() - wanted:
             self._open.pop(number).close()
 

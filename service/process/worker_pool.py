@@ -4,13 +4,13 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Self
 
 from service.process.messages import Files, Listen, Start, ToWorker, limit_waiting, send
-from service.process.system import SIGNALS, blocked_signals
+from service.process.system import SIGNALS, blocked_signals, import_to_fork
 
 # How long a worker may be silent while it starts.
 START_S = 120
@@ -24,9 +24,11 @@ RunWorker = Callable[[Start, Connection], None]
 
 def run_worker(start: Start, connection: Connection) -> None:
     """Runs a worker in this process until it is told to stop; each worker process starts here."""
-    # Inherited from the supervisor, but `multiprocessing` unblocks some signals when it starts.
+    # Inherited from the supervisor, but `multiprocessing` unblocks some signals when it spawns.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    # Imported late: the supervisor stays free of the libraries that only workers need.
+    for which in SIGNALS:  # a forked process has the supervisor's handlers
+        signal.signal(which, signal.SIG_DFL)
+    # Imported late: a supervisor that cannot fork stays free of what only workers need.
     from service.process.worker import run
 
     run(start, connection)
@@ -73,9 +75,17 @@ class WorkerProcess(Member):
         Raises:
             OSError: there are too many processes, or too little memory.
         """
-        context = get_context("spawn")
-        connection, worker_connection = context.Pipe()
-        process = context.Process(target=run_worker, args=(start, worker_connection))
+        make_process: type[BaseProcess]
+        if import_to_fork("service.process.worker"):
+            make_process = get_context("fork").Process
+        else:
+            make_process = get_context("spawn").Process
+            # It would be started with the worker, and unblock signals in it.
+            resource_tracker.ensure_running()
+        connection, worker_connection = Pipe()
+        # Else each worker that is forked holds it open, and no other sees the supervisor end.
+        util.register_after_fork(connection, Connection.close)
+        process = make_process(target=run_worker, args=(start, worker_connection))
         try:
             with blocked_signals():
                 process.start()

@@ -39,9 +39,9 @@ def models(tmp_path: Path) -> Path:
 
 
 def workers_of(server: Server) -> list[psutil.Process]:
-    """Its worker processes, without the tracker that `multiprocessing` adds."""
+    """Its worker processes, without those that have ended."""
     children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def log_of(server: Server, message: str) -> list[dict[str, object]]:
@@ -184,6 +184,19 @@ def test_workers_are_replaced_from_memory_when_their_files_are_gone(
         wait_until(lambda: len(log_of(running, "worker ended")) == 2)
         wait_until(lambda: all_workers(running))
         assert versions(running) == {"1"}
+        for version in (2, 3):
+            write_model(models, version=version)
+            running.process.send_signal(signal.SIGHUP)
+            wait_until(lambda version=version: versions(running) == {str(version)})  # type: ignore[misc]
+        for process in [psutil.Process(running.process.pid), *workers_of(running)]:
+            # The card and the file of the model that is served.
+            assert len(sealed_files_of(process)) == 2
+
+
+def sealed_files_of(process: psutil.Process) -> list[str]:
+    """The models that a process holds in memory, by the names that Linux shows."""
+    links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    return [link for link in links if link.startswith("/memfd:model")]
 
 
 def test_worker_that_starts_during_changes_takes_part(server: StartReady, models: Path) -> None:
@@ -456,3 +469,35 @@ def test_workers_end_with_their_supervisor(start_server: StartServer, models: Pa
     host, port = running.url.removeprefix("http://").split(":")
     with socket.create_server((host, int(port))):
         pass  # the port is free again
+
+
+def test_no_worker_keeps_another_from_noticing_the_end_of_the_supervisor(
+    server: StartReady, models: Path
+) -> None:
+    running = server(models=models, model="tiny", workers=2)
+    wait_until(lambda: all_workers(running))
+    first, second = workers_of(running)
+    first.kill()
+    wait_until(lambda: all_workers(running) and len(workers_of(running)) == 2)
+    (replacement,) = set(workers_of(running)) - {second}
+    replacement.suspend()  # it is a fork of the supervisor, and so are its open files
+    try:
+        running.process.kill()
+        wait_until(lambda: not second.is_running())
+    finally:
+        replacement.resume()
+    wait_until(lambda: not replacement.is_running())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_service_is_its_supervisor_and_workers_which_share_their_modules(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        supervisor = psutil.Process(running.process.pid)
+        assert supervisor.children(recursive=True) == workers_of(running)
+        assert [worker.cmdline() for worker in workers_of(running)] == [supervisor.cmdline()] * 2
+        for worker in workers_of(running):
+            memory = worker.memory_full_info()
+            assert memory.uss < memory.rss / 2

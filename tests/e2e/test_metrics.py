@@ -154,8 +154,7 @@ class Counters:
 
 
 def workers_of(server: Server) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return psutil.Process(server.process.pid).children()
 
 
 def files_of(server: Server) -> dict[str, int]:

@@ -52,7 +52,7 @@ def test_process_that_stops_within_a_message_is_not_waited_for(ends: Ends) -> No
 
 
 def test_process_that_reads_nothing_is_not_waited_for(ends: Ends) -> None:
-    ours, its = ends
+    ours, _its = ends
     limit_waiting(ours, 1)
     with pytest.raises(BlockingIOError):
         send_forever(ours)
