@@ -195,7 +195,7 @@ def test_workers_are_replaced_from_memory_when_their_files_are_gone(
 
 def sealed_files_of(process: psutil.Process) -> list[str]:
     """The models that a process holds in memory, by the names that Linux shows."""
-    links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
     return [link for link in links if link.startswith("/memfd:model")]
 
 

@@ -130,6 +130,17 @@ class Machine(RuleBasedStateMachine):
         if worker := self.pick(index):
             self.world.reap(worker)
 
+    @rule()
+    def lose_all(self) -> None:
+        """All workers die, and others start in their places."""
+        for worker in self.world.workers:
+            worker.end(-11)
+            self.world.reap(worker)
+        self.world.advance(1)
+        for worker in self.world.workers:
+            worker.start()
+            self.world.deliver(worker)
+
     @rule(fails=st.booleans())
     def let_starts_fail(self, fails: bool) -> None:
         self.world.start_fails = fails
@@ -148,6 +159,17 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reload(self) -> None:
         self.world.lifecycle.reload()
+
+    @rule(version=st.integers(1, 5))
+    def begin_change(self, version: int) -> None:
+        """The first worker builds what is new, and the others are told to build it."""
+        self.world.repository["tiny"] = version
+        self.world.lifecycle.reload()
+        for worker in self.world.ready[:1]:
+            while worker.state == "running" and worker.inbox:
+                worker.work()
+            while worker.outbox:
+                self.world.deliver(worker)
 
     @precondition(lambda self: not self.going_on)
     @rule()
