@@ -195,8 +195,10 @@ class Machine(RuleBasedStateMachine):
         self.world.lifecycle.hang_up()
         assert before == [(it.state, list(it.received)) for it in self.world.workers]
 
-    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]))
-    def stop(self, how: str) -> None:
+    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 9))
+    def stop(self, how: str, luck: int) -> None:
+        if self.going_on and luck < 9:  # else few histories would last
+            return
         getattr(self.world.lifecycle, how)()
         if self.stopped_at is None:
             self.stopped_at = self.world.lifecycle.now
