@@ -59,8 +59,9 @@ bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 
 bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 	@$(DEV)/python -m tests.benchmark --quick $(ARGS)
 
-torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
-	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
+torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousands of odd requests, in half an hour
+	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py \
+		tests/contract/test_one_picture.py
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
