@@ -45,7 +45,8 @@ class Bound(NamedTuple):
 EXACT = Bound(0, 0)
 ROUNDED = Bound(0.5, 1)
 CONVERTED = Bound(1, 4)
-LOSSY = Bound(4, 48)  # sharp edges, in a space that is wider than sRGB
+LOSSY = Bound(3, 40)
+LOSSY_EDGES = Bound(8, 96)  # black beside white in a few pixels, in a space that is wider than sRGB
 
 
 class Look(NamedTuple):
@@ -54,10 +55,12 @@ class Look(NamedTuple):
     Attributes:
         image: L or RGB; where it is transparent, the colour of no other pixel.
         clear: what is transparent, bool (height, width); None if nothing is.
+        lossy: how far from it lossy files may be.
     """
 
     image: Image.Image
     clear: NDArray[np.bool_] | None
+    lossy: Bound
 
     @property
     def on_white(self) -> Image.Image:
@@ -93,7 +96,9 @@ def looks(draw: st.DrawFn) -> Look:
         # A colour of its own: no black elsewhere.
         pixels = np.maximum(pixels, 255 // (levels - 1))
         pixels[clear] = 0
-    return Look(Image.fromarray(pixels.astype(np.uint8)), clear)
+    is_smooth = levels == 256 and clear is None and min(width, height) >= 16
+    bound = LOSSY if is_smooth else LOSSY_EDGES
+    return Look(Image.fromarray(pixels.astype(np.uint8)), clear, bound)
 
 
 class Case(NamedTuple):
@@ -182,8 +187,8 @@ def lossy(look: Look, draw: st.DrawFn) -> tuple[str, bytes, Bound]:
             data = encodings.mpo([data, data])
         elif container == "no end":
             data = data[:-2]
-        return f"JPEG {options} {container}", data, LOSSY
-    return f"{image.mode} in {format_}", data, LOSSY
+        return f"JPEG {options} {container}", data, look.lossy
+    return f"{image.mode} in {format_}", data, look.lossy
 
 
 def part_of_a_canvas(look: Look, draw: st.DrawFn) -> tuple[str, bytes, Image.Image]:
@@ -236,7 +241,7 @@ def with_facts(look: Look, draw: st.DrawFn) -> tuple[str, bytes, Image.Image, Bo
     format_, options, is_lossy = draw(st.sampled_from(formats))
     data = encode(stored, format_, exif=exif.tobytes(), icc_profile=profile, **options)
     title = f"{format_} with {name} profile, orientation {orientation}"
-    return title, data, expected, LOSSY if is_lossy else bound
+    return title, data, expected, look.lossy if is_lossy else bound
 
 
 @st.composite
