@@ -9,6 +9,7 @@ from PIL import Image, ImageChops
 from PIL.JpegImagePlugin import JpegImageFile
 
 _SCAN, _END = 0xDA, 0xD9
+_SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 # The codings of the decoder: baseline, extended and progressive by Huffman, two by arithmetic.
 _DECODED = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _PROGRESSIVE = (0xC2, 0xCA)
@@ -85,7 +86,7 @@ def read_frame(data: bytes) -> Frame | None:
 
 def has_more_scans(data: bytes, most: int) -> bool:
     """Whether the first picture in the data has more scans than that."""
-    if data.count(b"\xff\xda") <= most:
+    if len(_SCAN_HEADER.findall(data)) <= most:
         return False
     for number, (marker, _) in enumerate(_segments(data), 1):
         most -= marker == _SCAN

@@ -93,6 +93,14 @@ def test_damaged_exif_is_ignored() -> None:
     assert difference(data, picture()) <= 2
 
 
+@pytest.mark.parametrize("exif", [None, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"])
+def test_orientation_in_other_metadata_does_not_count(exif: bytes | None) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6"/></x:xmpmeta>'
+    options: dict[str, Any] = {"exif": exif} if exif else {}
+    data = encode(picture(), "JPEG", quality=95, xmp=xmp, **options)
+    assert difference(data, picture()) <= 2
+
+
 @pytest.mark.parametrize("mode", ["P", "1", "L"])
 def test_palette_and_grey_give_their_colours(mode: str) -> None:
     image = picture().convert(mode)

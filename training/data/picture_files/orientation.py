@@ -25,9 +25,18 @@ _TOP_TO_BOTTOM = (3, 4, 7, 8)
 
 
 def read(image: Image.Image) -> int:
-    """The EXIF orientation of a loaded picture, 1 to 8; 1 is upright."""
+    """The EXIF orientation of a loaded picture, 1 to 8; 1 is upright.
+
+    That in other metadata (XMP, text) does not count, as in browsers.
+    """
+    if not image.info.get("exif"):
+        return 1
     with suppress(Exception):  # damaged EXIF is no reason to refuse the picture
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        exif = image.getexif()  # it may have been read already, and completed from XMP
+        if "xmp" in image.info:
+            exif = Image.Exif()
+            exif.load(image.info["exif"])
+        orientation = exif.get(ExifTags.Base.Orientation)
         if orientation in _UPRIGHT:
             return int(orientation)
     return 1
