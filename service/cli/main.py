@@ -164,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a file, a folder with pictures, or a pattern in quotes such as 'photos/**/*.jpg'",
+        help="a file, a folder with pictures, a pattern in quotes such as 'photos/**/*.jpg', or - "
+        "for the standard input",
     )
     predict.add_argument(
         "--format",

@@ -14,6 +14,9 @@ from training.data import pictures
 from training.data.reader import Classes, Raw, Reader, SplitName
 from training.presets import ResizeRule
 
+# Counts the ways in which pictures have been decoded: what was cached in another is read again.
+_DECODING = 2
+
 
 def read(
     reader: Reader, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None
@@ -49,7 +52,9 @@ def _entry(files: list[Path], size: int, rule: ResizeRule, classes: Classes) -> 
     """The path of a split's cache entry, and the key that an entry for these files has."""
     stats = [(str(path.resolve()), path.stat()) for path in files]
     where = repr([stats[0][0], size, rule])
-    state = repr([classes, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])
+    state = repr(
+        [_DECODING, classes, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
+    )
     folder = Path(platformdirs.user_cache_dir("cifar10-serve"))
     name = hashlib.sha256(where.encode()).hexdigest()[:16]
     return folder / f"{name}.npz", hashlib.sha256(state.encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Reader of image files in a folder for each class."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,15 @@ from training.data import pictures
 from training.data.reader import Classes, Raw, SplitName
 from training.errors import TrainingError
 from training.presets import ResizeRule
+
+# What systems and programs leave in folders of pictures, beside hidden files: caches, thumbnails,
+# recycled files. `service/cli/files.py` has the same list.
+_LITTER = ("@eadir", "#recycle", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
+
+
+def _is_litter(parts: Iterable[str]) -> bool:
+    """Whether a part of a path is hidden, or a name that is never one of a picture's own."""
+    return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,14 @@ class ClassFolders:
     kind: ClassVar[str] = "class folders"
 
     def files(self, split: SplitName) -> list[Path]:
-        """Every file of the split in a fixed order, without hidden files."""
+        """Every file of the split in a fixed order, without hidden files and litter."""
         found = (self.folder / split).glob("*/*")
-        return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
+        wanted = (path for path in found if not _is_litter((path.parent.name, path.name)))
+        return sorted(path for path in wanted if path.is_file())
 
     def _classes(self, split: SplitName) -> list[str]:
-        folders = (self.folder / split).glob("[!.]*")
-        return sorted(folder.name for folder in folders if folder.is_dir())
+        folders = (path for path in (self.folder / split).glob("*") if path.is_dir())
+        return sorted(folder.name for folder in folders if not _is_litter([folder.name]))
 
     def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         classes = classes or tuple(self._classes("train"))
