@@ -1,5 +1,6 @@
 """The steps `export` and `verify`, and what all steps need of a run."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from training.data import dataset
@@ -53,10 +54,10 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
     found = artifact.of_run(run.folder)
     version = max([0, *repository.versions(models, name)]) + 1
     exported = to_onnx.export(run, data.validation, found.model, name=name, version=version)
-    files = {found.model.name: artifact.describe(found.model, "float32", exported.energy_threshold)}
+    files = {found.model.name: artifact.describe(found.model, "float32", exported)}
     for variant in variants.write(found.model, data):
         files[variant.path.name] = artifact.describe(
-            variant.path, variant.precision, variant.energy_threshold, variant.calibration
+            variant.path, variant.precision, variant.fitted, variant.ranges
         )
     found.write_card(
         ExportedCard(
@@ -66,8 +67,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             input=InputSize(height=preset.image_size, width=preset.image_size),
             resize=preset.resize,
             energy_threshold=exported.energy_threshold,
-            temperature=exported.calibration.temperature,
-            exponent=exported.calibration.exponent,
+            **asdict(exported.calibration),
             cost=cost.cost(found.model),
             accuracy_loss_limit=variants.ACCURACY_LOSS_LIMIT,
             files=files,
@@ -89,7 +89,7 @@ def verify_run(run: Run, data: DataSet) -> float:
     """Compare `model.onnx` with Keras and the variants with `model.onnx`; complete the card.
 
     Returns:
-        The largest difference between Keras and `model.onnx`.
+        The largest difference between the trained network and `model.onnx`.
 
     Raises:
         TrainingError: a difference is too large, or nothing is exported.

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from training.errors import TrainingError
+from training.export.outputs import Fitted
 from training.figures import Precision
 from training.publish.card import Card, ExportedCard, ModelFile
 
@@ -73,15 +75,16 @@ def of_run(folder: Path) -> Artifact:
 
 
 def describe(
-    path: Path, precision: Precision, energy_threshold: float, calibration: str | None = None
+    path: Path, precision: Precision, fitted: Fitted, ranges: str | None = None
 ) -> ModelFile:
-    """The card's entry for a file."""
+    """The card's entry for a file, with what was fitted to it, and how int8 ranges were found."""
     return ModelFile(
         sha256=sha256(path),
         bytes=path.stat().st_size,
         precision=precision,
-        energy_threshold=energy_threshold,
-        calibration=calibration,
+        energy_threshold=fitted.energy_threshold,
+        calibration=ranges,
+        **asdict(fitted.calibration),
     )
 
 

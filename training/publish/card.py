@@ -37,6 +37,10 @@ class ModelFile(Figures):
         precision: of its inner layers.
         energy_threshold: pictures with less energy count as unfamiliar.
         calibration: how the ranges of an int8 file were found.
+        temperature: of its calibration; None where that of `model.onnx` applies, in this and the
+            next two.
+        exponent: of its calibration.
+        certainty: the highest probability of its answers.
     """
 
     sha256: str
@@ -44,6 +48,9 @@ class ModelFile(Figures):
     precision: Precision
     energy_threshold: float
     calibration: str | None = None
+    temperature: float | None = None
+    exponent: float | None = None
+    certainty: float | None = None
 
 
 class Training(Figures):
@@ -100,8 +107,9 @@ class ExportedCard(Figures):
         input: size of the pictures.
         resize: how pictures of other sizes become the input.
         energy_threshold: of `model.onnx`.
-        temperature: of the calibration.
-        exponent: of the calibration.
+        temperature: of the calibration of `model.onnx`.
+        exponent: of the calibration of `model.onnx`.
+        certainty: the highest probability of an answer of `model.onnx`; None for 1.
         cost: of `model.onnx`.
         accuracy_loss_limit: largest loss of validation accuracy that a faster file may have.
         files: by file name, `model.onnx` first.
@@ -119,6 +127,7 @@ class ExportedCard(Figures):
     energy_threshold: float
     temperature: float
     exponent: float
+    certainty: float | None = None
     cost: Cost
     accuracy_loss_limit: float
     files: dict[str, ModelFile]
@@ -130,7 +139,7 @@ class ExportedCard(Figures):
     @property
     def calibration(self) -> Calibration:
         """The calibration of `model.onnx`."""
-        return Calibration(self.temperature, self.exponent)
+        return Calibration(self.temperature, self.exponent, self.certainty or 1.0)
 
 
 class Card(ExportedCard):

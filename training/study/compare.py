@@ -143,7 +143,7 @@ def difference(
     won, lost = int((other & ~right).sum()), int((right & ~other).sum())
     if won == lost == 0:
         return f"{first} and {second} are right on the same pictures."
-    chance = float(binomtest(won, won + lost).pvalue)
+    chance = metrics.mcnemar(right, other)
     p = "p < 0.001" if chance < 0.001 else f"p = {chance:.3f}"
     better = second if won > lost else first
     verdict = f"{better} is better" if chance < SIGNIFICANT else "this may be chance"
