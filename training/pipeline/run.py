@@ -60,6 +60,8 @@ def run_all(
             print(f"  {line}")
     first = artifact.of_run(done[0].folder)
     if len(results) > 1:
-        spread = {"seeds": card.spread(seeds, results)}
-        first.write_card(first.read_card().model_copy(update=spread))
+        spread = card.spread(seeds, results)
+        for split, figures in spread.items():
+            print(f"  {split}: accuracy {figures.text()}")
+        first.write_card(first.read_card().model_copy(update={"seeds": spread}))
     return repository.publish(first, models)

@@ -8,6 +8,7 @@ from training.data.dataset import DataSet
 from training.data.reader import CIFAR10_LABELS
 from training.errors import TrainingError
 from training.export import parity, to_onnx, variants
+from training.files import one_component
 from training.measure import agreement, cost
 from training.publish import artifact, repository
 from training.publish.artifact import Artifact
@@ -16,10 +17,17 @@ from training.train.checkpoint import Run
 
 
 def model_name(data: DataSet, folder: Path | None) -> str:
-    """`cifar10` for CIFAR-10 in any layout, otherwise the name of the data folder."""
+    """`cifar10` for CIFAR-10 in any layout, otherwise the name of the data folder.
+
+    Raises:
+        TrainingError: that is no name for a model.
+    """
     if folder is None or data.classes == CIFAR10_LABELS:
         return "cifar10"
-    return folder.resolve().name
+    try:
+        return one_component(folder.resolve().name)
+    except ValueError as error:
+        raise TrainingError(f"{folder}: {error}; name the model with --name") from None
 
 
 def load_for(run: Run, folder: Path | None) -> DataSet:
@@ -52,7 +60,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
         raise TrainingError(f"{run.folder}: no epoch is finished; continue with `fit --resume`")
     preset, origin = settings.preset, settings.origin
     found = artifact.of_run(run.folder)
-    version = max([0, *repository.versions(models, name)]) + 1
+    version = repository.next_version(models, name)
     exported = to_onnx.export(run, data.validation, found.model, name=name, version=version)
     files = {found.model.name: artifact.describe(found.model, "float32", exported)}
     for variant in variants.write(found.model, data):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from training.errors import TrainingError
 from training.export.outputs import Fitted
 from training.figures import Precision
+from training.files import write_whole
 from training.publish.card import Card, ExportedCard, ModelFile
 
 
@@ -64,9 +65,8 @@ class Artifact:
 
     def write_card(self, card: ExportedCard) -> None:
         """Write the card, whole or not at all."""
-        unfinished = self.card.with_name("unfinished-card.json")
-        unfinished.write_text(json.dumps(card.to_json(), indent=1) + "\n")
-        unfinished.replace(self.card)
+        text = json.dumps(card.to_json(), indent=1) + "\n"
+        write_whole(self.card, lambda path: path.write_text(text))
 
 
 def of_run(folder: Path) -> Artifact:

@@ -6,12 +6,16 @@ has all figures, and only models with a `Card` are published.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
+from scipy import stats
 
 from training.data.dataset import DataFacts
 from training.export.calibration import Calibration
 from training.figures import Figures, Precision
+from training.files import one_component
 from training.measure.agreement import Agreement
 from training.measure.cost import Cost
 from training.measure.latency import Latency
@@ -19,6 +23,9 @@ from training.measure.metrics import Bin, Metrics
 from training.measure.robustness import ChangeAccuracy
 from training.measure.unfamiliar import UnfamiliarFigures
 from training.presets import PresetField, ResizeRule
+
+# A component of a path: a card cannot name what lies elsewhere.
+FileName = Annotated[str, AfterValidator(one_component)]
 
 
 class InputSize(Figures):
@@ -89,12 +96,34 @@ class SeedSpread(Figures):
         accuracy: of each seed.
         mean: over the seeds.
         standard_deviation: of the sample.
+        interval: of the mean over further seeds, with a confidence of 95 % (Student's t).
     """
 
     seeds: tuple[int, ...]
     accuracy: tuple[float, ...]
     mean: float
     standard_deviation: float
+    interval: tuple[float, float]
+
+    def text(self) -> str:
+        """The spread in words."""
+        low, high = self.interval
+        return (
+            f"{self.mean:.2%}, standard deviation {self.standard_deviation:.2%}, 95 % interval of "
+            f"the mean {low:.2%} to {high:.2%} ({len(self.seeds)} seeds)"
+        )
+
+
+class Readings(Figures):
+    """How many times the test split was read before and for the card's figures.
+
+    Attributes:
+        run: for the run of the model.
+        all_runs: for all runs beside it, on the same data; the run itself is one of them.
+    """
+
+    run: int
+    all_runs: int
 
 
 class ExportedCard(Figures):
@@ -119,8 +148,8 @@ class ExportedCard(Figures):
         agreement: of each faster file with `model.onnx`; None before `verify`.
     """
 
-    name: str
-    version: int
+    name: FileName
+    version: Annotated[int, Field(ge=1)]
     labels: tuple[str, ...]
     input: InputSize
     resize: ResizeRule
@@ -130,7 +159,7 @@ class ExportedCard(Figures):
     certainty: float | None = None
     cost: Cost
     accuracy_loss_limit: float
-    files: dict[str, ModelFile]
+    files: dict[FileName, ModelFile]
     training: Training
     data: DataFacts
     parity: float | None = None
@@ -152,6 +181,7 @@ class Card(ExportedCard):
         unfamiliar: of `model.onnx`.
         latency: of the files for processors.
         seeds: by split, where more than one seed was trained.
+        test_readings: of the test split; None where they were not counted.
     """
 
     parity: float
@@ -162,6 +192,7 @@ class Card(ExportedCard):
     unfamiliar: UnfamiliarFigures
     latency: Latency
     seeds: dict[str, SeedSpread] | None = None
+    test_readings: Readings | None = None
 
 
 def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> dict[str, SeedSpread]:
@@ -174,10 +205,13 @@ def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> di
     spreads = {}
     for split in results[0]:
         accuracy = tuple(result[split].accuracy for result in results)
+        mean, deviation = float(np.mean(accuracy)), float(np.std(accuracy, ddof=1))
+        half = float(stats.t.ppf(0.975, len(seeds) - 1)) * deviation / len(seeds) ** 0.5
         spreads[split] = SeedSpread(
             seeds=tuple(seeds),
             accuracy=accuracy,
-            mean=float(np.mean(accuracy)),
-            standard_deviation=float(np.std(accuracy, ddof=1)),
+            mean=mean,
+            standard_deviation=deviation,
+            interval=(mean - half, mean + half),
         )
     return spreads

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from training.data.dataset import DataFacts
 from training.errors import TrainingError
 from training.figures import Figures
+from training.files import write_whole
 from training.presets import PresetField
 
 HISTORY_COLUMNS = [
@@ -56,7 +56,11 @@ class Settings(Figures):
 
 
 class Run:
-    """A folder that holds one training run: `run.json`, `checkpoint.keras`, `history.csv`."""
+    """A folder that holds one training run.
+
+    `run.json` has its settings, `checkpoint.keras` and `history.csv` its state after the last
+    finished epoch.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Reads and writes nothing yet."""
@@ -110,10 +114,3 @@ def histories(run: Run) -> dict[int, pd.DataFrame]:
         if (settings.preset, settings.data) == (own.preset, own.data):
             found[settings.seed] = beside.read_history()
     return found | {own.seed: run.read_history()}
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all; `write` is called with the path of an unfinished file."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    write(unfinished)
-    unfinished.replace(path)
