@@ -117,7 +117,8 @@ def _compare(args: argparse.Namespace) -> None:
     from training.study import compare
 
     contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
-    comparison = compare.compare(contenders, args.data)
+    test = None if args.split is None else args.split == "test"
+    comparison = compare.compare(contenders, args.data, test=test)
     print(f"{comparison.split} split, {comparison.pictures:,} pictures")
     for heading, table in compare.tables(comparison).items():
         print(f"\n{heading}\n{table.to_string()}")
@@ -191,7 +192,7 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "compare": (
         _compare,
         "compare exported models, and test which is better",
-        "what --data --models --runs",
+        "what --data --split --models --runs",
     ),
     "ablate": (
         _ablate,

@@ -10,12 +10,13 @@ from training.data import dataset
 from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.export import to_onnx
+from training.files import write_whole
 from training.measure import latency, metrics, robustness, unfamiliar
 from training.measure.evaluation import Evaluation, evaluate
 from training.measure.metrics import Metrics
 from training.measure.predict import Predictions, predict
 from training.pages import report
-from training.publish import artifact, repository
+from training.publish import artifact, readings, repository
 from training.publish.artifact import Artifact
 from training.publish.card import Card, ExportedCard
 from training.train import checkpoint
@@ -25,9 +26,10 @@ from training.train.checkpoint import Run
 def evaluate_run(
     run: Run, data: DataSet, folder: Path | None, models: Path
 ) -> dict[str, Evaluation]:
-    """Measure the exported files; only this step reads the test split.
+    """Measure the exported files; of the steps, only this one reads the test split.
 
-    Completes the card, and writes `evaluation.json` and `report.html` into the run folder.
+    Each reading is recorded in the run before the split is used, and counted in the card. Completes
+    the card, and writes `evaluation.json` and `report.html` into the run folder.
 
     Args:
         run: an exported and verified run.
@@ -47,6 +49,8 @@ def evaluate_run(
         raise TrainingError(f"{run.folder}: not evaluated: run `verify` first")
     preset = exported.training.config
     test = dataset.load_test(folder, preset.image_size, preset.resize)
+    if test:
+        readings.record(run.folder, "evaluate", found.model)
     splits = {"validation": data.validation} | ({"test": test} if test else {})
     shown = list(splits)[-1]
     answers = {
@@ -67,9 +71,13 @@ def evaluate_run(
     }
     energies = unfamiliar.energies(found.model, preset.image_size, preset.resize)
     evaluated = _complete(found, exported, answers, evaluations, splits, energies)
+    if test:
+        counted = {"test_readings": readings.count(run.folder)}
+        evaluated = evaluated.model_copy(update=counted)
     found.write_card(evaluated)
     written = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
-    (run.folder / "evaluation.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    write_whole(run.folder / "evaluation.json", lambda path: path.write_text(text))
     ablation = run.folder.parent / f"ablation-{preset.name}" / "ablation.csv"
     report.write(
         report.Report(
