@@ -85,6 +85,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
                 config=preset,
                 epochs=len(history),
                 wall_time_s=round(float(history["seconds"].sum()), 1),
+                changes=settings.changes or None,
                 **dict(origin),
             ),
             data=settings.data,

@@ -74,6 +74,8 @@ class Training(Figures):
         libraries: versions, by name.
         precision: Keras dtype policy.
         devices: number of devices that shared each batch.
+        changes: what was another library or machine when the run was resumed; None where nothing
+            was.
     """
 
     preset: str
@@ -86,6 +88,7 @@ class Training(Figures):
     libraries: dict[str, str]
     precision: str
     devices: int
+    changes: tuple[str, ...] | None = None
 
 
 class SeedSpread(Figures):

@@ -46,6 +46,7 @@ class Settings(Figures):
         classes: class names in the order of the labels.
         data: the data set.
         origin: when and with what the run was started.
+        changes: what was another library or machine when it was resumed, in words.
     """
 
     preset: PresetField
@@ -53,6 +54,7 @@ class Settings(Figures):
     classes: tuple[str, ...]
     data: DataFacts
     origin: Origin
+    changes: tuple[str, ...] = ()
 
 
 class Run:
