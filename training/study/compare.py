@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import binomtest
 
 from training import environment
 from training.data import dataset
 from training.data.dataset import Split
 from training.errors import TrainingError
-from training.measure import latency, metrics
+from training.measure import intervals, latency, metrics
 from training.measure.cost import cost
 from training.measure.metrics import Metrics
 from training.measure.predict import predict
@@ -24,7 +23,6 @@ from training.publish import artifact, readings
 from training.publish.artifact import Artifact
 from training.publish.card import ExportedCard
 
-CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
 
 
@@ -127,7 +125,7 @@ def compare(
         probabilities = answer.probabilities
         correct[one.label] = probabilities.argmax(axis=1) == labels
         figures = metrics.metrics(answer, labels, one.card.energy_threshold)
-        rows[one.label] = _figures(figures, int(correct[one.label].sum()), one.model)
+        rows[one.label] = _figures(figures, one.model)
         of_class = metrics.per_class(probabilities, labels, one.card.labels)
         recalls[one.label] = {name: row.recall for name, row in of_class.items()}
     speed = latency.measure([one.model for one in contenders])
@@ -174,7 +172,7 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
     quality = pd.DataFrame(
         {
             "accuracy": figures["accuracy"].map(percent),
-            f"{CONFIDENCE:.0%} interval": [
+            f"{intervals.CONFIDENCE:.0%} interval": [
                 f"{low:.2%} to {high:.2%}"
                 for low, high in zip(figures["low"], figures["high"], strict=True)
             ],
@@ -202,7 +200,7 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
 def write(comparison: Comparison, folder: Path) -> Path:
     """Write the tables and a plot as a page named after the contenders; returns its path."""
     labels = list(comparison.figures.index)
-    ylabel = f"accuracy ({comparison.split}), {CONFIDENCE:.0%} interval"
+    ylabel = f"accuracy ({comparison.split}), {intervals.CONFIDENCE:.0%} interval"
     plot = plots.accuracy_against_time(comparison.figures, comparison.latency, ylabel)
     page = html.render(
         "compare.html",
@@ -250,12 +248,12 @@ def _splits(
     return "validation", {rule: loaded.validation for rule, loaded in data.items()}
 
 
-def _figures(figures: Metrics, correct: int, model: Path) -> dict[str, float]:
-    interval = binomtest(correct, figures.pictures).proportion_ci(CONFIDENCE, method="wilson")
+def _figures(figures: Metrics, model: Path) -> dict[str, float]:
+    low, high = intervals.wilson(figures.accuracy, figures.pictures)
     return {
         "accuracy": figures.accuracy,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": low,
+        "high": high,
         "log_loss": figures.log_loss,
         "calibration_error": figures.expected_calibration_error,
         **dict(cost(model)),
