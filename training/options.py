@@ -57,6 +57,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "train/<class>/ and test/<class>/ folders of pictures "
         "(default: CIFAR-10, downloaded by Keras)",
     },
+    "--photographs": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "folder with a folder of photographs for each class, to measure on",
+    },
+    "--other": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "folder of photographs of other things, to measure on",
+    },
+    "--pictures": {
+        "type": _whole_number(1),
+        "metavar": "N",
+        "help": "train on the first N training pictures (default: all)",
+    },
     "--split": {
         "choices": ["validation", "test"],
         "help": "the pictures to compare on (default: validation where a run is among the models, "

@@ -12,8 +12,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 COMMANDS = (
-    "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare", "ablate",
-    "resize-rules", "bench",
+    "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare",
+    "photographs", "ablate", "resize-rules", "bench",
 )  # fmt: skip
 
 

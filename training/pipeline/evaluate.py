@@ -11,9 +11,10 @@ from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.export import to_onnx
 from training.files import write_whole
-from training.measure import latency, metrics, robustness, unfamiliar
+from training.measure import latency, metrics, photographs, robustness, unfamiliar
 from training.measure.evaluation import Evaluation, evaluate
 from training.measure.metrics import Metrics
+from training.measure.photographs import PhotographFigures
 from training.measure.predict import Predictions, predict
 from training.pages import report
 from training.publish import artifact, readings, repository
@@ -24,7 +25,11 @@ from training.train.checkpoint import Run
 
 
 def evaluate_run(
-    run: Run, data: DataSet, folder: Path | None, models: Path
+    run: Run,
+    data: DataSet,
+    folder: Path | None,
+    models: Path,
+    photograph_folders: tuple[Path, Path] | None = None,
 ) -> dict[str, Evaluation]:
     """Measure the exported files; of the steps, only this one reads the test split.
 
@@ -36,6 +41,7 @@ def evaluate_run(
         data: that it was trained on.
         folder: of the data, with the test split.
         models: the model repository, for the comparison with the version published before.
+        photograph_folders: of photographs of the classes and of other things.
 
     Returns:
         The evaluation of each split: `validation`, and `test` if there are labelled test pictures.
@@ -74,6 +80,9 @@ def evaluate_run(
     if test:
         counted = {"test_readings": readings.count(run.folder)}
         evaluated = evaluated.model_copy(update=counted)
+    if photograph_folders:
+        seen = {"photographs": _on_photographs(found, exported, *photograph_folders)}
+        evaluated = evaluated.model_copy(update=seen)
     found.write_card(evaluated)
     written = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
     text = json.dumps(written, indent=1) + "\n"
@@ -137,6 +146,17 @@ def _complete(
         ),
     }  # fmt: skip
     return Card(**dict(exported) | figures)
+
+
+def _on_photographs(
+    found: Artifact, exported: ExportedCard, familiar: Path, other: Path
+) -> dict[str, PhotographFigures]:
+    labels, size = exported.labels, exported.input.height
+    loaded = photographs.load(familiar, other, labels, size, exported.resize)
+    return {
+        name: photographs.measure(found.folder / name, loaded, labels, file.energy_threshold)
+        for name, file in exported.files.items()
+    }
 
 
 def _published(models: Path, own: ExportedCard, split: Split) -> report.Published | None:

@@ -20,6 +20,7 @@ from training.measure.agreement import Agreement
 from training.measure.cost import Cost
 from training.measure.latency import Latency
 from training.measure.metrics import Bin, Metrics
+from training.measure.photographs import PhotographFigures
 from training.measure.robustness import ChangeAccuracy
 from training.measure.unfamiliar import UnfamiliarFigures
 from training.presets import PresetField, ResizeRule
@@ -184,6 +185,7 @@ class Card(ExportedCard):
         unfamiliar: of `model.onnx`.
         latency: of the files for processors.
         seeds: by split, where more than one seed was trained.
+        photographs: by file name; None where no folders of photographs were named.
         test_readings: of the test split; None where they were not counted.
     """
 
@@ -195,6 +197,7 @@ class Card(ExportedCard):
     unfamiliar: UnfamiliarFigures
     latency: Latency
     seeds: dict[str, SeedSpread] | None = None
+    photographs: dict[str, PhotographFigures] | None = None
     test_readings: Readings | None = None
 
 

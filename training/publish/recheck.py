@@ -15,7 +15,6 @@ from training.measure.agreement import agreement
 from training.measure.cost import cost
 from training.measure.metrics import Bin
 from training.measure.predict import Predictions, predict
-from training.measure.unfamiliar_pictures import kinds
 from training.publish import repository
 from training.publish.artifact import Artifact
 from training.publish.card import Card
@@ -96,7 +95,7 @@ def _check_complete(found: Artifact, card: Card, splits: Sequence[str]) -> None:
         **{f"reliability {name}": (of, shown) for name, of in card.reliability.items()},
         "robustness": (card.robustness, splits),
         **{f"robustness {name}": (of, changes) for name, of in card.robustness.items()},
-        "unfamiliar": (per_kind, kinds.KINDS),
+        "unfamiliar": (per_kind, unfamiliar.KINDS),
         "unfamiliar auroc": (card.unfamiliar.auroc, splits),
         **{f"unfamiliar {name} auroc": (of.auroc, splits) for name, of in per_kind.items()},
         "agreement": (card.agreement, variants),

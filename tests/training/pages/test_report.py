@@ -26,7 +26,7 @@ def pictures_in(page: str) -> int:
 def test_report_needs_nothing_but_itself(trained: Run) -> None:
     page = (trained.folder / "report.html").read_text()
     for heading in ("Sample", "Class balance", "Network", "Learning curves", "Confusion",
-                    "Reliability", "Changed pictures", "Out-of-distribution pictures",
+                    "Reliability", "Changed pictures", "out-of-distribution pictures",
                     "confident errors"):  # fmt: skip
         assert heading in page
     assert pictures_in(page) == 8
@@ -43,7 +43,11 @@ def test_report_shows_every_figure_of_the_card(trained: Run) -> None:
         assert f"<td>{accuracy.accuracy:.{digits}%}</td>".replace("%", " %") in page
     for kind, figures in card.unfamiliar.per_kind.items():
         assert kind.replace("_", " ") in page
-        assert f"<td>{figures.auroc['test']:.3f}</td>" in page
+        assert f"<td>{figures.auroc['test']:.3f} (" in page
+    # Tiles of 13 photographs, which stand first.
+    assert page.index("<td>photographs</td><td>300</td><td>13</td>") < page.index("<td>plain</td>")
+    assert "Not measured on real photographs" in page
+    assert "The test split was read 1 times for this run" in page
 
 
 @pytest.fixture(scope="module")
