@@ -96,7 +96,7 @@ def _verify(args: argparse.Namespace) -> None:
 
     run = Run(args.run)
     difference = steps.verify_run(run, steps.load_for(run, args.data))
-    print(f"Keras and ONNX Runtime differ by {difference:.1e} at most")
+    print(f"the checkpoint and model.onnx differ by {difference:.1e} at most")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -209,7 +209,7 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
         "run --preset --image-size --data --seed --resume --devices",
     ),
     "export": (_export, "write the ONNX files and their card", "run --data --name --models"),
-    "verify": (_verify, "check that Keras and ONNX Runtime agree", "run --data"),
+    "verify": (_verify, "check that model.onnx gives the answers of the checkpoint", "run --data"),
     "evaluate": (
         _evaluate,
         "measure the ONNX files and write report.html",

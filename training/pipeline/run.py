@@ -56,7 +56,9 @@ def run_all(
         print(f"{preset.name}, seed {seed}, in {run.folder}")
         fit.fit(preset, data, run.folder, seed=seed, resume=resume, devices=devices)
         steps.export_run(run, data, models, name)
-        print(f"  Keras and ONNX Runtime differ by {steps.verify_run(run, data):.1e} at most")
+        print(
+            f"  the checkpoint and model.onnx differ by {steps.verify_run(run, data):.1e} at most"
+        )
         results.append(evaluate.evaluate_run(run, data, folder, models, photographs))
         for line in evaluate.summary(results[-1]):
             print(f"  {line}")

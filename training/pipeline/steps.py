@@ -95,7 +95,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
 
 
 def verify_run(run: Run, data: DataSet) -> float:
-    """Compare `model.onnx` with Keras and the variants with `model.onnx`; complete the card.
+    """Compare `model.onnx` with the checkpoint, variants with `model.onnx`; complete the card.
 
     Returns:
         The largest difference between the trained network and `model.onnx`.

@@ -14,6 +14,7 @@ from training.measure.predict import Predictions
 from training.pages import report
 from training.pipeline import evaluate, steps
 from training.publish import artifact, repository
+from training.publish.card import Readings
 from training.train.checkpoint import Run
 
 
@@ -64,8 +65,23 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
     repository.publish(artifact.of_run(folder / "seed0"), folder / "models")
     steps.export_run(run, sample, folder / "models", "small")
     steps.verify_run(run, sample)
-    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models")
+    photographs = FOLDERS / "test", FOLDERS / "train" / "cat"
+    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs)
     return run
+
+
+def test_photographs_stand_first_with_their_intervals(second: Run) -> None:
+    page = (second.folder / "report.html").read_text()
+    card = artifact.of_run(second.folder).read_card()
+    assert card.photographs is not None
+    assert list(card.photographs) == list(card.files)
+    right = card.photographs["model.int8.onnx"].accuracy
+    assert right.pictures == 40
+    assert right.value == card.metrics["model.int8.onnx"]["test"].accuracy
+    assert f"<td>{right.text().replace('%', ' %')}</td>" in page
+    assert "12 of other things: called unfamiliar" in page
+    assert page.index("of the classes: right") < page.index("<td>photographs</td>")
+    assert card.test_readings == Readings(run=2, all_runs=4)
 
 
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:
