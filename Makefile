@@ -50,7 +50,7 @@ lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/mypy
 	$(DEV)/lint-imports --no-logo
 
-verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
+verify-models: $(DEV_ENV) ## Recompute the figures of every model card: DATA=<folder>
 	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
 
 bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 15 minutes: ARGS="--model <file>"

@@ -9,8 +9,9 @@ from PIL import Image
 from service.cli import files
 from service.inference import decoding
 from tests.contract.encodings import encode
-from training.data import folders, pictures
+from training.data import pictures
 from training.data.folders import ClassFolders
+from training.files import LITTER as LITTER_OF_SYSTEMS
 from training.presets import ResizeRule
 
 SERVICE, TRAINING = Path("service/inference/pictures"), Path("training/data/picture_files")

@@ -1,6 +1,5 @@
 """Reader of image files in a folder for each class."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,21 +10,14 @@ from tqdm import tqdm
 from training.data import pictures
 from training.data.reader import Classes, Raw, SplitName
 from training.errors import TrainingError
+from training.files import is_litter
 from training.presets import ResizeRule
-
-# What systems and programs leave in folders of pictures, beside hidden files: caches, thumbnails,
-# recycled files. `service/cli/files.py` has the same list.
-_LITTER = ("@eadir", "#recycle", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
-
-
-def _is_litter(parts: Iterable[str]) -> bool:
-    """Whether a part of a path is hidden, or a name that is never one of a picture's own."""
-    return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
-
 
 @dataclass(frozen=True)
 class ClassFolders:
     """`train/<class>/*` and `test/<class>/*`: image files of any size.
+
+    Hidden files and folders are left out, and what systems and programs leave in such folders.
 
     Attributes:
         folder: holds `train` and `test`.
@@ -37,16 +29,18 @@ class ClassFolders:
     size: int
     rule: ResizeRule
     kind: ClassVar[str] = "class folders"
+    version: ClassVar[int] = 2
 
     def files(self, split: SplitName) -> list[Path]:
         """Every file of the split in a fixed order, without hidden files and litter."""
-        found = (self.folder / split).glob("*/*")
-        wanted = (path for path in found if not _is_litter((path.parent.name, path.name)))
-        return sorted(path for path in wanted if path.is_file())
+        return [path for path in self._visible(split, "*/*") if path.is_file()]
 
     def _classes(self, split: SplitName) -> list[str]:
-        folders = (path for path in (self.folder / split).glob("*") if path.is_dir())
-        return sorted(folder.name for folder in folders if not _is_litter([folder.name]))
+        return [folder.name for folder in self._visible(split, "*") if folder.is_dir()]
+
+    def _visible(self, split: SplitName, pattern: str) -> list[Path]:
+        folder = self.folder / split
+        return sorted(path for path in folder.glob(pattern) if not is_litter(path, folder))
 
     def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         classes = classes or tuple(self._classes("train"))
