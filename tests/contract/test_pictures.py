@@ -50,7 +50,7 @@ def test_both_packages_ignore_the_same_litter(tmp_path: Path) -> None:
     reader = ClassFolders(tmp_path, 32, ResizeRule("stretch", "bilinear"))
     assert reader.files("train") == wanted
     assert reader.read("train").classes == ("cat", "dog")
-    assert files._LITTER == folders._LITTER
+    assert files._LITTER == LITTER_OF_SYSTEMS
 
 
 def test_training_reads_the_formats_of_the_service() -> None:

@@ -495,7 +495,7 @@ def test_service_is_its_supervisor_and_workers_which_share_their_modules(
     server: StartReady, models: Path, workers: int | str
 ) -> None:
     with server(models=models, model="tiny", workers=workers) as running:
-        wait_until(lambda: health(running)["status"] == "ok" and workers_of(running))
+        wait_until(lambda: all_workers(running))
         supervisor = psutil.Process(running.process.pid)
         assert supervisor.children(recursive=True) == workers_of(running)
         assert {str(worker.cmdline()) for worker in workers_of(running)} == {

@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.files import is_litter
 from training.presets import ResizeRule
 
+
 @dataclass(frozen=True)
 class ClassFolders:
     """`train/<class>/*` and `test/<class>/*`: image files of any size.
