@@ -179,8 +179,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="how many classes to name for each picture (default: %(default)s)",
     )
-    predict.add_argument("--model", help="name of the model (default: cifar10)")
-    predict.add_argument("--model-version", metavar="N", help="its version (default: the newest)")
+    predict.add_argument("--model", help="name of the model, that of its folder (default: cifar10)")
+    predict.add_argument(
+        "--version",
+        metavar="N",
+        dest="model_version",
+        help="its version, the number of its folder (default: the newest)",
+    )
 
     models = commands.add_parser("models", help="list and check the models of the repository")
     actions = models.add_subparsers(required=True, metavar="action")
