@@ -250,7 +250,7 @@ class ModelServer:
         decode: Callable[[_Job], Any] = _decode
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer)
+            decode, infer = self.tracing.around(decode, infer, _describe)
         return MicroBatcher(
             decode,
             infer,
@@ -276,3 +276,8 @@ class ModelServer:
 
 def _decode(job: _Job) -> tuple[LoadedModel, Decoded]:
     return job.model, job.model.classifier.decode(job.upload)
+
+
+def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:
+    """The attributes of the span of its batch."""
+    return {"model.name": picture[0].name, "model.version": str(picture[0].version)}

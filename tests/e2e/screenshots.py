@@ -2,8 +2,9 @@
 
 python -m tests.e2e.screenshots [REPORT]
 
-The page with the cat classified, its choice among several models, a query of the dashboard in Prometheus (where that is installed)
-under a little load, and, when a run's `report.html` is named, a part of that.
+The page with the cat classified, its choice among several models, a query of the dashboard in
+Prometheus (where that is installed) under a little load, and, when a run's `report.html` is named,
+a part of that.
 """
 
 import itertools

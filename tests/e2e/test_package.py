@@ -34,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(path, copy)
     options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
-    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, copy]
+    command = [sys.executable, "-m", "pip", "wheel", *options, f"--wheel-dir={folder}", str(copy)]
     subprocess.run(command, check=True, timeout=300)
     (wheel,) = folder.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
