@@ -102,13 +102,17 @@ class Machine(RuleBasedStateMachine):
 
     @rule(index=INDICES)
     def replace(self, index: int) -> None:
-        """A worker dies, and another one starts in its place."""
+        """A worker dies; the next one builds what it is told to, and has not said so."""
         if worker := self.pick(index):
             worker.end(-11)
             self.world.reap(worker)
             self.world.advance(0)
             for other in self.world.workers:
-                other.start()
+                if other.state == "starting":
+                    other.start()
+                    self.world.deliver(other)
+                    while other.inbox:
+                        other.work()
 
     @rule(index=INDICES)
     def find_fault(self, index: int) -> None:
@@ -280,4 +284,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLifecycle = Machine.TestCase
-TestLifecycle.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestLifecycle.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
