@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> None:
         preset, data, args.data, models=args.models, runs=args.runs / name, name=name,
         seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
     )  # fmt: skip
-    print(f"published {published}; the service loads it at its next start")
+    print(f"published {published}; a service loads it on SIGHUP, or at its next start")
 
 
 def _fit(args: argparse.Namespace) -> None:

@@ -43,7 +43,7 @@ def test_models_in_one_service_answer_as_they_do_in_services_of_their_own(
     files = [("files", path.read_bytes()) for path in (CAT, *PICTURES)]
     alone = []
     for name in names:
-        with server(models=models, model=name, served="", workers=1) as running:
+        with server(models=models, model=name, served=name, workers=1) as running:
             response = web.post(f"{running.url}/predict/batch?top_k=3", files=files)
             alone.append(response.json())
     with server(models=models, workers=2) as running:
