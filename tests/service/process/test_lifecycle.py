@@ -63,7 +63,7 @@ class Machine(RuleBasedStateMachine):
         workers = self.world.workers
         return workers[index % len(workers)] if workers else None
 
-    @initialize(size=st.integers(1, 3), starts=st.booleans())
+    @initialize(size=st.sampled_from([1, 2, 3, 3]), starts=st.booleans())
     def begin(self, size: int, starts: bool) -> None:
         self.world = World(size)
         if not starts:
@@ -164,16 +164,27 @@ class Machine(RuleBasedStateMachine):
     def reload(self) -> None:
         self.world.lifecycle.reload()
 
-    @rule(version=st.integers(1, 5))
-    def begin_change(self, version: int) -> None:
-        """The first worker builds what is new, and the others are told to build it."""
+    @rule(version=st.integers(1, 5), outcome=OUTCOMES, late=st.booleans())
+    def change(self, version: int, outcome: Outcome, late: bool) -> None:
+        """A change in which the first follower has this outcome, and which a late worker meets."""
+        if late:
+            self.replace(2)
         self.world.repository["tiny"] = version
         self.world.lifecycle.reload()
         for worker in self.world.ready[:1]:
-            while worker.state == "running" and worker.inbox:
-                worker.work()
-            while worker.outbox:
+            self.finish(worker)
+        if late:
+            for worker in self.world.workers:
                 self.world.deliver(worker)
+        for worker in self.world.ready[1:2]:
+            self.finish(worker, outcome)
+
+    def finish(self, worker: FakeWorker, outcome: Outcome = "good") -> None:
+        """A worker does all that it is told to do, and its replies arrive."""
+        while worker.state == "running" and worker.inbox:
+            worker.work(outcome)
+        while worker.outbox:
+            self.world.deliver(worker)
 
     @precondition(lambda self: not self.going_on)
     @rule()
@@ -184,8 +195,10 @@ class Machine(RuleBasedStateMachine):
         self.world.lifecycle.hang_up()
         assert before == [(it.state, list(it.received)) for it in self.world.workers]
 
-    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]))
-    def stop(self, how: str) -> None:
+    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 9))
+    def stop(self, how: str, luck: int) -> None:
+        if self.going_on and luck < 9:  # else few histories would last
+            return
         getattr(self.world.lifecycle, how)()
         if self.stopped_at is None:
             self.stopped_at = self.world.lifecycle.now
