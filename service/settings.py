@@ -82,6 +82,12 @@ _Served = Annotated[
 ]
 
 
+def default_models() -> Path:
+    """Folder of the model repository if none is named."""
+    here, packaged = Path("models"), Path(__file__).parent / "default_models"
+    return packaged if packaged.is_dir() and not here.is_dir() else here
+
+
 class Settings(BaseSettings):
     """Settings of the service; each flag is also a variable: --max-batch is CIFAR10_MAX_BATCH."""
 
@@ -104,8 +110,9 @@ class Settings(BaseSettings):
     uds: Path | None = None
     """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
     Its permissions follow the umask: with 022, only the same user can connect."""
-    models: Path = Path("models")
-    """Folder of the model repository."""
+    models: Path = Field(default_factory=default_models)
+    """Folder of the model repository; by default `models` in the working directory, or where there
+    is none the model that comes with the package."""
     model: str = "cifar10"
     """Name of the default model; in a repository with a single model, that one."""
     model_version: PositiveInt | Literal["latest"] = "latest"

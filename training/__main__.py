@@ -62,7 +62,7 @@ def _run(args: argparse.Namespace) -> None:
         seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
         photographs=_photograph_folders(args),
     )  # fmt: skip
-    print(f"published {published}; the service loads it at its next start")
+    print(f"published {published}; a service loads it on SIGHUP, or at its next start")
 
 
 def _fit(args: argparse.Namespace) -> None:

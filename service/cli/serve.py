@@ -24,7 +24,7 @@ _METAVARS = {
     r"\bPath\b": "PATH",
     r"tuple\[.*\]": "LIST",
 }
-_NO_DEFAULT = re.compile(r" \(default: (None|\(\))\)$")
+_NO_DEFAULT = re.compile(r" \((default: (None|\(\))|default factory: \w+)\)$")
 
 logger = logging.getLogger("service")
 

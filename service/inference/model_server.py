@@ -54,6 +54,7 @@ class ModelServer:
         snapshot: the models that are served, None before the first.
         draining: whether the service is shutting down; it still answers.
         fault: why this process cannot compute any more and has to be replaced.
+        failure: why there is no first snapshot, None while it is still being built.
         warning: another fault that the operator should know of, shown in /health.
         started_at: when the service was started, on the monotonic clock.
     """
@@ -67,6 +68,7 @@ class ModelServer:
         self.snapshot: Snapshot | None = None
         self.draining = False
         self.fault: str | None = None
+        self.failure: str | None = None
         self.warning: str | None = None
         self.started_at = time.monotonic()
         self._build = build
@@ -124,6 +126,7 @@ class ModelServer:
         try:
             snapshot = await self.prepare(change)
         except StartupError as error:
+            self.failure = str(error) if self.snapshot is None else None
             raise LoadFailedError(str(error)) from error
         self.commit()
         names = snapshot.failures.keys() if change.load is None else change.load
@@ -142,7 +145,7 @@ class ModelServer:
         if self.fault:
             return "failed"
         if self.snapshot is None:
-            return "loading"
+            return "failed" if self.failure else "loading"
         default = self.snapshot.default
         if default not in self.snapshot.models:
             return "unloaded" if default in self.snapshot.unloaded else "failed"
@@ -152,7 +155,7 @@ class ModelServer:
     def reason(self) -> str | None:
         """Why the status is `failed` or `degraded`."""
         if self.fault or self.snapshot is None:
-            return self.fault
+            return self.fault or self.failure
         reasons = [f"{name}: {why}" for name, why in self.snapshot.failures.items()]
         engines = [model.classifier.engine for model in self.snapshot.loaded]
         reasons += dict.fromkeys(e.degraded_reason for e in engines if e.degraded_reason)
@@ -186,7 +189,7 @@ class ModelServer:
         if self.fault:
             raise NotReadyError(_ENGINE_FAILED)
         if self.snapshot is None:
-            raise NotReadyError(_DRAINING if self.draining else _LOADING)
+            raise NotReadyError(_DRAINING if self.draining else self.failure or _LOADING)
         return self.snapshot.find(name, version)
 
     def check_ready(self) -> None:
@@ -247,7 +250,7 @@ class ModelServer:
         decode: Callable[[_Job], Any] = _decode
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer)
+            decode, infer = self.tracing.around(decode, infer, _describe)
         return MicroBatcher(
             decode,
             infer,
@@ -273,3 +276,8 @@ class ModelServer:
 
 def _decode(job: _Job) -> tuple[LoadedModel, Decoded]:
     return job.model, job.model.classifier.decode(job.upload)
+
+
+def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:
+    """The attributes of the span of its batch."""
+    return {"model.name": picture[0].name, "model.version": str(picture[0].version)}

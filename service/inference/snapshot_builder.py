@@ -83,7 +83,12 @@ def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Op
     notes: dict[str, str] = {}
     unloaded = (before.unloaded if before else frozenset()) - (change.load or frozenset())
     unloaded |= change.unload
-    for name, versions in select(settings, available).items():
+    wanted = select(settings, available)
+    if before and change.load is not None:
+        # One whose folder is gone is served until the whole repository is read again.
+        gone = before.models.keys() - wanted.keys()
+        wanted |= {name: [None] for name in gone}
+    for name, versions in wanted.items():
         if name in unloaded:
             continue
         present = before.models.get(name, ()) if before else ()

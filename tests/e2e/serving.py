@@ -1,4 +1,4 @@
-"""The repository's own model, served as `make serve` does, on a free port."""
+"""The repository's own models, served as `make serve` does, on a free port."""
 
 import os
 import subprocess
@@ -20,11 +20,12 @@ SETTINGS = {
 
 
 @contextmanager
-def shipped() -> Iterator[str]:
-    """Serves it; gives the address once it can answer."""
+def shipped(models: Path = ROOT / "models") -> Iterator[str]:
+    """Serves them, or another repository; gives the address once it can answer."""
+    environment = os.environ | SETTINGS | {"CIFAR10_MODELS": str(models)}
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | SETTINGS, stderr=log
+            [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stderr=log
         )
         with Server(process, Path(log.name)) as server:
             yield server.wait_until_ready().url

@@ -137,3 +137,15 @@ def test_setting_of_two_types_is_explained_once() -> None:
         "model_version: Input should be a valid integer, unable to parse string as an integer, "
         "or 'latest'"
     )
+
+
+def test_models_of_the_working_directory_go_before_those_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = Settings().models
+    assert [path.name for path in packaged.iterdir() if path.is_dir()] == ["cifar10"]
+    (tmp_path / "models").mkdir()
+    assert Settings().models == Path("models")
+    monkeypatch.setenv("CIFAR10_MODELS", "others")
+    assert Settings().models == Path("others")

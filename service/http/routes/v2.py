@@ -3,14 +3,20 @@
 import functools
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
-from service.http.parameters import InferHeaders, check_json_size, read_headers
+from service.http.parameters import (
+    InferHeaders,
+    ModelName,
+    ModelVersion,
+    check_json_size,
+    read_headers,
+)
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v2 import (
@@ -25,10 +31,7 @@ from service.http.schemas_v2 import (
 from service.http.uploads import read_body
 from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
-from service.inference.snapshot import LoadedModel
-
-ModelName = Annotated[str, Path(examples=["cifar10"])]
-ModelVersion = Annotated[str, Path(examples=["1"])]
+from service.inference.snapshot import LoadedModel, Snapshot
 
 TAG = "inference protocol"
 _OF_MODEL = "/v2/models/{model_name}"
@@ -81,13 +84,14 @@ async def server_ready(request: Request) -> ServerReady:
 
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
-async def model_metadata(model: Model) -> ModelMetadata:
-    """Describes the tensors that the model takes and returns."""
+async def model_metadata(request: Request, model: Model) -> ModelMetadata:
+    """Describes the tensors that the model takes and returns, and lists the versions of it."""
+    snapshot: Snapshot = request.app.state.model_server.snapshot
     engine, info = model.classifier.engine, model.classifier.model
     shape = [-1, engine.height, engine.width, 3]
     return ModelMetadata(
         name=info.name,
-        versions=[str(info.version)],
+        versions=snapshot.versions(model.name),
         platform="onnxruntime_onnx",
         inputs=[TensorMetadata(name="image", datatype="UINT8", shape=shape)],
         outputs=[

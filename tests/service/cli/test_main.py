@@ -143,7 +143,7 @@ def test_file_name_that_is_not_text_is_escaped(
 
 def test_arguments_choose_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     write_model(Path("others"), "dim", 3, energy_threshold=9)
-    options = ("--models=others", "--model=dim", "--model-version=3")
+    options = ("--models=others", "--model=dim", "--version=3")
     status, out, _ = run(capsys, "predict", "pictures/red.png", *options)
     assert out.split()[1:] == ["red", "96.5%", "unfamiliar"]
     assert status == 0
@@ -162,8 +162,8 @@ def test_variant_of_the_settings_is_used(
     ("arguments", "status", "text"),
     [
         (["--model=none"], 1, "There is no model 'none'"),
-        (["--model-version=9"], 1, "no version 9; these are there: 1."),
-        (["--model-version=new"], 2, "model_version: "),
+        (["--version=9"], 1, "no version 9; these are there: 1."),
+        (["--version=new"], 2, "model_version: "),
         (["--top-k=4"], 2, "the model has 3 classes"),
         (["--top-k=0"], 2, "ask for 1 to 3"),
     ],
