@@ -11,6 +11,7 @@ from socket import socket
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
+from service.inference.selection import selected_bytes
 from service.observability.logging import configure
 from service.process.sockets import listen, listen_unix
 from service.process.supervisor import Supervisor
@@ -41,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     configure(settings.log_level, settings.log_format)
+    # Decided once: the models may be others by the time that a worker is replaced.
+    count = settings.workers_for(selected_bytes(settings))
+    settings = settings.model_copy(update={"workers": count})
     try:
         listeners = _listen(settings)
     except OSError as error:

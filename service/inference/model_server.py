@@ -14,13 +14,14 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.inference.batcher import BatchTimes, MicroBatcher
+from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Decoded, Observer, Upload
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
 from service.observability import tracing
 from service.observability.metrics import Metrics
+from service.observability.statistics import BatchTimes
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -261,7 +262,7 @@ class ModelServer:
         )
 
     def _count_batch(self, model: LoadedModel, times: BatchTimes) -> None:
-        self.metrics.count_batch(model.name, str(model.version), *times)
+        self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
         classifier = pictures[0][0].classifier

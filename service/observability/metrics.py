@@ -26,11 +26,12 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.observability import statistics
-from service.observability.statistics import ModelStatistics, Sample
+from service.observability.statistics import BatchTimes, ModelStatistics, Sample
 
 _SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -44,26 +45,35 @@ FILE_BYTES = 250_000
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def reserve_files() -> None:
-    """Allocates the disk space of this process's files; call it before metrics are defined.
+def share_metrics(slot: int) -> None:
+    """Keeps the metrics of this process in the files of a slot; call it before they are defined.
 
-    The files are mapped into memory: on a full disk, a page that cannot be written ends the process
-    by a signal.
+    A slot has one process at a time. Counters go on from where the one before has left them; its
+    gauges are gone. The disk space is allocated now: the files are mapped into memory, and on a
+    full disk a page that cannot be written ends the process by a signal.
 
     Raises:
         OSError: the disk is full.
     """
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None or not hasattr(os, "posix_fallocate"):
+    if folder is None:
         return
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    forget_gauges(slot)
     for kind in _KINDS:
-        with (Path(folder) / f"{kind}_{os.getpid()}.db").open("wb") as file:
+        path = Path(folder) / f"{kind}_{slot}.db"
+        if path.exists() or not hasattr(os, "posix_fallocate"):
+            continue
+        # Under another name at first: an empty file cannot be read by the other processes.
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+        new.rename(path)
 
 
-def forget_process(pid: int | None) -> None:
+def forget_gauges(slot: int) -> None:
     """Removes the gauges of a process that has ended; its counters stay."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    mark_process_dead(slot)  # type: ignore[no-untyped-call]
 
 
 class _Counter(Counter):
@@ -201,20 +211,12 @@ class Metrics:
         self._count_event(model, version, event, "", 1, seconds)
         self._asked[model, version] = time.time()
 
-    def count_batch(
-        self,
-        model: str,
-        version: str,
-        size: int,
-        waited_s: float,
-        prepare_s: float,
-        process_s: float,
-    ) -> None:
-        """Counts a batch that was computed; `waited_s` is the sum over its pictures."""
-        count = functools.partial(self._count_event, model, version)
-        count(statistics.QUEUE, "", size, waited_s)
-        count(statistics.PREPARE, str(size), 1, prepare_s)
-        count(statistics.PROCESS, str(size), 1, process_s)
+    def count_batch(self, model: str, version: str, times: BatchTimes) -> None:
+        """Counts a batch that a model has computed."""
+        count, size = functools.partial(self._count_event, model, version), str(times.size)
+        count(statistics.QUEUE, "", times.size, times.waited_s)
+        count(statistics.PREPARE, size, 1, times.prepare_s)
+        count(statistics.PROCESS, size, 1, times.process_s)
 
     def show_models(self, models: Iterable[tuple[str, ...]]) -> None:
         """Shows which models are served, instead of the previous ones.

@@ -76,6 +76,20 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
     assert (settings.worker_count, settings.thread_count) == (workers, threads)
 
 
+@pytest.mark.parametrize(
+    ("model_bytes", "workers"),
+    [(0, 5), (10_000_000, 4), (100_000_000, 1), (10_000_000_000, 1)],
+)
+def test_workers_have_room_for_two_snapshots(
+    monkeypatch: pytest.MonkeyPatch, model_bytes: int, workers: int
+) -> None:
+    monkeypatch.setattr("service.settings.available_cpus", lambda: 8)
+    monkeypatch.setattr("service.settings.available_memory", lambda: 2e9)
+    monkeypatch.setattr("service.settings.nvidia_driver_visible", lambda: False)
+    assert Settings().workers_for(model_bytes) == workers
+    assert Settings(workers=3).workers_for(model_bytes) == 3
+
+
 def test_pending_bytes_are_divided_and_one_body_always_fits() -> None:
     for workers, share in [(1, 256_000_000), (4, 64_000_000), (100, 20_000_000)]:
         assert Settings(workers=workers).pending_bytes_per_worker == share
