@@ -11,7 +11,6 @@ from socket import socket
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
-from service.inference.selection import selected_bytes
 from service.observability.logging import configure
 from service.process.sockets import listen, listen_unix
 from service.process.supervisor import Supervisor
@@ -42,9 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     configure(settings.log_level, settings.log_format)
-    # Decided once: the models may be others by the time that a worker is replaced.
-    count = settings.workers_for(selected_bytes(settings))
-    settings = settings.model_copy(update={"workers": count})
+    settings = settings.model_copy(update={"workers": _count_workers(settings)})
     try:
         listeners = _listen(settings)
     except OSError as error:
@@ -71,6 +68,16 @@ def _add_argument(parser: ArgumentParser, *names: str, **options: str) -> Action
     if "help" in options:
         options["help"] = _NO_DEFAULT.sub("", options["help"])
     return parser.add_argument(*names, **options)  # type: ignore[arg-type]
+
+
+def _count_workers(settings: Settings) -> int:
+    """Decides this once: the models may be others by the time that a worker is replaced."""
+    if settings.workers != "auto":
+        return settings.workers
+    # Imported late to keep the supervisor light where it starts no worker by a fork.
+    from service.inference.selection import selected_bytes
+
+    return settings.workers_for(selected_bytes(settings))
 
 
 def _listen(settings: Settings) -> list[socket]:

@@ -30,7 +30,7 @@ class Room:
             raise ModelRefusedError(
                 f"{path} does not fit: with its {size / 1e6:,.0f} MB the models need "
                 f"{needed / 1e6:,.0f} MB of memory while they are loaded by {self._workers} "
-                f"workers, and there are {there / 1e6:,.0f} MB; set fewer CIFAR10_WORKERS, or serve "
-                "fewer models."
+                f"workers, and there are {there / 1e6:,.0f} MB; set CIFAR10_WORKERS lower, or "
+                "serve fewer models."
             )
         self._added = added
