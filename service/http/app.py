@@ -20,7 +20,7 @@ from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
 from service.http.middleware.load_shedding import LoadSheddingMiddleware
 from service.http.retry_after import RetryAfter
-from service.http.routes import health, models, page, predict, repository, v2
+from service.http.routes import health, models, page, predict, repository, v1, v2
 from service.http.routing import Guard, build_openapi, operation_id
 from service.inference.model_server import ModelServer
 from service.observability.tracing import Tracing
@@ -71,7 +71,7 @@ def create_app(
         watching.cancel()
 
     guard = _guard(settings, authenticator)
-    guarded = [*predict.routes(guard), *v2.routes(guard)]
+    guarded = [*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)]
     retry_after = RetryAfter(lambda: model_server.seconds_per_item)
     responder = problems.Responder(model_server.metrics, retry_after)
     load_shedding = Middleware(
@@ -100,6 +100,7 @@ def create_app(
     admin_key = [*DOCUMENTED, Depends(authenticator.require_admin_key)]
     app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
+    app.include_router(v1.router, dependencies=guard.dependencies)
     app.include_router(repository.router, dependencies=admin_key)
     app.include_router(models.router, dependencies=key)
     app.include_router(health.router)

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from service import errors
 from service.errors import ServiceError
+from service.http import not_offered
 from service.http.context import context_of
 from service.http.retry_after import RetryAfter
 from service.http.schemas import InferenceError, Problem
@@ -99,7 +100,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
 
     Args:
         problem: the document.
-        path: path of the request; the inference protocol has a shape of its own for errors.
+        path: path of the request; the inference protocols have a shape of their own for errors.
         headers: headers of the answer.
     """
     headers = dict(headers or {})
@@ -109,7 +110,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
         headers.setdefault("Retry-After", RETRY_AFTER_S)
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
-    if f"{path}/".startswith("/v2/"):
+    if f"{path}/".startswith(("/v2/", "/v1/")):
         error = InferenceError(error=problem.detail)
         return Response(error.model_dump_json(), problem.status, headers, "application/json")
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
@@ -168,7 +169,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         type="about:blank",
         title=http.HTTPStatus(error.status_code).phrase,
         status=error.status_code,
-        detail=details.get(error.status_code, error.detail),
+        detail=not_offered.sentence(path) or details.get(error.status_code, error.detail),
         request_id=context_of(request.scope).request_id,
     )
     return respond(problem, path, headers)
