@@ -189,7 +189,8 @@ def _same_name(request: Request, model: LoadedModel) -> Sequence[LoadedModel]:
 
 
 def _versions(request: Request, model: LoadedModel) -> list[int]:
-    return sorted(other.version for other in _same_name(request, model))
+    """The versions of a model that are served, the one that answers without a version first."""
+    return [other.version for other in _same_name(request, model)]
 
 
 async def _statistics(

@@ -331,7 +331,7 @@ def test_models_and_versions_answer_by_name(several: TestClient) -> None:
         ]:
             answer = client.post(f"{path}/infer", json=tensor(RED)).json()
             assert (answer["model_name"], answer["model_version"]) == (name, version)
-        assert client.get("/v2/models/tiny/versions/1").json()["versions"] == ["1", "2"]
+        assert client.get("/v2/models/tiny/versions/1").json()["versions"] == ["2", "1"]
         config = client.get("/v2/models/tiny/config").json()
         assert config["version_policy"] == {"specific": {"versions": [1, 2]}}
         found = client.get("/v2/models/stats").json()["model_stats"]
