@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.inference import repository
 from tests.e2e import web
 from tests.e2e.conftest import Server, launch
 from tests.service.conftest import colour
@@ -56,7 +57,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def test_package_brings_the_default_version_and_its_file_for_cpus(installed: Path) -> None:
-    newest = max((ROOT / "models" / "cifar10").iterdir(), key=lambda path: int(path.name))
+    newest = repository.load(ROOT / "models", "cifar10").folder
     brought = installed / "service" / "default_models"
     files = {str(path.relative_to(brought)) for path in brought.rglob("*") if path.is_file()}
     names = ("card.json", "model.int8.onnx")
