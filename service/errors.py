@@ -1,7 +1,9 @@
 """What can go wrong, in words for the person who has to fix it.
 
-They have no status codes: `problems.py` maps each to one.
+They have no status codes: each protocol has a table of its own.
 """
+
+import re
 
 
 class ServiceError(Exception):
@@ -127,3 +129,9 @@ class ModelRefusedError(StartupError):
 
 class CudaUnavailableError(StartupError):
     """CUDA was asked for and cannot be used."""
+
+
+def reason(error: type[Exception]) -> str:
+    """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
+    name = error.__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()

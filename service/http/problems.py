@@ -1,7 +1,6 @@
 """The one table from domain errors to problem documents (RFC 9457)."""
 
 import http
-import re
 from typing import NamedTuple
 
 from fastapi import FastAPI, Request
@@ -11,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import errors
+from service.admission.retry_after import RetryAfter
 from service.errors import ServiceError
 from service.http.context import context_of
-from service.http.retry_after import RetryAfter
 from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
 
@@ -53,14 +52,7 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.DeadlineExceededError: _Row(504, "Deadline exceeded"),
 }
 
-
-def reason(error: type[Exception]) -> str:
-    """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
-    name = error.__name__.removesuffix("Error")
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-
-
-BY_REASON = {reason(error): row for error, row in _TABLE.items()}
+BY_REASON = {errors.reason(error): row for error, row in _TABLE.items()}
 
 
 def document(reason: str, detail: str, request_id: str) -> Problem:
@@ -78,7 +70,7 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
 def describe(error: Exception, request_id: str) -> Problem:
     """The document of an expected error; that of any other error gives no detail away."""
     if isinstance(error, ServiceError) and type(error) in _TABLE:
-        return document(reason(type(error)), str(error), request_id)
+        return document(errors.reason(type(error)), str(error), request_id)
     return Problem(
         type="about:blank",
         title="Internal Server Error",
@@ -115,7 +107,7 @@ def install(app: FastAPI, metrics: Metrics, retry_after: RetryAfter) -> None:
     async def on_service_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, ServiceError) or type(error) not in _TABLE:
             raise error
-        metrics.count_rejection(reason(type(error)))
+        metrics.count_rejection(errors.reason(type(error)))
         headers = {}
         if isinstance(error, errors.QueueFullError):
             headers["Retry-After"] = str(retry_after.next())
