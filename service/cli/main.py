@@ -19,7 +19,7 @@ from service.inference import repository
 from service.inference.card import CARD_FILE
 from service.inference.classifier import Classifier
 from service.inference.repository import StoredModel
-from service.inference.snapshot import open_default
+from service.inference.snapshot_builder import open_default
 from service.settings import Settings, explain
 
 

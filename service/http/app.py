@@ -21,7 +21,7 @@ from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddl
 from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
 from service.http.middleware.load_shedding import LoadSheddingMiddleware
-from service.http.routes import health, models, page, predict, repository, v2
+from service.http.routes import health, models, page, predict, repository, v1, v2
 from service.http.routing import Guard, build_openapi, operation_id
 from service.inference.model_server import ModelServer
 from service.observability.tracing import Tracing
@@ -79,7 +79,7 @@ def create_app(
         # Starlette redirects to an absolute address, which leaves the prefix of a reverse proxy.
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=[*predict.routes(guard), *v2.routes(guard)],
+        routes=[*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)],
         middleware=_middleware(settings, access_log),
         telemetry=_telemetry(model_server.tracing),
         generate_unique_id_function=operation_id,
@@ -96,6 +96,7 @@ def create_app(
     admin_key = [*DOCUMENTED, Depends(keys.require_admin_key)]
     app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
+    app.include_router(v1.router, dependencies=guard.dependencies)
     app.include_router(repository.router, dependencies=admin_key)
     app.include_router(models.router, dependencies=key)
     app.include_router(health.router)

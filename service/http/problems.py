@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from service import errors
 from service.admission.retry_after import RetryAfter
 from service.errors import ServiceError
+from service.http import not_offered
 from service.http.context import context_of
 from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
@@ -85,7 +86,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
 
     Args:
         problem: the document.
-        path: path of the request; the inference protocol has a shape of its own for errors.
+        path: path of the request; the inference protocols have a shape of their own for errors.
         headers: headers of the answer.
     """
     headers = dict(headers or {})
@@ -95,7 +96,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
         headers.setdefault("Retry-After", RETRY_AFTER_S)
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
-    if f"{path}/".startswith("/v2/"):
+    if f"{path}/".startswith(("/v2/", "/v1/")):
         error = InferenceError(error=problem.detail)
         return Response(error.model_dump_json(), problem.status, headers, "application/json")
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
@@ -141,7 +142,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         type="about:blank",
         title=http.HTTPStatus(error.status_code).phrase,
         status=error.status_code,
-        detail=details.get(error.status_code, error.detail),
+        detail=not_offered.sentence(path) or details.get(error.status_code, error.detail),
         request_id=context_of(request.scope).request_id,
     )
     return respond(problem, path, headers)

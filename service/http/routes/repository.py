@@ -16,7 +16,8 @@ from service.http.uploads import read_body
 from service.inference import repository
 from service.inference.model_server import ModelServer
 from service.inference.served_model import Change
-from service.inference.snapshot import Snapshot, check_name
+from service.inference.snapshot import Snapshot
+from service.inference.snapshot_builder import check_name
 
 Administer = Callable[[Change], Awaitable[str | None]]
 Body = TypeVar("Body", RepositoryIndexRequest, RepositoryRequest)

@@ -1,6 +1,8 @@
 """The Open Inference Protocol V2 under /v2."""
 
+import asyncio
 import functools
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -10,9 +12,15 @@ from starlette.routing import BaseRoute
 from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
-from service.http.parameters import InferHeaders, check_json_size, read_headers
+from service.http.parameters import InferHeaders, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
+from service.http.schemas_model import (
+    ModelConfig,
+    StatisticsResponse,
+    model_config,
+    version_statistics,
+)
 from service.http.schemas_v2 import (
     InferenceResponse,
     ModelMetadata,
@@ -26,11 +34,19 @@ from service.http.uploads import read_body
 from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
+from service.observability.statistics import ModelStatistics
 
 ModelName = Annotated[str, Path(examples=["cifar10"])]
 ModelVersion = Annotated[str, Path(examples=["1"])]
 
 TAG = "inference protocol"
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+]
 _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 
@@ -45,6 +61,7 @@ async def _named_version(model_version: ModelVersion) -> None:
 
 
 Model = Annotated[LoadedModel, Depends(_named_model)]
+NAME = Depends(_named_model)
 VERSION = [Depends(_named_version)]
 
 probes = APIRouter(prefix="/v2/health", tags=[TAG])
@@ -57,7 +74,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(
         name=request.app.title,
         version=request.app.version,
-        extensions=["binary_tensor_data", "model_repository"],
+        extensions=EXTENSIONS,
     )
 
 
@@ -78,15 +95,23 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
+@router.get("/v2/models/stats", operation_id="v2_all_stats", **describe("all_statistics"))
+async def all_statistics(request: Request) -> StatisticsResponse:
+    """The statistics of all models that are served, of all workers together."""
+    model_server: ModelServer = request.app.state.model_server
+    snapshot = model_server.snapshot
+    return await _statistics(model_server, snapshot.loaded if snapshot else [])
+
+
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
-async def model_metadata(model: Model) -> ModelMetadata:
+async def model_metadata(request: Request, model: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns."""
     engine, info = model.classifier.engine, model.classifier.model
     shape = [-1, engine.height, engine.width, 3]
     return ModelMetadata(
         name=info.name,
-        versions=[str(info.version)],
+        versions=[str(version) for version in _versions(request, model)],
         platform="onnxruntime_onnx",
         inputs=[TensorMetadata(name="image", datatype="UINT8", shape=shape)],
         outputs=[
@@ -101,24 +126,41 @@ async def model_metadata(model: Model) -> ModelMetadata:
 async def model_ready(request: Request, model: Model) -> ModelReady:
     """Says whether the model can answer now."""
     model_server: ModelServer = request.app.state.model_server
-    model_server.check_ready()
+    model_server.check_ready(model.name, str(model.version))
     return ModelReady(name=model.name, ready=True)
 
 
+@router.get(f"{_OF_MODEL}/config", **describe("model_config"))
+@router.get(f"{_OF_VERSION}/config", dependencies=VERSION, **describe("model_config"))
+async def configuration(request: Request, model: Model) -> ModelConfig:
+    """How the model is served: tensors, largest batch, queue, threads."""
+    model_server: ModelServer = request.app.state.model_server
+    return model_config(model, _versions(request, model), model_server.settings)
+
+
+@router.get(f"{_OF_MODEL}/stats", **describe("model_statistics"))
+@router.get(f"{_OF_VERSION}/stats", dependencies=VERSION, **describe("model_statistics"))
+async def model_statistics(request: Request, model: Model) -> StatisticsResponse:
+    """The statistics of the model's versions or of one of them, of all workers together."""
+    model_server: ModelServer = request.app.state.model_server
+    is_one = "model_version" in request.path_params
+    return await _statistics(model_server, [model] if is_one else _same_name(request, model))
+
+
 async def infer(request: Request) -> Response:
-    """Computes the outputs for a batch of pictures of the model's size."""
+    """Computes the outputs for a batch of pictures: pixels of the model's size, or files."""
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
     model = model_server.find(named["model_name"], named.get("model_version"))
     headers = read_headers(request, InferHeaders)
-    check_json_size(headers.json_bytes or 0)
-    body = await read_body(request, is_json=headers.json_bytes is None)
-    wanted, binary = tensors.parse_request(body, headers.json_bytes)
-    engine = model.classifier.engine
+    is_json = headers.json_bytes is None
+    body = await read_body(request, is_json=is_json, may_be_compressed=True)
+    size = (model.classifier.engine.height, model.classifier.engine.width)
+    wanted, binary = tensors.parse_request(body, headers.json_bytes, size)
     max_pictures = model_server.settings.max_files
-    pictures = tensors.read_pictures(wanted.inputs[0], binary, (engine.height, engine.width), max_pictures)
+    pictures = await tensors.read_pictures(wanted.inputs[0], binary, size, max_pictures)
     answers: list[Classification] = []
-    for answer in await classify(request, model, list(pictures), headers.timeout_ms):
+    for answer in await classify(request, model, pictures, headers.timeout_ms):
         if isinstance(answer, Exception):
             raise answer
         answers.append(answer)
@@ -137,6 +179,29 @@ def routes(guard: Guard) -> list[BaseRoute]:
         **describe("infer"),
     )
     return [
-        route(path=f"{_OF_MODEL}/infer", dependencies=[Depends(_named_model)]),
-        route(path=f"{_OF_VERSION}/infer", dependencies=VERSION),
+        route(path=f"{_OF_MODEL}/infer", dependencies=[NAME]),
+        route(path=f"{_OF_VERSION}/infer", dependencies=[NAME, *VERSION]),
     ]
+
+
+def _same_name(request: Request, model: LoadedModel) -> Sequence[LoadedModel]:
+    """All versions of a model that are served."""
+    model_server: ModelServer = request.app.state.model_server
+    snapshot = model_server.snapshot
+    return snapshot.models.get(model.name, [model]) if snapshot else [model]
+
+
+def _versions(request: Request, model: LoadedModel) -> list[int]:
+    return sorted(other.version for other in _same_name(request, model))
+
+
+async def _statistics(
+    model_server: ModelServer, models: Sequence[LoadedModel]
+) -> StatisticsResponse:
+    found = await asyncio.to_thread(model_server.metrics.statistics)
+    named = [(model.name, str(model.version)) for model in models]
+    return StatisticsResponse(
+        model_stats=[
+            version_statistics(*name, found.get(name, ModelStatistics())) for name in named
+        ]
+    )

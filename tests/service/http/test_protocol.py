@@ -29,7 +29,7 @@ async def test_client_who_leaves_is_noticed_at_once(
     server = uvicorn.Server(uvicorn.Config(app, http=BoundedProtocol, log_config=None, port=0))
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([listener]))
-    while model_server.served is None:
+    while model_server.snapshot is None:
         await asyncio.sleep(0.01)
     busy = await keep_busy(model_server, engine)
     body = colour("blue").ljust(size)

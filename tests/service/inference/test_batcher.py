@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
-from service.inference.batcher import MicroBatcher
+from service.inference.batcher import BatchTimes, MicroBatcher
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +52,7 @@ def batcher_of(
     threads: int = 1,
     on_batch: Callable[[str, int], None] = lambda _key, _size: None,
     on_wait: Callable[[str, float], None] = lambda _key, _seconds: None,
+    on_processed: Callable[[str, BatchTimes], None] = lambda _key, _times: None,
 ) -> MicroBatcher[str, int, int, int]:
     batcher = MicroBatcher(
         doubler.prepare,
@@ -61,6 +62,7 @@ def batcher_of(
         threads=threads,
         on_batch=on_batch,
         on_wait=on_wait,
+        on_processed=on_processed,
     )
     batcher.start()
     return batcher
@@ -140,7 +142,7 @@ async def test_full_queue_of_one_key_is_not_that_of_another() -> None:
         batcher.submit("key", [3], 10)
     (third,) = batcher.submit("other", [3], 10)
     process.go()
-    assert await asyncio.gather(first, second, third) == [2, 4, 6]
+    assert [await item for item in (first, second, third)] == [2, 4, 6]
     await asyncio.to_thread(batcher.close)
 
 
@@ -287,7 +289,8 @@ async def test_close_answers_what_is_queued() -> None:
 async def test_batches_are_observed() -> None:
     sizes: list[int] = []
     waits: list[float] = []
-    batcher = batcher_of(Doubler(), 
+    batcher = batcher_of(
+        Doubler(),
         on_batch=lambda _, size: sizes.append(size),
         on_wait=lambda _, seconds: waits.append(seconds),
     )
@@ -307,7 +310,9 @@ async def test_item_is_prepared_in_the_context_of_its_caller() -> None:
             return super().prepare(value)
 
     seen: list[tuple[str, str]] = []
-    batcher = batcher_of(Namer(), on_wait=lambda _key, _seconds: seen.append(("wait", caller.get())))
+    batcher = batcher_of(
+        Namer(), on_wait=lambda _key, _seconds: seen.append(("wait", caller.get()))
+    )
     caller.set("somebody")
     await submit(batcher, 1, 10)
     await asyncio.to_thread(batcher.close)
@@ -369,6 +374,24 @@ async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
         assert batcher.fault(limit=0.3) is None
         await asyncio.sleep(0.01)
     await asyncio.to_thread(batcher.close)
+
+
+async def test_times_of_a_batch_are_told_of_the_items_that_were_processed() -> None:
+    told: list[tuple[str, BatchTimes]] = []
+    process = Doubler(held=True)
+    batcher = batcher_of(
+        process, max_batch=3, on_processed=lambda key, times: told.append((key, times))
+    )
+    first = submit(batcher, 1, 10)
+    await process.wait_until_started()
+    rest = [submit(batcher, value, 10) for value in (2, 13, 3)]
+    broken = [submit(batcher, value, 10) for value in (666, 4)]
+    process.go()
+    await asyncio.gather(first, *rest, *broken, return_exceptions=True)
+    await asyncio.to_thread(batcher.close)
+    assert [(key, times.size) for key, times in told] == [("key", 1), ("key", 2)]
+    for _, times in told:
+        assert min(times[1:]) >= 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

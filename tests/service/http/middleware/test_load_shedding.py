@@ -84,7 +84,7 @@ async def test_refused_crowd_comes_again_one_after_another(
         answers = [await client.post("/predict", content=colour("red")) for _ in range(3)]
         answers.append(await client.post("/v2/models/tiny/infer", json=INFER))
         engine.go.set()
-        while model_server.is_full:
+        while model_server.is_full():
             await asyncio.sleep(0.01)
         # What the queue itself refuses, as it has no room for so many, stands in the same row.
         monkeypatch.setattr(model_server._batcher, "seconds_per_item", 0.5)
@@ -106,6 +106,6 @@ async def test_probes_and_the_rest_are_answered_while_the_queue_is_full(
         for path in ("/health/live", "/health/ready", "/metrics", "/"):
             assert (await client.get(path)).status_code == 200
         engine.go.set()
-        while model_server.is_full:
+        while model_server.is_full():
             await asyncio.sleep(0.01)
         assert (await client.post("/predict", content=colour("red"))).status_code == 200
