@@ -60,7 +60,8 @@ bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 	@$(DEV)/python -m tests.benchmark --quick $(ARGS)
 
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
-	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py
+	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py \
+		tests/e2e/test_metrics.py
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)

@@ -3,6 +3,7 @@
 They have no status codes: each protocol has a table of its own.
 """
 
+import functools
 import re
 
 
@@ -132,6 +133,10 @@ class CudaUnavailableError(StartupError):
 
 
 def reason(error: type[Exception]) -> str:
-    """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
-    name = error.__name__.removesuffix("Error")
+    """Short name of a kind of error, such as `queue-full`."""
+    return _hyphenate(error.__name__.removesuffix("Error"))
+
+
+@functools.cache
+def _hyphenate(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()

@@ -12,6 +12,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from tqdm import tqdm
 
+# NumPy would start threads that nothing here uses, and `serve` forks its workers only without.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 from service.cli import files, output
 from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus

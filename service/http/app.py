@@ -71,7 +71,13 @@ def create_app(
         await model_server.stop()
         watching.cancel()
 
-    guard = _guard(settings, model_server, authenticator)
+    guard = _guard(settings, authenticator)
+    guarded = [*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)]
+    retry_after = RetryAfter(lambda: model_server.seconds_per_item)
+    responder = problems.Responder(model_server.metrics, retry_after)
+    load_shedding = Middleware(
+        LoadSheddingMiddleware, model_server=model_server, responder=responder, routes=guarded
+    )
     app = _App(
         title="cifar10-serve",
         version="1",
@@ -79,8 +85,8 @@ def create_app(
         # Starlette redirects to an absolute address, which leaves the prefix of a reverse proxy.
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=[*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)],
-        middleware=_middleware(settings, access_log),
+        routes=guarded,
+        middleware=_middleware(settings, access_log, load_shedding),
         telemetry=_telemetry(model_server.tracing),
         generate_unique_id_function=operation_id,
         openapi_url=None,  # `page` serves it
@@ -90,7 +96,7 @@ def create_app(
     app.state.model_server = model_server
     app.state.administer = model_server.change
     app.state.access_log = access_log
-    problems.install(app, model_server.metrics, RetryAfter(lambda: model_server.seconds_per_item))
+    problems.install(app, responder)
     keys = KeyDependencies(authenticator)
     key = [*DOCUMENTED, Depends(keys.require_key)] if settings.has_keys else []
     admin_key = [*DOCUMENTED, Depends(keys.require_admin_key)]
@@ -115,7 +121,9 @@ async def _load(model_server: ModelServer) -> None:
         logger.exception("unhandled error")
 
 
-def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
+def _middleware(
+    settings: Settings, access_log: AccessLog, load_shedding: Middleware
+) -> list[Middleware]:
     """The middleware of all requests, outermost first."""
     cors = Middleware(
         CORSMiddleware,
@@ -127,6 +135,7 @@ def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
     return [
         Middleware(AccessLogMiddleware, access_log=access_log),
         *([cors] if settings.cors_origins else []),
+        load_shedding,
         Middleware(HeadMiddleware),
         Middleware(
             BodyLimitMiddleware,
@@ -137,9 +146,9 @@ def _middleware(settings: Settings, access_log: AccessLog) -> list[Middleware]:
     ]
 
 
-def _guard(settings: Settings, model_server: ModelServer, authenticator: Authenticator) -> Guard:
-    """The middleware of the routes that use the queue."""
-    middleware = [Middleware(LoadSheddingMiddleware, model_server=model_server)]
+def _guard(settings: Settings, authenticator: Authenticator) -> Guard:
+    """The middleware of the routes that use the queue, behind the router."""
+    middleware: list[Middleware] = []
     dependencies: list[params.Depends] = []
     if settings.has_keys:
         middleware.append(Middleware(ApiKeyMiddleware, authenticator=authenticator))

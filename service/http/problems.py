@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Scope
 
 from service import errors
 from service.admission.retry_after import RetryAfter
@@ -102,20 +103,33 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI, metrics: Metrics, retry_after: RetryAfter) -> None:
-    """Makes the app answer every expected error with a problem document, and count it."""
+class Responder:
+    """Answers expected errors with problem documents, and counts them."""
+
+    def __init__(self, metrics: Metrics, retry_after: RetryAfter) -> None:
+        """Counts in the given metrics."""
+        self._metrics = metrics
+        self._retry_after = retry_after
+
+    def respond(self, scope: Scope, error: ServiceError) -> Response:
+        """Makes the answer to a request that failed with an error of the table."""
+        self._metrics.count_rejection(errors.reason(type(error)))
+        headers = {}
+        if isinstance(error, errors.QueueFullError):
+            headers["Retry-After"] = str(self._retry_after.next())
+        if isinstance(error, errors.RateLimitedError):
+            headers["Retry-After"] = str(error.retry_after_s)
+        problem = describe(error, context_of(scope).request_id)
+        return respond(problem, scope["path"], headers)
+
+
+def install(app: FastAPI, responder: Responder) -> None:
+    """Makes the app answer every expected error."""
 
     async def on_service_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, ServiceError) or type(error) not in _TABLE:
             raise error
-        metrics.count_rejection(errors.reason(type(error)))
-        headers = {}
-        if isinstance(error, errors.QueueFullError):
-            headers["Retry-After"] = str(retry_after.next())
-        if isinstance(error, errors.RateLimitedError):
-            headers["Retry-After"] = str(error.retry_after_s)
-        document = describe(error, context_of(request.scope).request_id)
-        return respond(document, request.scope["path"], headers)
+        return responder.respond(request.scope, error)
 
     async def on_invalid_parameter(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -34,9 +34,13 @@ class SealedFile:
         fcntl.fcntl(file.fileno(), fcntl.F_ADD_SEALS, seals)
         return file
 
-    def __del__(self) -> None:
-        """Closes the descriptor."""
-        os.close(self._descriptor)
+    def close(self) -> None:
+        """Closes the descriptor, if it is open."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    __del__ = close
 
     def fileno(self) -> int:
         """The descriptor; it stays this object's own."""

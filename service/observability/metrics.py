@@ -26,6 +26,7 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -44,26 +45,35 @@ FILE_BYTES = 250_000
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def reserve_files() -> None:
-    """Allocates the disk space of this process's files; call it before metrics are defined.
+def share_metrics(slot: int) -> None:
+    """Keeps the metrics of this process in the files of a slot; call it before they are defined.
 
-    The files are mapped into memory: on a full disk, a page that cannot be written ends the process
-    by a signal.
+    A slot has one process at a time. Counters go on from where the one before has left them; its
+    gauges are gone. The disk space is allocated now: the files are mapped into memory, and on a
+    full disk a page that cannot be written ends the process by a signal.
 
     Raises:
         OSError: the disk is full.
     """
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None or not hasattr(os, "posix_fallocate"):
+    if folder is None:
         return
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    forget_gauges(slot)
     for kind in _KINDS:
-        with (Path(folder) / f"{kind}_{os.getpid()}.db").open("wb") as file:
+        path = Path(folder) / f"{kind}_{slot}.db"
+        if path.exists() or not hasattr(os, "posix_fallocate"):
+            continue
+        # Under another name at first: an empty file cannot be read by the other processes.
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+        new.rename(path)
 
 
-def forget_process(pid: int | None) -> None:
+def forget_gauges(slot: int) -> None:
     """Removes the gauges of a process that has ended; its counters stay."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    mark_process_dead(slot)  # type: ignore[no-untyped-call]
 
 
 class _Counter(Counter):

@@ -1,12 +1,24 @@
-"""The messages between the supervisor and each worker, sent over one pipe per worker."""
+"""The messages between the supervisor and each worker, and how they are sent over a pipe.
 
+A message may be followed by files, whose descriptors are handed over with it.
+"""
+
+import contextlib
+import errno
+import os
 import socket
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from service.inference.served_model import Administration, ServedModel
+from service.inference.sealed_file import SealedFile
+from service.inference.served_model import Change, Manifest
 from service.settings import Settings
+
+# Linux takes 253 descriptors at a time.
+_DESCRIPTORS_AT_A_TIME = 250
 
 
 class Start(NamedTuple):
@@ -17,8 +29,15 @@ class Start(NamedTuple):
     folder: Path  # for temporary files
     started_at: float  # when the service was started, on the monotonic clock
     grace_s: int  # how long requests in flight may take once the worker is told to stop
+    slot: int  # its place among the workers, which one at a time has
     replaces: bool  # whether it takes the place of a worker that ended
-    version: int | None  # what the other workers serve and this one must start with
+
+
+class Outcome(NamedTuple):
+    """How a change has ended for who asked for it."""
+
+    reason: str | None = None  # why it has failed
+    note: str | None = None  # how a model that was loaded differs from the one before
 
 
 # From the supervisor to a worker
@@ -30,26 +49,27 @@ class Listen(NamedTuple):
     listeners: frozenset[int]
 
 
-class Prepare(NamedTuple):
-    """Load the model again beside the one that is served; reply."""
+class Build(NamedTuple):
+    """Build the next snapshot beside the one that is served; reply with `Built`.
 
-    change: int
+    It is read from the repository or, for a manifest, built of the files that follow: the card and
+    the file of each of its models.
+    """
+
+    number: int
+    order: Change | Manifest
 
 
 class Commit(NamedTuple):
-    """Serve the prepared model; reply."""
+    """Serve the snapshot that was built; reply with `Committed`."""
 
-    change: int
+    number: int
 
 
 class Drop(NamedTuple):
-    """Discard the prepared model."""
+    """Discard the snapshot that was built or is being built."""
 
-
-class Unload(NamedTuple):
-    """Serve no model; reply."""
-
-    change: int
+    number: int
 
 
 class Warn(NamedTuple):
@@ -59,10 +79,10 @@ class Warn(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The requested change is done, or has failed for this reason."""
+    """The requested change is done, or has failed."""
 
     request: int
-    reason: str | None
+    outcome: Outcome
 
 
 class Drain(NamedTuple):
@@ -82,32 +102,87 @@ class Heartbeat(NamedTuple):
     fault: str | None
 
 
-class Ready(NamedTuple):
-    """The model is loaded."""
+class Built(NamedTuple):
+    """The snapshot is built; its files follow if it was read from the repository."""
 
-    served: ServedModel
+    number: int
+    manifest: Manifest
 
 
-class Failed(NamedTuple):
-    """The model cannot be loaded for this reason; the worker exits."""
+class NotBuilt(NamedTuple):
+    """The snapshot cannot be built for this reason.
 
+    It is refused where the next attempt would fail as well, until somebody mends what is wrong.
+    """
+
+    number: int
     reason: str
+    refused: bool
 
 
-class Reply(NamedTuple):
-    """A step of a change is done: the model that was prepared, or the reason why none was."""
+class Committed(NamedTuple):
+    """The snapshot is served."""
 
-    change: int
-    served: ServedModel | None = None
-    reason: str | None = None
+    number: int
 
 
 class Ask(NamedTuple):
-    """A client asks all workers to load or unload the model."""
+    """A client asks for a change in all workers."""
 
     request: int
-    what: Administration
+    change: Change
 
 
-ToWorker = Listen | Prepare | Commit | Drop | Unload | Warn | Done | Drain | Stop
-ToSupervisor = Heartbeat | Ready | Failed | Reply | Ask
+ToWorker = Listen | Build | Commit | Drop | Warn | Done | Drain | Stop
+ToSupervisor = Heartbeat | Built | NotBuilt | Committed | Ask
+Files = Sequence[SealedFile]
+
+
+def send(connection: Connection, message: ToWorker | ToSupervisor, files: Files = ()) -> None:
+    """Sends a message, and hands over files.
+
+    Raises:
+        OSError: the other end is closed, or does not read; see `limit_waiting`.
+    """
+    connection.send((message, len(files)))
+    for start in range(0, len(files), _DESCRIPTORS_AT_A_TIME):
+        chunk = files[start : start + _DESCRIPTORS_AT_A_TIME]
+        with _socket_of(connection) as channel:
+            socket.send_fds(channel, [b"\0"], [file.fileno() for file in chunk])
+
+
+def receive(connection: Connection) -> tuple[Any, list[SealedFile]]:
+    """Receives a message and the files that follow it.
+
+    Raises:
+        EOFError: the other end is closed.
+        OSError: the same, or there are too many open files; BlockingIOError if the rest of the
+            message does not come, see `limit_waiting`.
+    """
+    message, count = connection.recv()
+    files: list[SealedFile] = []
+    while len(files) < count:
+        with _socket_of(connection) as channel:
+            data, descriptors, flags, _ = socket.recv_fds(channel, 1, _DESCRIPTORS_AT_A_TIME)
+        files += map(SealedFile, descriptors)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        if not data:
+            raise EOFError
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return message, files
+
+
+def limit_waiting(connection: Connection, seconds: int) -> None:
+    """Lets neither `send` nor `receive` wait for longer, once a message has begun."""
+    with _socket_of(connection) as channel:
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            channel.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+
+
+@contextlib.contextmanager
+def _socket_of(connection: Connection) -> Iterator[socket.socket]:
+    """The socket that a pipe of `multiprocessing` is."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as channel:
+        yield channel

@@ -1,180 +1,294 @@
-"""A change of model in all workers or in none.
+"""One snapshot in all workers: for those that start, and for a change in all of them or in none.
 
-All workers load the new model beside the one that they serve; when all have loaded it, all replace
-the old one. There is one change at a time.
+A worker builds what it is told to build, and serves it when it is told to. The first one that
+starts reads the repository; who starts later builds what is served at present, of the same bytes. A
+change is built by one worker first, then by all others of the bytes that this one has read; when
+all have built the same, all serve it. There is one change at a time.
+
+Nothing here waits, reads a clock or knows of processes.
 """
 
 import itertools
-import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from service.inference.served_model import Administration, ServedModel
-from service.process.messages import Commit, Drop, Prepare, Reply, ToWorker, Unload
+from service.inference.served_model import LOAD_ALL, Change, Manifest
+from service.process.changes import log, log_failure, merge, outcome
+from service.process.messages import Build, Built, Commit, Committed, Drop, Files, NotBuilt, Outcome
+from service.process.worker_pool import Member
 
-# How long all workers may take for one step.
+# How long a worker may take to build a snapshot, and all of them for a step of a change.
 STEP_S = 120
 _CLOSED = "The service is shutting down."
+_TOO_LONG = f"It took longer than {STEP_S} s."
 
-logger = logging.getLogger(__name__)
+Answer = Callable[[Outcome], None]
+Reply = Built | NotBuilt | Committed
 
-Answer = Callable[[str | None], None]
+
+class Crew(Protocol):
+    """The workers, and who starts and ends them."""
+
+    now: float
+
+    @property
+    def ready(self) -> Sequence[Member]:
+        """Those that serve."""
+
+    def on_serving(self, worker: Member) -> None:
+        """A worker begins to serve, and is one of `ready` from now on."""
+
+    def on_not_built(self, worker: Member, reason: str, *, refused: bool) -> None:
+        """A worker that starts cannot serve, and has to leave."""
+
+    def on_change_end(self) -> None:
+        """A change has ended, successful or not."""
 
 
-class Peer(Protocol):
-    """A worker that takes part in a change."""
+class Present(NamedTuple):
+    """What all workers serve, and its files."""
 
-    def send(self, message: ToWorker) -> None:
-        """Sends it a message, unless it has ended."""
+    manifest: Manifest
+    files: Files
 
-    def kill(self) -> None:
-        """Ends it immediately."""
+
+class _Start(NamedTuple):
+    """What a worker that starts is building: the present snapshot, or one of the repository."""
+
+    number: int
+    deadline: float
+    present: Present | None
+
+
+class _Asked(NamedTuple):
+    change: Change
+    answer: Answer
 
 
 @dataclass(eq=False)
-class _Change:
+class _Rollout:
+    """A change that is under way."""
+
     number: int
-    what: Administration
-    answer: Answer
-    waiting: list[Peer] = field(default_factory=list)
-    served: ServedModel | None = None
-    committed: bool = False
+    change: Change
+    asked: list[_Asked]
     deadline: float = 0
+    waiting: list[Member] = field(default_factory=list)  # for their replies
+    built: Present | None = None  # by the first worker; the others follow
+    committed: bool = False
 
 
 class Rollout:
-    """Changes the model, one change after another."""
+    """Says to each worker what to build and when to serve it."""
 
-    def __init__(
-        self,
-        ready: Callable[[], Sequence[Peer]],
-        on_end: Callable[[], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Changes nothing yet.
-
-        `ready` returns the workers that serve; `on_end` is called when a change has ended,
-        successful or not.
-        """
-        # What all workers serve or are told to serve; None before the first model and if unloaded.
-        self.served: ServedModel | None = None
-        self.unloaded = False  # by an administrator
+    def __init__(self, crew: Crew) -> None:
+        """Has no workers and no snapshot yet."""
+        self.present: Present | None = None
         self.warning: str | None = None  # why the last change failed
-        self._ready = ready
-        self._on_end = on_end
-        self._clock = clock
-        self._current: _Change | None = None
-        self._asked: deque[_Change] = deque()
+        self._crew = crew
         self._numbers = itertools.count(1)
+        self._idle: list[Member] = []  # have started, and have nothing to build yet
+        self._starting: dict[Member, _Start] = {}
+        self._rebuild = False  # whether the present snapshot has turned out to be useless
+        self._current: _Rollout | None = None
+        self._asked: deque[_Asked] = deque()
         self._closed = False
 
-    def ask(self, what: Administration, answer: Answer) -> None:
-        """Requests a change; `answer` is called with None, or with the reason why it has failed."""
+    def ask(self, change: Change, answer: Answer) -> None:
+        """Requests a change; `answer` is called when it has ended."""
         if self._closed:
-            answer(_CLOSED)
+            answer(Outcome(_CLOSED))
             return
-        self._asked.append(_Change(next(self._numbers), what, answer))
+        self._asked.append(_Asked(change, answer))
         self._begin()
 
-    def on_ready(self, peer: Peer) -> None:
-        """Includes a worker that has begun to serve what the others serve."""
-        change = self._current
-        if change and not change.committed:
-            change.waiting.append(peer)
-            peer.send(Prepare(change.number))
-        self._begin()
+    def join(self, worker: Member) -> None:
+        """Gives a worker that has started what to build."""
+        self._idle.append(worker)
+        self._assign()
 
-    def on_reply(self, peer: Peer, reply: Reply) -> None:
-        """Handles the reply of a worker to a step."""
+    def leave(self, worker: Member) -> None:
+        """Continues without a worker that ends and is not one of the ready ones any more."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._starting.pop(worker, None)
+        self._assign()
         change = self._current
-        if change is None or reply.change != change.number or peer not in change.waiting:
-            return  # to a change that has been cancelled
-        if reply.reason:
-            self._cancel(change, reply.reason)
-        elif change.served and reply.served and not reply.served.agrees_with(change.served):
-            self._cancel(change, "Its files were changed while they were read.")
-        else:
-            change.served = change.served or reply.served
-            self._complete_step(change, peer)
-
-    def on_death(self, peer: Peer) -> None:
-        """Continues without a worker that has ended, or cancels the change."""
-        change = self._current
-        if change is None or peer not in change.waiting:
+        if change is None or worker not in change.waiting:
             return
         if change.committed:
-            self._complete_step(change, peer)  # its replacement loads the new model
+            self._complete_step(change, worker)  # its replacement builds the new snapshot
         else:
-            self._cancel(change, "A worker ended while it loaded the model.")
+            self._cancel(change, "A worker ended while it loaded the models.")
+
+    def distrust_present(self) -> None:
+        """Lets the next worker read the repository if none serves."""
+        self._rebuild = not self._crew.ready
+
+    def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
+        """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
+        change, start = self._current, self._starting.get(worker)
+        if start and reply.number == start.number:
+            del self._starting[worker]
+            self._on_start_reply(worker, start, reply, files)
+        elif change and reply.number == change.number and worker in change.waiting:
+            self._on_change_reply(worker, change, reply, files)
 
     def check_deadlines(self) -> None:
-        """Cancels a change that takes too long, or kills the workers that did not commit it."""
+        """Ends what takes too long."""
+        now = self._crew.now
+        for worker, start in list(self._starting.items()):
+            if now >= start.deadline:
+                del self._starting[worker]
+                self._on_start_failed(worker, start, _TOO_LONG, refused=False)
         change = self._current
-        if change is None or self._clock() < change.deadline:
+        if change is None or now < change.deadline:
             return
         if change.committed:
-            for peer in change.waiting:
-                peer.kill()
+            for worker in change.waiting:
+                worker.kill()
         else:
-            self._cancel(change, f"It took longer than {STEP_S} s.")
+            self._cancel(change, _TOO_LONG)
 
     def close(self) -> None:
         """Cancels all changes and accepts no more."""
-        for change in filter(None, [self._current, *self._asked]):
-            change.answer(_CLOSED)
+        asked = [*(self._current.asked if self._current else ()), *self._asked]
         self._current = None
         self._asked.clear()
         self._closed = True
+        for _, answer in asked:
+            answer(Outcome(_CLOSED))
+
+    # Workers that start
+
+    def _assign(self) -> None:
+        """Lets idle workers build the present snapshot or, if there is none, one of them lead."""
+        present = None if self._rebuild else self.present
+        has_leader = any(start.present is None for start in self._starting.values())
+        while self._idle and (present or not has_leader):
+            worker = self._idle.pop(0)
+            number, deadline = next(self._numbers), self._crew.now + STEP_S
+            self._starting[worker] = _Start(number, deadline, present)
+            if present:
+                worker.send(Build(number, present.manifest), present.files)
+            else:
+                unloaded = self.present.manifest.unloaded if self.present else frozenset()
+                worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
+                has_leader = True
+
+    def _on_start_reply(self, worker: Member, start: _Start, reply: Reply, files: Files) -> None:
+        if isinstance(reply, NotBuilt):
+            self._on_start_failed(worker, start, reply.reason, refused=reply.refused)
+        elif isinstance(reply, Built):
+            if start.present is None and not self._crew.ready:
+                self.present = Present(reply.manifest, files)
+            elif start.present is None or start.present is not self.present:  # replaced meanwhile
+                self.join(worker)
+                return
+            elif reply.manifest != start.present.manifest:
+                reason = "It has built other models than those that are served."
+                self._on_start_failed(worker, start, reason, refused=False)
+                return
+            self._serve(worker, start.number)
+
+    def _on_start_failed(
+        self, worker: Member, start: _Start, reason: str, *, refused: bool
+    ) -> None:
+        if start.present is not None:
+            self.distrust_present()
+        self._crew.on_not_built(worker, reason, refused=refused)
+
+    def _serve(self, worker: Member, number: int) -> None:
+        self._rebuild = False
+        worker.send(Commit(number))
+        self._crew.on_serving(worker)
+        change = self._current
+        if change and change.built and not change.committed:
+            change.waiting.append(worker)
+            worker.send(Build(change.number, change.built.manifest), change.built.files)
+        self._assign()
+        self._begin()
+
+    # A change of all
 
     def _begin(self) -> None:
-        """Begins the next change, if there is one, none is running, and a worker is ready."""
-        if self._current or not self._asked or not self._ready():
+        """Begins the next change, if there is one, none is running, and a worker serves."""
+        if self._current or not self._asked or not self._crew.ready:
             return
-        change = self._current = self._asked.popleft()
-        if change.what == "load":
-            self._begin_step(change, Prepare(change.number))
+        asked = [self._asked.popleft()]
+        change = asked[0].change
+        while self._asked and (both := merge(change, self._asked[0].change)):
+            asked.append(self._asked.popleft())
+            change = both
+        rollout = self._current = _Rollout(next(self._numbers), change, asked)
+        self._begin_step(rollout, self._crew.ready[:1])
+        rollout.waiting[0].send(Build(rollout.number, change))
+
+    def _begin_step(self, change: _Rollout, workers: Sequence[Member]) -> None:
+        change.waiting = list(workers)
+        change.deadline = self._crew.now + STEP_S
+
+    def _on_change_reply(
+        self, worker: Member, change: _Rollout, reply: Reply, files: Files
+    ) -> None:
+        if isinstance(reply, NotBuilt):
+            self._cancel(change, reply.reason)
+        elif isinstance(reply, Committed):
+            self._complete_step(change, worker)
+        elif change.built is None:
+            self._follow(change, worker, Present(reply.manifest, files))
+        elif reply.manifest != change.built.manifest:
+            self._cancel(change, "A worker has built other models than the first.")
         else:
-            self._commit(change)
+            self._complete_step(change, worker)
 
-    def _begin_step(self, change: _Change, message: Prepare | Commit | Unload) -> None:
-        change.waiting = list(self._ready())
-        change.deadline = self._clock() + STEP_S
-        for peer in change.waiting:
-            peer.send(message)
+    def _follow(self, change: _Rollout, leader: Member, built: Present) -> None:
+        """Lets all others build what the first worker has built."""
+        change.built = built
+        self._begin_step(change, [worker for worker in self._crew.ready if worker is not leader])
+        for worker in change.waiting:
+            worker.send(Build(change.number, built.manifest), built.files)
+        if not change.waiting:
+            self._commit(change, built)
 
-    def _complete_step(self, change: _Change, peer: Peer) -> None:
-        change.waiting.remove(peer)
+    def _complete_step(self, change: _Rollout, worker: Member) -> None:
+        change.waiting.remove(worker)
         if change.waiting:
             return
-        if change.committed:
-            self._end(change, None)
-        else:
-            self._commit(change)
+        if change.built and change.committed:
+            self._succeed(change, change.built)
+        elif change.built:
+            self._commit(change, change.built)
 
-    def _commit(self, change: _Change) -> None:
-        """Makes all workers serve what they have prepared."""
+    def _commit(self, change: _Rollout, built: Present) -> None:
+        """Makes all workers serve what they have built."""
         change.committed = True
-        self.unloaded = change.what == "unload"
-        self.served = change.served
-        message = Unload if self.unloaded else Commit
-        self._begin_step(change, message(change.number))
+        self.present = built
+        self._begin_step(change, self._crew.ready)
+        for worker in change.waiting:
+            worker.send(Commit(change.number))
+        if not change.waiting:
+            self._succeed(change, built)
 
-    def _cancel(self, change: _Change, reason: str) -> None:
-        """Makes all workers discard what they have prepared."""
-        for peer in self._ready():
-            peer.send(Drop())
-        self._end(change, reason)
+    def _succeed(self, change: _Rollout, built: Present) -> None:
+        log(change.change, built.manifest)
+        self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
-    def _end(self, change: _Change, reason: str | None) -> None:
-        fields = {"why": reason} if reason else change.served._asdict() if change.served else {}
-        level = logging.ERROR if reason else logging.INFO
-        message = f"not {change.what}ed" if reason else f"{change.what}ed"
-        logger.log(level, message, extra={"fields": fields})
+    def _cancel(self, change: _Rollout, reason: str) -> None:
+        """Makes all workers discard what they have built."""
+        for worker in self._crew.ready:
+            worker.send(Drop(change.number))
+        log_failure(change.change, reason)
+        self._end(change, [Outcome(reason) for _ in change.asked], reason)
+
+    def _end(
+        self, change: _Rollout, outcomes: Sequence[Outcome], reason: str | None = None
+    ) -> None:
         self._current = None
-        self.warning = f"The last model was not loaded. {reason}" if reason else None
-        change.answer(reason)
-        self._on_end()
+        self.warning = f"The last change of models failed. {reason}" if reason else None
+        for asked, result in zip(change.asked, outcomes, strict=True):
+            asked.answer(result)
+        self._crew.on_change_end()
         self._begin()

@@ -17,12 +17,15 @@ import uvicorn
 from service.errors import LoadFailedError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
-from service.inference.classifier import load_classifier
 from service.inference.model_server import ModelServer
-from service.inference.served_model import Administration
+from service.inference.sealed_file import SealedFile
+from service.inference.served_model import Change, Manifest
+from service.inference.snapshot import Handover
+from service.inference.snapshot_builder import build_snapshot
 from service.observability.logging import configure, flush
-from service.observability.metrics import reserve_files
+from service.observability.metrics import share_metrics
 from service.process import messages
+from service.process.accepting import Acceptor
 from service.process.file_lock import LargePictureLock
 from service.process.sockets import accept_all
 from service.process.system import return_freed_memory, use_batch_scheduling
@@ -51,18 +54,17 @@ def run(start: messages.Start, connection: Connection) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     configure(settings.log_level, settings.log_format, capacity=_LOG_LINES)
     try:
-        reserve_files()
+        share_metrics(start.slot)
     except OSError as error:
         fault = f"There is no room for its temporary files: {error.strerror}."
-        connection.send(messages.Heartbeat(fault))
+        messages.send(connection, messages.Heartbeat(fault))
         return
     large = LargePictureLock(folder / "large", settings.deadline_ms / 1000)
-    model_server = ModelServer(settings, functools.partial(load_classifier, large=large))
+    model_server = ModelServer(settings, functools.partial(build_snapshot, large=large))
     model_server.started_at = start.started_at
-    model_server.first_version = start.version
     if start.replaces:
         model_server.metrics.count_restart()
-    app = create_app(settings, model_server, folder)
+    app = create_app(settings, model_server, folder, load=False)
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -101,24 +103,29 @@ class Worker(uvicorn.Server):
         self._model_server = model_server
         self._listeners = listeners
         self._connection = connection
-        self._open: dict[int, asyncio.Server] = {}
-        self._messages: asyncio.Queue[messages.ToWorker] = asyncio.Queue()
+        self._open: dict[int, Acceptor] = {}
+        self._messages: asyncio.Queue[tuple[messages.ToWorker, list[SealedFile]]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._requests: dict[int, asyncio.Future[str | None]] = {}
+        self._requests: dict[int, asyncio.Future[messages.Outcome]] = {}
         self._numbers = itertools.count()
-        self._reported = False
 
-    async def administer(self, what: Administration) -> None:
-        """Asks the supervisor to load or unload the model in all workers.
+    async def administer(self, change: Change) -> str | None:
+        """Asks the supervisor to load or unload models in all workers.
+
+        Returns:
+            How a model that was loaded differs from the one before, if it does.
 
         Raises:
-            LoadFailedError: no worker has changed its model.
+            LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
         number = next(self._numbers)
-        done = self._requests[number] = asyncio.get_running_loop().create_future()
-        self._send(messages.Ask(number, what))
-        if reason := await done:
-            raise LoadFailedError(reason)
+        done: asyncio.Future[messages.Outcome] = asyncio.get_running_loop().create_future()
+        self._requests[number] = done
+        self._send(messages.Ask(number, change))
+        outcome = await done
+        if outcome.reason:
+            raise LoadFailedError(outcome.reason)
+        return outcome.note
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to receive messages; the supervisor sends which listeners to accept from."""
@@ -126,29 +133,23 @@ class Worker(uvicorn.Server):
         for listener in self._listeners:
             listener.setblocking(False)
         asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
+        # uvloop has changed that, and a message arrives in parts.
+        os.set_blocking(self._connection.fileno(), True)
         self._spawn(self._handle_messages())
 
     async def on_tick(self, counter: int) -> bool:
         """Reports to the supervisor; returns whether the worker must exit."""
         flush()
-        model_server = self._model_server
         if counter % _TICKS_PER_HEARTBEAT == 0:
-            self._send(messages.Heartbeat(model_server.fault))
-        if not self._reported and model_server.failure:
-            self._reported = self.should_exit = True
-            self._send(messages.Failed(str(model_server.failure)))
-        elif not self._reported and model_server.served:
-            self._reported = True
-            gc.freeze()  # with the modules that were imported to load the model
-            self._send(messages.Ready(model_server.served))
+            self._send(messages.Heartbeat(self._model_server.fault))
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts the connections that wait, answers all requests, and ends."""
         self._close_connections_once_answered()
         waiting = []
-        for number, server in self._open.items():
-            server.close()
+        for number, acceptor in self._open.items():
+            acceptor.close()
             waiting.extend(accept_all(self._listeners[number]))
         for listener in self._listeners:
             listener.close()
@@ -163,32 +164,31 @@ class Worker(uvicorn.Server):
 
     def _receive(self) -> None:
         try:
-            self._messages.put_nowait(self._connection.recv())
-        except (EOFError, OSError):  # the supervisor has ended: its workers end, too
+            self._messages.put_nowait(messages.receive(self._connection))
+        except (EOFError, OSError) as error:  # the supervisor has ended: its workers end, too
+            if not isinstance(error, EOFError | ConnectionError):
+                logger.error("cannot read messages", extra={"fields": {"why": str(error)}})
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
             self.should_exit = True
 
     async def _handle_messages(self) -> None:
         while True:
-            match await self._messages.get():
+            message, files = await self._messages.get()
+            match message:
                 case messages.Listen(listeners):
-                    await self._listen(listeners)
-                case messages.Prepare(change):
-                    self._spawn(self._prepare(change))
-                case messages.Commit(change):
-                    self._model_server.commit()
-                    self._send(messages.Reply(change))
-                case messages.Unload(change):
-                    self._model_server.unload()
-                    self._send(messages.Reply(change))
+                    self._listen(listeners)
+                case messages.Build(number, order):
+                    self._spawn(self._build(number, order, files))
+                case messages.Commit(number):
+                    self._commit(number)
                 case messages.Drop():
                     self._model_server.drop()
                 case messages.Warn(warning):
                     self._model_server.warning = warning
-                case messages.Done(number, reason):
-                    future = self._requests.pop(number)
+                case messages.Done(request, outcome):
+                    future = self._requests.pop(request)
                     if not future.done():  # its request was cancelled
-                        future.set_result(reason)
+                        future.set_result(outcome)
                 case messages.Drain():
                     self._model_server.draining = True
                     self._close_connections_once_answered()
@@ -196,26 +196,35 @@ class Worker(uvicorn.Server):
                     self._model_server.draining = True
                     self.should_exit = True
 
-    async def _listen(self, wanted: frozenset[int]) -> None:
+    def _listen(self, wanted: frozenset[int]) -> None:
         """Accepts connections from these listeners and from no others."""
         for number in wanted - self._open.keys():
-            self._open[number] = await asyncio.get_running_loop().create_server(
-                self._protocol, sock=self._listeners[number].dup(), backlog=self.config.backlog
-            )
+            self._open[number] = Acceptor(self._listeners[number], self._protocol)
         for number in self._open.keys() - wanted:
             self._open.pop(number).close()
 
-    async def _prepare(self, change: int) -> None:
+    async def _build(
+        self, number: int, order: Change | Manifest, files: Sequence[SealedFile]
+    ) -> None:
+        given = Handover(order, files) if isinstance(order, Manifest) else order
         try:
-            reply = messages.Reply(change, await self._model_server.prepare())
+            snapshot = await self._model_server.prepare(given)
         except StartupError as error:
-            reply = messages.Reply(change, reason=str(error))
+            self._send(messages.NotBuilt(number, str(error), refused=True))
         except Exception as error:
             logger.exception("unhandled error")
-            reply = messages.Reply(
-                change, reason=f"It failed, see the log: {type(error).__name__}."
-            )
-        self._send(reply)
+            reason = f"It failed, see the log: {type(error).__name__}."
+            self._send(messages.NotBuilt(number, reason, refused=False))
+        else:
+            built = messages.Built(number, snapshot.manifest)
+            self._send(built, () if isinstance(order, Manifest) else snapshot.files)
+
+    def _commit(self, number: int) -> None:
+        is_first = self._model_server.snapshot is None
+        self._model_server.commit()
+        self._send(messages.Committed(number))
+        if is_first:
+            gc.freeze()  # with the modules that were imported to load the models
 
     def _awaits_request(self) -> bool:
         """Whether there is a connection that has not sent a request yet."""
@@ -235,9 +244,9 @@ class Worker(uvicorn.Server):
             self.config.encoded_headers.append(header)
             self.server_state.default_headers = [*self.server_state.default_headers, header]
 
-    def _send(self, message: messages.ToSupervisor) -> None:
+    def _send(self, message: messages.ToSupervisor, files: messages.Files = ()) -> None:
         with contextlib.suppress(OSError):  # the supervisor has ended; see `_receive`
-            self._connection.send(message)
+            messages.send(self._connection, message, files)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -39,6 +39,7 @@ class Load:
         picture: what is sent.
         clients: number of clients.
         keep_alive: whether each keeps its connection as long as the server does.
+        headers: of each request.
         uds: Unix socket of the server, to which the clients connect instead of the address.
         sent: all requests that were answered, or failed after the connection was made.
         refused: number of connections that could not be made.
@@ -48,6 +49,7 @@ class Load:
     picture: bytes
     clients: int = 4
     keep_alive: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
     uds: Path | None = None
     sent: list[Sent] = field(default_factory=list)
     refused: int = 0
@@ -104,7 +106,7 @@ class Load:
         goes_on = True
         while goes_on and not self._ended.is_set():
             try:
-                connection.request("POST", "/predict", self.picture)
+                connection.request("POST", "/predict", self.picture, self.headers)
                 response = connection.getresponse()
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException) as error:

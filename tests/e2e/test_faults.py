@@ -39,9 +39,9 @@ def models(tmp_path: Path) -> Path:
 
 
 def workers_of(server: Server) -> list[psutil.Process]:
-    """Its worker processes, without the tracker that `multiprocessing` adds."""
+    """Its worker processes, without those that have ended."""
     children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def log_of(server: Server, message: str) -> list[dict[str, object]]:
@@ -65,11 +65,11 @@ def health(server: Server) -> dict[str, object]:
     return answer
 
 
-def all_workers(server: Server) -> bool:
+def all_workers(server: Server, count: int = 2) -> bool:
     """Whether no worker is missing."""
     text = web.get(f"{server.url}/metrics", timeout=30).text
     found = re.search(r'service_workers\{status="ok"\} (\S+)', text)
-    return found is not None and float(found[1]) == 2
+    return found is not None and float(found[1]) == count
 
 
 def assert_no_trace(server: Server) -> None:
@@ -173,21 +173,73 @@ def test_worker_started_later_serves_what_the_others_serve(
         assert versions(running) == {"2"}
 
 
-def test_worker_that_would_serve_other_files_is_kept_out(server: StartReady, models: Path) -> None:
+def test_workers_are_replaced_from_memory_when_their_files_are_gone(
+    server: StartReady, models: Path
+) -> None:
     with server(models=models, model="tiny", workers=2) as running:
         wait_until(lambda: all_workers(running))
-        shutil.rmtree(models / "tiny/1")
-        write_model(models, energy_threshold=0.6)
-        workers_of(running)[0].kill()
-        wait_until(lambda: "no longer those that are served" in str(health(running)))
-        assert health(running)["status"] == "ok"
-        assert web.post(f"{running.url}/predict", content=RED).status_code == 200
+        shutil.rmtree(models / "tiny")
+        for worker in workers_of(running):
+            worker.kill()
+        wait_until(lambda: len(log_of(running, "worker ended")) == 2)
+        wait_until(lambda: all_workers(running))
+        assert versions(running) == {"1"}
+        for version in (2, 3):
+            write_model(models, version=version)
+            running.process.send_signal(signal.SIGHUP)
+            wait_until(lambda version=version: versions(running) == {str(version)})  # type: ignore[misc]
+        for process in [psutil.Process(running.process.pid), *workers_of(running)]:
+            # The card and the file of the model that is served.
+            assert len(sealed_files_of(process)) == 2
+
+
+def sealed_files_of(process: psutil.Process) -> list[str]:
+    """The models that a process holds in memory, by the names that Linux shows."""
+    links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    return [link for link in links if link.startswith("/memfd:model")]
+
+
+def test_worker_that_starts_during_changes_takes_part(server: StartReady, models: Path) -> None:
+    with server(models=models, model="tiny", workers=3, admin_keys="secret") as running:
+        wait_until(lambda: all_workers(running, 3))
+        version = 1
+        for _ in range(5):
+            workers_of(running)[-1].kill()
+            wait_until(lambda: not all_workers(running, 3))
+            complete = False
+            while not complete:
+                complete = all_workers(running, 3)
+                version += 1
+                write_model(models, version=version)
+                web.post(f"{running.url}{LOAD}", headers=ADMIN, timeout=60).raise_for_status()
+                assert versions(running, 6) == {str(version)}
+    reasons = {str(line["why"]) for line in log_of(running, "worker ended")}
+    assert reasons == {"It was ended by SIGKILL, as when memory is short."}
+    assert log_of(running, "not loaded") == []
+    assert_no_trace(running)
+
+
+def test_client_that_leaves_cancels_no_change_and_takes_no_worker_along(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2, admin_keys="secret") as running:
+        wait_until(lambda: all_workers(running))
+        for version in range(2, 12):
+            write_model(models, version=version)
+            host, port = running.url.removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port))) as client:
+                head = f"POST {LOAD} HTTP/1.1\r\nHost: x\r\nX-API-Key: secret\r\n"
+                client.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+                time.sleep(0.01 * (version % 3))
+            wait_until(lambda version=version: versions(running, 4) == {str(version)})  # type: ignore[misc]
+    assert log_of(running, "worker ended") == []
+    assert_no_trace(running)
 
 
 def test_20_changes_of_model_under_load_lose_nothing(server: StartReady, models: Path) -> None:
     with (
         server(models=models, model="tiny", workers=2, admin_keys="secret") as running,
-        Load(running.url, RED, keep_alive=True) as load,
+        Load(running.url, RED, clients=64, keep_alive=True) as load,
     ):
         wait_until(lambda: all_workers(running))
         for version in range(2, 22):
@@ -219,14 +271,14 @@ def test_bad_version_changes_no_worker_and_health_says_why(
         wait_until(lambda: all_workers(running))
         (write_model(models, version=2) / "model.onnx").write_bytes(b"damaged")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "warning" in health(running))
-        assert "sha256" in str(health(running)["warning"])
+        wait_until(lambda: health(running)["status"] == "degraded")
+        assert "sha256" in str(health(running)["reason"])
         assert versions(running) == {"1"}
         shutil.rmtree(models / "tiny/2")
         write_model(models, version=2)
         running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: log_of(running, "loaded") != [])
-        wait_until(lambda: "warning" not in health(running))
+        wait_until(lambda: all_workers(running))
         assert versions(running) == {"2"}
     (line,) = log_of(running, "not loaded")
     assert "sha256" in str(line["why"])
@@ -250,6 +302,36 @@ def test_end_under_load_answers_every_accepted_request(
     assert load.failures == []
     assert len(load.sent) > 60
     assert_no_trace(running)
+
+
+def test_hangup_while_it_drains_or_stops_changes_nothing(server: StartReady, models: Path) -> None:
+    with server(models=models, model="tiny", workers=2, drain_s=1) as running:
+        wait_until(lambda: all_workers(running))
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+            client.sendall(f"Content-Length: {len(RED)}\r\n\r\n".encode() + RED[:20])
+            running.process.terminate()
+            wait_until(lambda: log_of(running, "draining") != [])
+            write_model(models, version=2)
+            running.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: not accepts(host, int(port)))  # it has begun to stop
+            for _ in range(3):
+                running.process.send_signal(signal.SIGHUP)
+                time.sleep(0.2)
+            client.sendall(RED[20:])
+            answer = client.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b'"version":"1"' in answer
+        assert running.wait() == 0
+    assert log_of(running, "killing workers: told to stop again") == []
+
+
+def accepts(host: str, port: int) -> bool:
+    """Whether a new connection can be made."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((host, port)) == 0
 
 
 def test_rolling_restart_behind_a_proxy_fails_no_request(
@@ -387,3 +469,35 @@ def test_workers_end_with_their_supervisor(start_server: StartServer, models: Pa
     host, port = running.url.removeprefix("http://").split(":")
     with socket.create_server((host, int(port))):
         pass  # the port is free again
+
+
+def test_no_worker_keeps_another_from_noticing_the_end_of_the_supervisor(
+    server: StartReady, models: Path
+) -> None:
+    running = server(models=models, model="tiny", workers=2)
+    wait_until(lambda: all_workers(running))
+    first, second = workers_of(running)
+    first.kill()
+    wait_until(lambda: all_workers(running) and len(workers_of(running)) == 2)
+    (replacement,) = set(workers_of(running)) - {second}
+    replacement.suspend()  # it is a fork of the supervisor, and so are its open files
+    try:
+        running.process.kill()
+        wait_until(lambda: not second.is_running())
+    finally:
+        replacement.resume()
+    wait_until(lambda: not replacement.is_running())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_service_is_its_supervisor_and_workers_which_share_their_modules(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2) as running:
+        wait_until(lambda: all_workers(running))
+        supervisor = psutil.Process(running.process.pid)
+        assert supervisor.children(recursive=True) == workers_of(running)
+        assert [worker.cmdline() for worker in workers_of(running)] == [supervisor.cmdline()] * 2
+        for worker in workers_of(running):
+            memory = worker.memory_full_info()
+            assert memory.uss < memory.rss / 2

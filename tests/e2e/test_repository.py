@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tritonclient.http import InferenceServerClient
+from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from tests.e2e.conftest import Server
@@ -23,7 +24,9 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(server: Callable[..., Server], models: Path) -> Iterator[InferenceServerClient]:
     with server(models=models, model="tiny", workers=2, admin_keys="secret") as running:
-        client = InferenceServerClient(running.url.removeprefix("http://"), network_timeout=60)
+        client = InferenceServerClient(
+            running.url.removeprefix("http://"), network_timeout=60, concurrency=8
+        )
         yield client
         client.close()
 
@@ -47,6 +50,23 @@ def test_client_lists_loads_and_unloads(client: InferenceServerClient, models: P
     assert client.is_server_live()
     client.load_model("tiny", headers=KEY)
     assert client.is_model_ready("tiny", "2")
+
+
+def test_after_load_no_pooled_connection_meets_the_model_of_before(
+    client: InferenceServerClient, models: Path
+) -> None:
+    """Eight connections, which stay open from one change to the next."""
+    image = InferInput("image", [1, 8, 8, 3], "UINT8")
+    image.set_data_from_numpy(np.zeros((1, 8, 8, 3), np.uint8))
+    for version in range(2, 22):
+        write_model(models, version=version)
+        sent = [client.async_infer("tiny", [image]) for _ in range(8)]
+        client.load_model("tiny", headers=KEY)
+        sent_later = [client.async_infer("tiny", [image]) for _ in range(24)]
+        before = {answer.get_result().get_response()["model_version"] for answer in sent}
+        after = {answer.get_result().get_response()["model_version"] for answer in sent_later}
+        assert before <= {str(version - 1), str(version)}
+        assert after == {str(version)}
 
 
 def test_client_is_told_why_a_version_is_not_loaded(

@@ -53,6 +53,8 @@ NAMES = {
         ("prometheus_client:Histogram", "self._sum"),
         ("prometheus_client:Histogram", "self._buckets"),
         ("prometheus_client:Histogram", "self._upper_bounds"),
+        ("prometheus_client.values", "ValueClass"),
+        ("prometheus_client.values", "MultiProcessValue"),
     ],
     "service/http/routing.py": [
         ("starlette.routing:Route", "matches"),
@@ -64,7 +66,11 @@ NAMES = {
     ],
     "service/http/routes/page.py": [("fastapi_offline", "static")],
     "service/cli/files.py": [("PIL.Image", "EXTENSION")],
-    "service/process/supervisor.py": [("multiprocessing.resource_tracker", "ensure_running")],
+    "service/process/supervisor.py": [("multiprocessing.util", "register_after_fork")],
+    "service/process/worker_pool.py": [
+        ("multiprocessing.resource_tracker", "ensure_running"),
+        ("multiprocessing.util", "register_after_fork"),
+    ],
 }
 CASES = [(file, *where) for file, names in NAMES.items() for where in names]
 

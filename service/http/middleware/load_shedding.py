@@ -1,25 +1,54 @@
 """Load shedding: requests are refused early and cheaply while the queue is full."""
 
+from collections.abc import Sequence
+
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import QueueFullError
+from service.http.problems import Responder
 from service.inference.model_server import ModelServer
 
 
 class LoadSheddingMiddleware:
     """Refuses a request before its key is checked or its body is read.
 
-    It stands in front of the routes that use the queue, and of no others.
+    It stands in front of the router and answers by itself: an exception that is raised in a route
+    crosses seven layers on its way to the handler, and takes a refusal from 28 us to 40.
     """
 
-    def __init__(self, app: ASGIApp, model_server: ModelServer) -> None:
-        """Wraps the app of a route."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        model_server: ModelServer,
+        responder: Responder,
+        routes: Sequence[BaseRoute],
+    ) -> None:
+        """Wraps an app; `routes` are those that use the queue."""
         self._app = app
         self._model_server = model_server
+        self._responder = responder
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
-        named = scope["path_params"]
-        if self._model_server.is_full(named.get("model_name"), named.get("model_version")):
-            raise QueueFullError()
-        await self._app(scope, receive, send)
+        """Handles one connection."""
+        if scope["type"] == "http" and self._meets_full_queue(scope):
+            response = self._responder.respond(scope, QueueFullError())
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _meets_full_queue(self, scope: Scope) -> bool:
+        """Whether a request is for a model whose queue is full; notes the route for the metrics."""
+        server = self._model_server
+        if server.queue_depth < server.settings.max_queue:
+            return False
+        for route in self._routes:
+            match, child_scope = route.matches(scope)
+            if match is Match.FULL:
+                named = child_scope["path_params"]
+                if not server.is_full(named.get("model_name"), named.get("model_version")):
+                    return False
+                scope.update(child_scope)
+                return True
+        return False

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metrics import FILE_BYTES, Metrics, forget_process
+from service.observability.metrics import FILE_BYTES, Metrics, forget_gauges
 
 # A worker that served two pictures, and then stays alive until its input is closed.
 WORKER = """
 import sys
-from service.observability.metrics import Metrics, reserve_files
+from service.observability.metrics import Metrics, share_metrics
 
-version, status, queue_depth = sys.argv[1:]
-reserve_files()
+slot, version, status, queue_depth = sys.argv[1:]
+share_metrics(int(slot))
 metrics = Metrics(["ok", "loading", "degraded"])
 metrics.show_models([("tiny", "1", "model.onnx", "0", "a", "a")])
 metrics.show_models([("tiny", version, "model.onnx", "0", "a", "a")])
@@ -50,9 +50,12 @@ def start_worker(
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     workers: list[Worker] = []
 
-    def start(version: str = "1", status: str = "ok", queue_depth: int = 0) -> Worker:
+    def start(
+        version: str = "1", status: str = "ok", queue_depth: int = 0, slot: int | None = None
+    ) -> Worker:
+        slot = len(workers) if slot is None else slot
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, version, status, str(queue_depth)],
+            [sys.executable, "-c", WORKER, str(slot), version, status, str(queue_depth)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -116,12 +119,33 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(
     memory = samples()["process_resident_memory_bytes"]
     os.kill(dead.pid, signal.SIGKILL)
     dead.wait()
-    forget_process(dead.pid)
+    forget_gauges(0)
     found = samples()
     assert found["http_requests_total route=/predict status=200"] == 4
     assert found["classifier_queue_depth model=tiny"] == 4
     assert found["service_workers status=ok"] == 1
     assert found["process_resident_memory_bytes"] < memory
+
+
+def test_successor_goes_on_with_the_counts_of_the_dead_in_the_same_files(
+    start_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    dead = start_worker(queue_depth=3)
+    counts = {name: value for name, value in samples().items() if is_counter(name)}
+    files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    for _ in range(2):
+        os.kill(dead.pid, signal.SIGKILL)
+        dead.wait()
+        dead = start_worker(queue_depth=4, slot=0)
+    found = samples()
+    assert found["http_requests_total route=/predict status=200"] == 6
+    assert found["classifier_queue_depth model=tiny"] == 4
+    assert {name for name, value in counts.items() if found[name] < value} == set()
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == files
+
+
+def is_counter(name: str) -> bool:
+    return name.partition(" ")[0].endswith(("_total", "_count", "_sum", "_bucket"))
 
 
 def test_statistics_are_those_of_all_processes_dead_ones_too(
@@ -132,7 +156,6 @@ def test_statistics_are_those_of_all_processes_dead_ones_too(
     dead = start_worker()
     os.kill(dead.pid, signal.SIGKILL)
     dead.wait()
-    forget_process(dead.pid)
     metrics = Metrics([])
     found = metrics.statistics()
     assert found.keys() == {("tiny", "1"), ("tiny", "2")}

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.process import supervisor
+from service.process import lifecycle
 from service.process.sockets import listen
 from service.process.supervisor import Supervisor
 from service.process.worker_pool import RunWorker
@@ -52,8 +52,8 @@ def test_refused_model_ends_the_service_at_once(
 def test_worker_that_does_not_exit_is_killed(
     listeners: list[socket], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "GRACE_S", 0.1)
-    monkeypatch.setattr(supervisor, "EXIT_S", 0.1)
+    monkeypatch.setattr(lifecycle, "GRACE_S", 0.1)
+    monkeypatch.setattr(lifecycle, "EXIT_S", 0.1)
     endless = supervise(listeners, workers.never_exits)
 
     class StopWhenReady(logging.Handler):
@@ -62,11 +62,11 @@ def test_worker_that_does_not_exit_is_killed(
                 threading.Timer(0, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     with caplog.at_level(logging.INFO):
-        supervisor.logger.addHandler(handler := StopWhenReady())
+        lifecycle.logger.addHandler(handler := StopWhenReady())
         try:
             assert endless.run() == 1
         finally:
-            supervisor.logger.removeHandler(handler)
+            lifecycle.logger.removeHandler(handler)
     assert "killing workers: the grace period is over" in caplog.messages
     assert endless.failure is None
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import wait
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,32 @@ def test_blocked_signals_wait() -> None:
             signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
             assert not wait([signals], 0.1)
         assert wait([signals], 10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+@pytest.mark.parametrize(
+    ("before", "module", "forks"),
+    [
+        ("pass", "service.process.worker", True),
+        ("import service.cli.main", "service.process.worker", True),
+        ("pass", "tests.nowhere", True),  # the worker reports it
+        ("threading.Thread(target=threading.Event().wait, daemon=True).start()", "this", False),
+        ("sys.path.insert(0, sys.argv[1])", "starts_a_thread", False),
+    ],
+    ids=["worker", "after the command line", "missing module", "thread", "module with a thread"],
+)
+def test_process_is_forked_if_it_has_one_thread(
+    tmp_path: Path, before: str, module: str, forks: bool
+) -> None:
+    (tmp_path / "starts_a_thread.py").write_text(
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    script = (
+        f"import sys, threading; from service.process.system import import_to_fork; {before};"
+        f"print(import_to_fork({module!r}))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    assert subprocess.check_output(command, text=True) == f"{forks}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such policies")

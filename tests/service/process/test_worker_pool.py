@@ -1,38 +1,38 @@
 """Which worker accepts connections from which listener, and when a worker is started again."""
 
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import cast
-
 import pytest
 
-from service.process.messages import Listen
-from service.process.worker_pool import MAX_BACK_OFF_S, Slot, WorkerPool, WorkerProcess
+from service.process.messages import Files, Listen, ToWorker
+from service.process.worker_pool import MAX_BACK_OFF_S, Member, Slot, WorkerPool
 
 
-class FakeConnection:
-    """Keeps what is sent."""
+class FakeWorker(Member):
+    """Keeps what is sent to it."""
 
-    def __init__(self) -> None:
-        self.sent: list[object] = []
+    def __init__(self, *, ready: bool) -> None:
+        super().__init__(heard_at=0, ready_at=0 if ready else None)
+        self.sent: list[ToWorker] = []
 
-    def send(self, message: object) -> None:
+    @property
+    def pid(self) -> int:
+        return 1
+
+    def send(self, message: ToWorker, _files: Files = ()) -> None:
         self.sent.append(message)
 
-
-def make_worker(*, ready: bool) -> WorkerProcess:
-    process, connection = cast(BaseProcess, None), cast(Connection, FakeConnection())
-    return WorkerProcess(process, connection, heard_at=0, ready_at=1 if ready else None)
+    def kill(self) -> None:
+        raise AssertionError
 
 
-def sent_to(worker: WorkerProcess) -> list[object]:
-    return cast(FakeConnection, worker.connection).sent
+def sent_to(worker: Member) -> list[ToWorker]:
+    assert isinstance(worker, FakeWorker)
+    return worker.sent
 
 
 def make_pool(*ready: bool) -> WorkerPool:
     pool = WorkerPool(len(ready))
     for slot, is_ready in zip(pool.slots, ready, strict=True):
-        slot.worker = make_worker(ready=is_ready)
+        slot.worker = FakeWorker(ready=is_ready)
     return pool
 
 
@@ -74,7 +74,7 @@ def test_unchanged_assignment_is_not_sent_again() -> None:
 
 
 def test_delay_grows_with_repeated_failures() -> None:
-    slot = Slot()
+    slot = Slot(0)
     delays = []
     for _ in range(8):
         slot.add_failure(now=100)

@@ -9,6 +9,8 @@ from httpx2 import ASGITransport, AsyncClient
 
 from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, keep_busy, running
+from tests.service.http.conftest import Serve
+from tests.service.http.messages import get, read_answers, sized
 
 pytestmark = pytest.mark.anyio
 MakeApp = Callable[..., FastAPI]
@@ -109,3 +111,42 @@ async def test_probes_and_the_rest_are_answered_while_the_queue_is_full(
         while model_server.is_full():
             await asyncio.sleep(0.01)
         assert (await client.post("/predict", content=colour("red"))).status_code == 200
+
+
+async def test_refused_upload_leaves_the_connection_to_the_next_request(
+    serve: Serve, engine: FakeEngine
+) -> None:
+    picture = colour("red")
+    async with serve(max_queue=1) as connect:
+        engine.go.clear()
+        connect().send(sized(picture))
+        while not engine.batches:
+            await asyncio.sleep(0.01)
+        connect().send(sized(picture))
+        for _ in range(20):  # the event loop alone takes it to the queue
+            await asyncio.sleep(0)
+        client, upload = connect(), sized(picture)
+        client.send(upload[:-1])
+        while not client.received:
+            await asyncio.sleep(0.01)
+        client.send(upload[-1:] + get("/health/live"))
+        while client.received.count(b"HTTP/1.1 ") < 2:
+            await asyncio.sleep(0.01)
+        engine.go.set()
+    assert [status for status, _ in read_answers(client.received, ())] == [503, 200]
+
+
+async def test_refusal_is_readable_for_a_page_of_another_origin(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(max_queue=2, cors_origins="https://a.example")
+    async with (
+        running(app) as model_server,
+        AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
+    ):
+        await fill(model_server, engine)
+        origin = {"Origin": "https://a.example"}
+        answer = await client.post("/predict", content=colour("red"), headers=origin)
+        engine.go.set()
+    assert answer.status_code == 503
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
