@@ -21,7 +21,7 @@ SHIPPED := cpu gpu train
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bil
 
 gpu-check: $(SERVE_ENV) ## Test the GPU of this machine: provider, same answers as the CPU, speed
 	@.venv/bin/python -m tests.benchmark.gpu_check
+
+proto: $(DEV_ENV) ## Compile the messages of the gRPC service
+	$(DEV)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. service/grpc/inference.proto
 
 COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
