@@ -79,6 +79,9 @@ class Method(NamedTuple):
 class Calls(grpc.GenericRpcHandler):
     """Handles the calls of one service.
 
+    Attributes:
+        refuse_for_s: once this is set, calls are refused, and sent again after so many seconds.
+
     gRPC reads and parses the message of a method with one request and one answer before it calls
     the handler. The methods are therefore declared with a stream of requests, which looks the same
     to clients: a call without a key costs no memory.
@@ -92,6 +95,7 @@ class Calls(grpc.GenericRpcHandler):
         self._settings = model_server.settings
         self._model_server = model_server
         self._retry_after = RetryAfter(lambda: model_server.seconds_per_item)
+        self.refuse_for_s: float | None = None
         self._pending_bytes = 0
         self._handlers = {
             self._prefix + name: self._handler(name, method) for name, method in methods.items()
@@ -141,6 +145,8 @@ class Calls(grpc.GenericRpcHandler):
         return answer
 
     async def _answer(self, method: Method, messages: AsyncIterator[bytes], call: Call) -> bytes:
+        if self.refuse_for_s is not None:
+            raise errors.NotReadyError("The service is shutting down; try again in a moment.")
         if method.admit is not None:
             await method.admit(call.metadata)
         data = await self._receive(messages)
@@ -168,13 +174,16 @@ class Calls(grpc.GenericRpcHandler):
 
     def _pushback(self, error: ServiceError) -> list[tuple[str, str]]:
         """When to try again, in the words that gRPC's clients understand."""
+        seconds: float
         if isinstance(error, errors.RateLimitedError):
             seconds = error.retry_after_s
+        elif self.refuse_for_s is not None:
+            seconds = self.refuse_for_s
         elif isinstance(error, errors.QueueFullError):
             seconds = self._retry_after.next()
         else:
             return []
-        return [("grpc-retry-pushback-ms", str(seconds * 1000))]
+        return [("grpc-retry-pushback-ms", str(round(seconds * 1000)))]
 
     async def _refuse(self, _messages: AsyncIterator[bytes], context: Context) -> bytes:
         self._model_server.metrics.count_call("other", StatusCode.UNIMPLEMENTED.name, 0)

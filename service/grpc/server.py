@@ -1,5 +1,6 @@
 """The gRPC server of one process, beside its HTTP server and on the same event loop."""
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -17,6 +18,9 @@ from service.v2.repository import Administer
 
 # Calls at a time on each connection; the client keeps the others until one is answered.
 MAX_STREAMS = 256
+# gRPC cancels the calls that arrive while it tells the clients that it stops, and clients do not
+# repeat a cancelled call. So they are refused first, for so long, and sent again after twice that.
+REFUSE_S = 0.2
 
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -55,7 +59,8 @@ class GrpcServer:
         )
         authenticator = Authenticator(settings, folder)
         methods = InferenceService(model_server, administer).methods(authenticator)
-        self._server.add_generic_rpc_handlers((Calls(SERVICE, methods, model_server),))
+        self._calls = Calls(SERVICE, methods, model_server)
+        self._server.add_generic_rpc_handlers((self._calls,))
         add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, _HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -78,4 +83,6 @@ class GrpcServer:
         Each client is told on its connections (GOAWAY); it sends further calls on new ones.
         """
         self._health.stop()
-        await self._server.stop(grace_s)
+        self._calls.refuse_for_s = 2 * REFUSE_S
+        await asyncio.sleep(min(REFUSE_S, grace_s))
+        await self._server.stop(max(0, grace_s - REFUSE_S))

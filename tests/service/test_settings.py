@@ -123,3 +123,13 @@ def test_setting_of_two_types_is_explained_once() -> None:
         "model_version: Input should be a valid integer, unable to parse string as an integer, "
         "or 'latest'"
     )
+
+
+def test_grpc_without_its_extra_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(grpc_port=8001).grpc_port == 8001
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert Settings().grpc_port is None
+    with pytest.raises(ValidationError) as caught:
+        Settings(grpc_port=8001)
+    assert "grpc_port: " in explain(caught.value)
+    assert "pip install 'cifar10-serve[grpc]'" in explain(caught.value)

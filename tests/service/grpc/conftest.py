@@ -24,6 +24,7 @@ from tests.service.conftest import FakeEngine, fake_model, snapshot_of
 TIMEOUT_S = 10
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
 Metadata = Sequence[tuple[str, str]]
+Answer = Any  # its class follows from that of the request
 
 
 class Served:
@@ -39,26 +40,43 @@ class Served:
         request: Message,
         metadata: Metadata = (),
         timeout: float | None = TIMEOUT_S,
-        **options: Any,
+        compression: grpc.Compression | None = None,
     ) -> "grpc.aio.UnaryUnaryCall[Any, Any]":
         """Begins the call that takes such a request."""
         name = type(request).__name__.removesuffix("Request")
-        method = self.channel.unary_unary(
+        method: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self.channel.unary_unary(
             f"/{SERVICE}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=getattr(pb, f"{name}Response").FromString,
         )
-        return method(request, metadata=tuple(metadata), timeout=timeout, **options)
+        return method(request, metadata=tuple(metadata), timeout=timeout, compression=compression)
 
-    async def ask(self, request: Message, metadata: Metadata = (), **options: Any) -> Any:
-        return await self.start(request, metadata, **options)
+    async def send(self, method: str, messages: AsyncIterator[bytes]) -> grpc.aio.AioRpcError:
+        """The error that messages end in which are bytes."""
+        call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes]
+        call = self.channel.stream_unary(f"/{SERVICE}/{method}")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(messages, timeout=TIMEOUT_S)
+        return caught.value
+
+    async def ask(
+        self,
+        request: Message,
+        metadata: Metadata = (),
+        compression: grpc.Compression | None = None,
+    ) -> Answer:
+        return await self.start(request, metadata, compression=compression)
 
     async def refusal(
-        self, request: Message, metadata: Metadata = (), **options: Any
+        self,
+        request: Message,
+        metadata: Metadata = (),
+        timeout: float = TIMEOUT_S,
+        compression: grpc.Compression | None = None,
     ) -> grpc.aio.AioRpcError:
         """The error that a request ends in."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.ask(request, metadata, **options)
+            await self.start(request, metadata, timeout, compression)
         return caught.value
 
 
@@ -99,11 +117,16 @@ def pixels(*colours: str) -> NDArray[np.uint8]:
 
 
 def infer(
-    images: NDArray[np.uint8], *, raw: bool = True, outputs: Sequence[str] = (), **changes: Any
+    images: NDArray[np.uint8], *, raw: bool = True, outputs: Sequence[str] = (), **changes: object
 ) -> pb.ModelInferRequest:
     """A request for these pictures; `changes` are to its input."""
     request = pb.ModelInferRequest(model_name="tiny", id="7")
-    tensor = {"name": "image", "datatype": "UINT8", "shape": images.shape, **changes}
+    tensor: dict[str, Any] = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": images.shape,
+        **changes,
+    }
     request.inputs.add(**tensor)
     request.outputs.extend(
         pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs
@@ -115,7 +138,9 @@ def infer(
 
 def labels(response: pb.ModelInferResponse) -> list[str]:
     """The most probable class of each picture."""
-    by_name = dict(zip((it.name for it in response.outputs), response.raw_output_contents))
+    by_name = dict(
+        zip((it.name for it in response.outputs), response.raw_output_contents, strict=True)
+    )
     rows = np.frombuffer(by_name["probabilities"], "<f4").reshape(-1, 3)
     return [("red", "green", "blue")[best] for best in rows.argmax(1)]
 

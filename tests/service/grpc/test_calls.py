@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -15,7 +15,6 @@ from service import errors
 from service.errors import ServiceError
 from service.grpc import calls
 from service.grpc import inference_pb2 as pb
-from service.grpc.inference import SERVICE
 from service.grpc.status import TABLE
 from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, keep_busy
@@ -33,6 +32,16 @@ def sample(model_server: ModelServer, name: str, **wanted: str) -> float:
             if found.name == name and found.labels == wanted:
                 return float(found.value)
     return 0
+
+
+async def never() -> AsyncIterator[bytes]:
+    await asyncio.sleep(60)
+    yield b""
+
+
+async def only(*messages: bytes) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield message
 
 
 @pytest.mark.anyio
@@ -79,44 +88,23 @@ async def test_key_that_asks_too_often_is_told_when_to_return(serve: Serve) -> N
 @pytest.mark.anyio
 async def test_message_is_not_read_without_a_key(serve: Serve) -> None:
     async with serve(api_keys="secret") as served:
-        method = served.channel.stream_unary(f"/{SERVICE}/ModelInfer")
-
-        async def never() -> Any:
-            await asyncio.sleep(60)
-            yield b""
-
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await method(never(), timeout=10)
-        assert caught.value.code() is StatusCode.UNAUTHENTICATED
+        error = await served.send("ModelInfer", never())
+        assert error.code() is StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.anyio
 async def test_message_that_does_not_arrive_is_not_waited_for(serve: Serve) -> None:
     async with serve(body_timeout_ms=50) as served:
-        method = served.channel.stream_unary(f"/{SERVICE}/ModelInfer")
-
-        async def never() -> Any:
-            await asyncio.sleep(60)
-            yield b""
-
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await method(never(), timeout=10)
-        assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
-        assert "0.05 s to arrive" in (caught.value.details() or "")
+        error = await served.send("ModelInfer", never())
+        assert error.code() is StatusCode.DEADLINE_EXCEEDED
+        assert "0.05 s to arrive" in (error.details() or "")
 
 
 @pytest.mark.anyio
 async def test_call_without_a_message_is_an_invalid_argument(serve: Serve) -> None:
     async with serve() as served:
-        method = served.channel.stream_unary(f"/{SERVICE}/ModelInfer")
-
-        async def nothing() -> Any:
-            for message in ():
-                yield message
-
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await method(nothing(), timeout=10)
-        assert caught.value.code() is StatusCode.INVALID_ARGUMENT
+        error = await served.send("ModelInfer", only())
+        assert error.code() is StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.anyio
@@ -140,11 +128,9 @@ async def test_compressed_message_is_answered(serve: Serve, kind: grpc.Compressi
 @pytest.mark.anyio
 async def test_bytes_that_are_no_message_are_an_invalid_argument(serve: Serve) -> None:
     async with serve() as served:
-        method = served.channel.unary_unary(f"/{SERVICE}/ModelInfer")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await method(b"\xff\xff", timeout=10)
-        assert caught.value.code() is StatusCode.INVALID_ARGUMENT
-        assert "inference.ModelInferRequest" in (caught.value.details() or "")
+        error = await served.send("ModelInfer", only(b"\xff\xff"))
+        assert error.code() is StatusCode.INVALID_ARGUMENT
+        assert "inference.ModelInferRequest" in (error.details() or "")
 
 
 @pytest.mark.anyio
@@ -170,10 +156,9 @@ async def test_bytes_that_wait_are_limited(serve: Serve, engine: FakeEngine) -> 
 )
 async def test_method_that_is_not_offered_says_so(serve: Serve, method: str) -> None:
     async with serve() as served:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await served.channel.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=10)
-        assert caught.value.code() is StatusCode.UNIMPLEMENTED
-        assert "not offered" in (caught.value.details() or "")
+        error = await served.send(method, only(b""))
+        assert error.code() is StatusCode.UNIMPLEMENTED
+        assert "not offered" in (error.details() or "")
 
 
 @pytest.mark.anyio

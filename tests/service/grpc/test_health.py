@@ -1,6 +1,7 @@
 """The health service and reflection, as orchestrators and grpcurl use them."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -17,7 +18,8 @@ Status = health_pb2.HealthCheckResponse
 
 
 async def check(served: Served, service: str = "") -> int:
-    status: int = (await HealthStub(served.channel).Check(Request(service=service))).status
+    health: Any = HealthStub(served.channel)
+    status: int = (await health.Check(Request(service=service))).status
     return status
 
 
@@ -40,7 +42,7 @@ async def test_watch_tells_of_changes_and_ends_with_the_server(
 ) -> None:
     monkeypatch.setattr("service.grpc.health.WATCH_S", 0.01)
     async with serve() as served, asyncio.timeout(10):
-        health = HealthStub(served.channel)
+        health: Any = HealthStub(served.channel)
         watch = aiter(health.Watch(Request(service="tiny")))
         assert (await anext(watch)).status == Status.SERVING
         unknown = aiter(health.Watch(Request(service="huge")))
@@ -54,7 +56,8 @@ async def test_watch_tells_of_changes_and_ends_with_the_server(
 @pytest.mark.anyio
 async def test_reflection_lists_the_services_and_their_messages(serve: Serve) -> None:
     async with serve() as served:
-        reflection = ServerReflectionStub(served.channel)
+        channel: Any = served.channel
+        reflection: Any = ServerReflectionStub(channel)
         requests = [
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),

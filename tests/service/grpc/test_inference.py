@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import Message
 from grpc import StatusCode
 
 from service.grpc import inference_pb2 as pb
@@ -101,7 +102,7 @@ async def test_classification_gives_the_most_probable_classes(serve: Serve, raw:
     assert b":1:green" in data
 
 
-def with_output(*names: str, **parameters: Any) -> pb.ModelInferRequest:
+def with_output(*names: str, **parameters: dict[str, Any]) -> pb.ModelInferRequest:
     request = infer(RED, outputs=names)
     for name, value in parameters.items():
         request.outputs[0].parameters[name].CopyFrom(pb.InferParameter(**value))
@@ -112,6 +113,11 @@ def with_memory() -> pb.ModelInferRequest:
     request = infer(RED)
     request.inputs[0].parameters["shared_memory_region"].string_param = "one"
     return request
+
+
+def with_file(data: bytes) -> pb.ModelInferRequest:
+    contents = {"bytes_contents": [data]}
+    return infer(RED, raw=False, datatype="BYTES", shape=[1], contents=contents)
 
 
 def with_two_inputs() -> pb.ModelInferRequest:
@@ -139,10 +145,7 @@ REFUSED = [
     (infer(RED, datatype="BYTES"), "[pictures]"),
     (infer(RED, datatype="BYTES", shape=[1]), "elements of BYTES"),
     (infer(RED, raw=False, datatype="BYTES", shape=[1], contents={}), "1 elements"),
-    (
-        infer(RED, raw=False, datatype="BYTES", shape=[1], contents={"bytes_contents": [b"x"]}),
-        "JPEG",
-    ),
+    (with_file(b"x"), "JPEG"),
     (with_output("logits"), "no output"),
     (with_output("energy", "energy"), "asked for twice"),
     (with_output("energy", classification={"int64_param": 1}), "`energy` has none"),
@@ -174,7 +177,7 @@ async def test_what_does_not_fit_the_model_is_an_invalid_argument(serve: Serve) 
         pb.ModelStatisticsRequest(name="huge"),
     ],
 )
-async def test_unknown_model_is_not_found(serve: Serve, request_: Any) -> None:
+async def test_unknown_model_is_not_found(serve: Serve, request_: Message) -> None:
     async with serve() as served:
         error = await served.refusal(request_)
         assert error.code() is StatusCode.NOT_FOUND
