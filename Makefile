@@ -87,9 +87,9 @@ COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork
 SAME = --constraint docker/requirements-dev.txt
 
 lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade for the newest
-	$(COMPILE) --extra train --extra otel --group dev --output-file docker/requirements-dev.txt
-	$(COMPILE) --extra cpu --extra otel $(SAME) --output-file docker/requirements-cpu.txt
-	$(COMPILE) --extra gpu --extra otel $(SAME) --output-file docker/requirements-gpu.txt
+	$(COMPILE) --extra train --extra grpc --extra otel --group dev --output-file docker/requirements-dev.txt
+	$(COMPILE) --extra cpu --extra grpc --extra otel $(SAME) --output-file docker/requirements-cpu.txt
+	$(COMPILE) --extra gpu --extra grpc --extra otel $(SAME) --output-file docker/requirements-gpu.txt
 	$(COMPILE) --extra cpu --extra train $(SAME) --output-file docker/requirements-train.txt
 
 # An environment is built whole, and its stamp is written last: a changed requirement file and an

@@ -66,7 +66,7 @@ def _check_served(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_grpc(port: int | None) -> int | None:
     if port is not None and any(importlib.util.find_spec(name) is None for name in _GRPC):
-        raise ValueError("gRPC is not installed: pip install 'cifar10-serve[grpc]'")
+        raise ValueError("gRPC is not installed; it is an extra: pip install '.[grpc]'")
     return port
 
 

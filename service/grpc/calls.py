@@ -22,7 +22,7 @@ from service.observability import access_log
 
 # Parsed messages take up to 50 times the memory of their bytes. So of a larger message all but the
 # bytes of tensors is limited to this, and the number of its parts.
-MAX_PARSED_BYTES = 1_000_000
+MAX_PARSED_BYTES = 400_000
 _MAX_PARTS = 1000
 _LENGTH_DELIMITED = 2
 _NOT_OFFERED = (

@@ -132,4 +132,4 @@ def test_grpc_without_its_extra_is_told_at_the_start(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValidationError) as caught:
         Settings(grpc_port=8001)
     assert "grpc_port: " in explain(caught.value)
-    assert "pip install 'cifar10-serve[grpc]'" in explain(caught.value)
+    assert "pip install '.[grpc]'" in explain(caught.value)
