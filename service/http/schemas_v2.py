@@ -36,33 +36,6 @@ class ModelReady(ServerReady):
     name: str = Field(examples=["cifar10"])
 
 
-class RepositoryModel(Schema):
-    """A version of a model in the repository."""
-
-    name: str = Field(examples=["cifar10"])
-    version: str = Field(examples=["1"])
-    state: Literal["READY", "UNAVAILABLE"]
-    reason: str | None = None
-
-
-class TensorMetadata(Schema):
-    """One tensor of a model."""
-
-    name: str = Field(examples=["image"])
-    datatype: str = Field(examples=["UINT8"])
-    shape: list[int] = Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])
-
-
-class ModelMetadata(Schema):
-    """What a model takes and returns."""
-
-    name: str = Field(examples=["cifar10"])
-    versions: list[str] = Field(examples=[["1"]])
-    platform: str = Field(examples=["onnxruntime_onnx"])
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
 class _Request(BaseModel):
     # Lists fail at their first wrong item: a report on a million of them would take gigabytes.
     model_config = ConfigDict(frozen=True, strict=True)

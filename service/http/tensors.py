@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from service.errors import (
     EmptyUploadError,
     InvalidInferenceRequestError,
-    TooManyFilesError,
 )
 from service.http import base64_pictures
 from service.http.parameters import HEADER_LENGTH, read_json
@@ -26,9 +23,9 @@ from service.http.schemas_v2 import (
     Tensor,
 )
 from service.inference.classifier import Classification, Upload
+from service.v2.tensors import check_shape, classes, join_elements, numbers, pixels, split_elements
 
 _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="energy")]
-_LENGTH_BYTES = 4  # before each element of a BYTES tensor, little-endian
 
 
 def parse_request(
@@ -75,15 +72,7 @@ async def read_pictures(
         InvalidInferenceRequestError: shape and values do not fit each other or the model.
         TooManyFilesError: there are more than `max_pictures`.
     """
-    is_encoded = tensor.datatype == "BYTES"
-    shape = [] if is_encoded else [*size, 3]
-    if tensor.shape[1:] != shape or not tensor.shape or tensor.shape[0] < 1:
-        dimensions = ", ".join(map(str, ["pictures", *shape]))
-        raise InvalidInferenceRequestError(f"The shape of `image` must be [{dimensions}].")
-    if tensor.shape[0] > max_pictures:
-        raise TooManyFilesError(
-            f"The batch holds more pictures than allowed ({max_pictures}); send fewer at a time."
-        )
+    check_shape(tensor.datatype, tensor.shape, size, max_pictures)
     announced = tensor.parameters.binary_data_size
     if (announced is None) == (tensor.data is None):
         raise InvalidInferenceRequestError(
@@ -94,11 +83,11 @@ async def read_pictures(
             f"{len(binary):,} bytes follow the JSON, where `binary_data_size` announces "
             f"{announced or 0:,}; {HEADER_LENGTH} is the length of the JSON alone."
         )
-    if not is_encoded:
+    if tensor.datatype != "BYTES":
         values = binary if tensor.data is None else flatten(tensor.data, tensor.shape)
-        return list(_pixels(values, tensor.shape))
+        return list(pixels(values, tensor.shape))
     if tensor.data is None:
-        return list(_elements(binary, tensor.shape[0]))
+        return list(split_elements(binary, tensor.shape[0]))
     return list(await _decode(tensor.data, tensor.shape[0]))
 
 
@@ -159,31 +148,6 @@ def _raw_request(body_bytes: int, size: tuple[int, int]) -> InferenceRequest:
     )
 
 
-def _pixels(values: memoryview | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
-    expected = shape[0] * shape[1] * shape[2] * 3
-    if len(values) != expected:
-        raise InvalidInferenceRequestError(
-            f"The shape of `image` takes {expected:,} values; the request has {len(values):,}."
-        )
-    return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-def _elements(data: memoryview, count: int) -> list[bytes]:
-    """The elements of a BYTES tensor: the length of each, and then its bytes."""
-    elements: list[bytes] = []
-    start = 0
-    while start < len(data) and len(elements) < count:
-        first = start + _LENGTH_BYTES
-        start = first + int.from_bytes(data[start:first], "little")
-        elements.append(bytes(data[first:start]))
-    if start != len(data) or len(elements) != count:
-        raise InvalidInferenceRequestError(
-            f"The binary data of `image` are not {count:,} elements of BYTES: for each its length "
-            "in four bytes, little-endian, and then its bytes."
-        )
-    return elements
-
-
 async def _decode(data: list[Any], count: int) -> list[bytes]:
     if len(data) != count or not all(isinstance(text, str) for text in data):
         raise InvalidInferenceRequestError(
@@ -211,10 +175,7 @@ def _outputs(
 def _numbers(
     output: RequestedOutput, answers: Sequence[Classification], is_binary: bool
 ) -> tuple[Tensor, bytes]:
-    if output.name == "probabilities":
-        array = np.stack([answer.probabilities for answer in answers], dtype="<f4")
-    else:
-        array = np.array([answer.energy for answer in answers], dtype="<f4")
+    array = numbers(output.name, answers)
     shape = list(array.shape)
     if is_binary:
         parameters = BinaryData(binary_data_size=array.nbytes)
@@ -226,16 +187,11 @@ def _classes(
     output: RequestedOutput, answers: Sequence[Classification], is_binary: bool
 ) -> tuple[Tensor, bytes]:
     """The most probable classes as `probability:class id:label`, as many as there are at most."""
-    count = min(output.parameters.classification, len(answers[0].labels))
-    texts = [
-        f"{probability:f}:{class_id}:{label}"
-        for answer in answers
-        for label, class_id, probability in answer.top(count)
-    ]
-    tensor = Tensor(name=output.name, datatype="BYTES", shape=[len(answers), count])
+    rows = classes(output.parameters.classification, answers)
+    tensor = Tensor(name=output.name, datatype="BYTES", shape=[len(rows), len(rows[0])])
+    texts = [text for row in rows for text in row]
     if not is_binary:
         return tensor.model_copy(update={"data": texts}), b""
-    elements = [text.encode() for text in texts]
-    data = b"".join(len(it).to_bytes(_LENGTH_BYTES, "little") + it for it in elements)
+    data = join_elements([text.encode() for text in texts])
     parameters = BinaryData(binary_data_size=len(data))
     return tensor.model_copy(update={"parameters": parameters}), data

@@ -110,6 +110,10 @@ class Metrics:
         request_seconds = histogram(
             "http_request_seconds", "Time to the end of the answer.", ["route"], buckets=_SECONDS
         )
+        calls = counter("grpc_calls", "Answered calls.", ["method", "code"])
+        call_seconds = histogram(
+            "grpc_call_seconds", "Time to the end of the answer.", ["method"], buckets=_SECONDS
+        )
         stage_seconds = histogram(
             "classifier_stage_seconds",
             "Time in each stage: a request's receive and respond, a picture's decode and queue, "
@@ -162,6 +166,8 @@ class Metrics:
         self._writing = threading.Lock()
         self._requests = self._keep_each(requests)
         self._request_seconds = self._keep_each(request_seconds)
+        self._calls = self._keep_each(calls)
+        self._call_seconds = self._keep_each(call_seconds)
         self._rejections = self._keep_each(rejections)
         self._predictions = self._keep_each(predictions)
         self._unfamiliar = self._keep_each(unfamiliar)
@@ -180,6 +186,11 @@ class Metrics:
         """Counts an answered request and how long it took."""
         self._requests(route, status)(1)
         self._request_seconds(route)(seconds)
+
+    def count_call(self, method: str, code: str, seconds: float) -> None:
+        """Counts an answered gRPC call and how long it took."""
+        self._calls(method, code)(1)
+        self._call_seconds(method)(seconds)
 
     def count_rejection(self, reason: str) -> None:
         """Counts one refused picture or request."""

@@ -1,8 +1,6 @@
 """The Open Inference Protocol V2 under /v2."""
 
-import asyncio
 import functools
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -15,35 +13,21 @@ from service.http.openapi import describe
 from service.http.parameters import InferHeaders, ModelName, ModelVersion, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
-from service.http.schemas_model import (
-    ModelConfig,
-    StatisticsResponse,
-    model_config,
-    version_statistics,
-)
 from service.http.schemas_v2 import (
     InferenceResponse,
-    ModelMetadata,
     ModelReady,
     ServerLive,
     ServerMetadata,
     ServerReady,
-    TensorMetadata,
 )
 from service.http.uploads import read_body
 from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
-from service.observability.statistics import ModelStatistics
+from service.v2 import model as descriptions
+from service.v2.model import EXTENSIONS, ModelConfig, ModelMetadata, StatisticsResponse
 
 TAG = "inference protocol"
-EXTENSIONS = [
-    "binary_tensor_data",
-    "classification",
-    "model_configuration",
-    "model_repository",
-    "statistics",
-]
 _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 
@@ -97,25 +81,14 @@ async def all_statistics(request: Request) -> StatisticsResponse:
     """The statistics of all models that are served, of all workers together."""
     model_server: ModelServer = request.app.state.model_server
     snapshot = model_server.snapshot
-    return await _statistics(model_server, snapshot.loaded if snapshot else [])
+    return await descriptions.model_statistics(model_server, snapshot.loaded if snapshot else [])
 
 
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
 async def model_metadata(request: Request, model: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns, and lists the versions of it."""
-    engine, info = model.classifier.engine, model.classifier.model
-    shape = [-1, engine.height, engine.width, 3]
-    return ModelMetadata(
-        name=info.name,
-        versions=[str(version) for version in _versions(request, model)],
-        platform="onnxruntime_onnx",
-        inputs=[TensorMetadata(name="image", datatype="UINT8", shape=shape)],
-        outputs=[
-            TensorMetadata(name="probabilities", datatype="FP32", shape=[-1, len(info.labels)]),
-            TensorMetadata(name="energy", datatype="FP32", shape=[-1]),
-        ],
-    )
+    return descriptions.model_metadata(model, _versions(request, model))
 
 
 @router.get(f"{_OF_MODEL}/ready", **describe("model_ready"))
@@ -132,7 +105,7 @@ async def model_ready(request: Request, model: Model) -> ModelReady:
 async def configuration(request: Request, model: Model) -> ModelConfig:
     """How the model is served: tensors, largest batch, queue, threads."""
     model_server: ModelServer = request.app.state.model_server
-    return model_config(model, _versions(request, model), model_server.settings)
+    return descriptions.model_config(model, _versions(request, model), model_server.settings)
 
 
 @router.get(f"{_OF_MODEL}/stats", **describe("model_statistics"))
@@ -141,7 +114,8 @@ async def model_statistics(request: Request, model: Model) -> StatisticsResponse
     """The statistics of the model's versions or of one of them, of all workers together."""
     model_server: ModelServer = request.app.state.model_server
     is_one = "model_version" in request.path_params
-    return await _statistics(model_server, [model] if is_one else _same_name(request, model))
+    models = [model] if is_one else descriptions.same_name(model_server, model)
+    return await descriptions.model_statistics(model_server, models)
 
 
 async def infer(request: Request) -> Response:
@@ -181,25 +155,5 @@ def routes(guard: Guard) -> list[BaseRoute]:
     ]
 
 
-def _same_name(request: Request, model: LoadedModel) -> Sequence[LoadedModel]:
-    """All versions of a model that are served."""
-    model_server: ModelServer = request.app.state.model_server
-    snapshot = model_server.snapshot
-    return snapshot.models.get(model.name, [model]) if snapshot else [model]
-
-
 def _versions(request: Request, model: LoadedModel) -> list[int]:
-    """The versions of a model that are served, the one that answers without a version first."""
-    return [other.version for other in _same_name(request, model)]
-
-
-async def _statistics(
-    model_server: ModelServer, models: Sequence[LoadedModel]
-) -> StatisticsResponse:
-    found = await asyncio.to_thread(model_server.metrics.statistics)
-    named = [(model.name, str(model.version)) for model in models]
-    return StatisticsResponse(
-        model_stats=[
-            version_statistics(*name, found.get(name, ModelStatistics())) for name in named
-        ]
-    )
+    return descriptions.versions(request.app.state.model_server, model)

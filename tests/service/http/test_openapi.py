@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
+from service import errors
 from service.errors import HeadTooLargeError, MalformedRequestError, SlowHeadError
 from service.http import problems
 from service.http.app import create_app
@@ -73,7 +74,7 @@ def test_every_error_has_an_example_under_its_status(document: dict[str, Any]) -
     shown = {(e.name, e.status) for e in examples(document)}
     for error, (status, _title) in problems._TABLE.items():
         if error not in NO_ROUTE:
-            assert (problems.reason(error), str(status)) in shown
+            assert (errors.reason(error), str(status)) in shown
 
 
 def test_picture_is_a_form_or_the_body(document: dict[str, Any]) -> None:

@@ -1,17 +1,52 @@
-"""The model configuration and statistics extensions of the Open Inference Protocol.
+"""What is said of a model: its metadata, configuration and statistics.
 
 The names are those of Triton, whose clients read them.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.http.schemas import Schema
+from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.observability import statistics
 from service.observability.statistics import Duration, ModelStatistics
 from service.settings import Settings
+
+SERVER, VERSION = "cifar10-serve", "1"
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+]
+
+
+class Schema(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class TensorMetadata(Schema):
+    """One tensor of a model."""
+
+    name: str = Field(examples=["image"])
+    datatype: str = Field(examples=["UINT8"])
+    shape: list[int] = Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])
+
+
+class ModelMetadata(Schema):
+    """What a model takes and returns."""
+
+    name: str = Field(examples=["cifar10"])
+    versions: list[str] = Field(examples=[["1"]])
+    platform: str = Field(examples=["onnxruntime_onnx"])
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
 
 
 class ConfiguredTensor(Schema):
@@ -119,6 +154,33 @@ class StatisticsResponse(Schema):
     model_stats: list[VersionStatistics]
 
 
+def same_name(model_server: ModelServer, model: LoadedModel) -> Sequence[LoadedModel]:
+    """All versions of a model that are served."""
+    snapshot = model_server.snapshot
+    return snapshot.models.get(model.name, [model]) if snapshot else [model]
+
+
+def versions(model_server: ModelServer, model: LoadedModel) -> list[int]:
+    """Their numbers, the one that answers without a version first."""
+    return [other.version for other in same_name(model_server, model)]
+
+
+def model_metadata(model: LoadedModel, versions: list[int]) -> ModelMetadata:
+    """The metadata of a model, of which these versions are served."""
+    engine, info = model.classifier.engine, model.classifier.model
+    shape = [-1, engine.height, engine.width, 3]
+    return ModelMetadata(
+        name=info.name,
+        versions=[str(version) for version in versions],
+        platform="onnxruntime_onnx",
+        inputs=[TensorMetadata(name="image", datatype="UINT8", shape=shape)],
+        outputs=[
+            TensorMetadata(name="probabilities", datatype="FP32", shape=[-1, len(info.labels)]),
+            TensorMetadata(name="energy", datatype="FP32", shape=[-1]),
+        ],
+    )
+
+
 def model_config(model: LoadedModel, versions: list[int], settings: Settings) -> ModelConfig:
     """The configuration of a model, of which these versions are served."""
     engine, info = model.classifier.engine, model.classifier.model
@@ -145,8 +207,20 @@ def model_config(model: LoadedModel, versions: list[int], settings: Settings) ->
     )
 
 
-def version_statistics(name: str, version: str, found: ModelStatistics) -> VersionStatistics:
-    """The statistics of one version of a model."""
+async def model_statistics(
+    model_server: ModelServer, models: Sequence[LoadedModel]
+) -> StatisticsResponse:
+    """The statistics of these models, of all workers together."""
+    found = await asyncio.to_thread(model_server.metrics.statistics)
+    named = [(model.name, str(model.version)) for model in models]
+    return StatisticsResponse(
+        model_stats=[
+            _version_statistics(*name, found.get(name, ModelStatistics())) for name in named
+        ]
+    )
+
+
+def _version_statistics(name: str, version: str, found: ModelStatistics) -> VersionStatistics:
     nothing = _duration(Duration())
     computed = found.pictures(statistics.PROCESS)
     batches = [events.get(statistics.PROCESS, Duration()) for events in found.batches.values()]
