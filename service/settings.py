@@ -19,8 +19,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from service.hardware import available_cpus, available_memory, nvidia_driver_visible
 
-# Pillow warns of pictures over this limit, and refuses those over twice as much.
-PILLOW_PIXEL_LIMIT = 89_478_485
 # Memory of a worker under load, without the one large picture that all workers decode at a time.
 WORKER_BYTES = 200_000_000
 PIXEL_BYTES = 12
@@ -28,6 +26,8 @@ PIXEL_BYTES = 12
 # it is being loaded (measured with 3 to 100 MB: 2.0 to 2.4 times, and 2.4 to 3.8 times).
 SESSION_FACTOR = 2
 LOADING_FACTOR = 3
+# A JPEG is decoded at a reduced size: it may have so many times the pixels, if memory allows.
+JPEG_FACTOR = 4
 
 _KEY = re.compile(r"[!-+\--~]+")
 _SERVED = re.compile(r"\*|[^@/]+(@([1-9][0-9]*|all))?")
@@ -139,8 +139,9 @@ class Settings(BaseSettings):
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
     """Most bytes of request bodies in memory, in all workers."""
-    max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT)
-    """Most pixels in one picture."""
+    max_pixels: PositiveInt = 50_000_000
+    """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
+    at a reduced size, may have four times as many pixels."""
     max_files: PositiveInt = 64
     """Most pictures in one batch request."""
     max_form_fields: PositiveInt = 16

@@ -12,9 +12,6 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from tqdm import tqdm
 
-# NumPy would start threads that nothing here uses, and `serve` forks its workers only without.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 from service.cli import files, output
 from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus
@@ -167,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a file, a folder with pictures, or a pattern in quotes such as 'photos/**/*.jpg'",
+        help="a file, a folder with pictures, a pattern in quotes such as 'photos/**/*.jpg', or - "
+        "for the standard input",
     )
     predict.add_argument(
         "--format",

@@ -77,6 +77,27 @@ def test_good_pictures_alone_end_with_status_0(capsys: pytest.CaptureFixture[str
     assert (status, err) == (0, "")
 
 
+def test_dash_is_the_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(colour("red"))))
+    status, out, err = run(capsys, "predict", "-", "pictures/blue.png")
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["-", "red"],
+        ["pictures/blue.png", "blue"],
+    ]
+    assert (status, err) == (0, "")
+
+
+def test_empty_standard_input_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    status, _, err = run(capsys, "predict", "-")
+    assert "  -: The upload is empty" in err
+    assert status == 1
+
+
 def test_csv_is_quoted_as_readers_expect(
     capsys: pytest.CaptureFixture[str], pictures: Path
 ) -> None:
