@@ -21,7 +21,7 @@ SHIPPED := cpu gpu train
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousands of odd requests, in half an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py \
-		tests/e2e/test_metrics.py tests/contract/test_one_picture.py
+		tests/e2e/test_metrics.py tests/contract/test_one_picture.py tests/service/process/test_lifecycle.py
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
@@ -79,14 +79,17 @@ audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bil
 gpu-check: $(SERVE_ENV) ## Test the GPU of this machine: provider, same answers as the CPU, speed
 	@.venv/bin/python -m tests.benchmark.gpu_check
 
+proto: $(DEV_ENV) ## Compile the messages of the gRPC service
+	$(DEV)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. service/grpc/inference.proto
+
 COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
 SAME = --constraint docker/requirements-dev.txt
 
 lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade for the newest
-	$(COMPILE) --extra train --extra otel --extra heic --group dev --output-file docker/requirements-dev.txt
-	$(COMPILE) --extra cpu --extra otel --extra heic $(SAME) --output-file docker/requirements-cpu.txt
-	$(COMPILE) --extra gpu --extra otel --extra heic $(SAME) --output-file docker/requirements-gpu.txt
+	$(COMPILE) --extra train --extra grpc --extra otel --extra heic --group dev --output-file docker/requirements-dev.txt
+	$(COMPILE) --extra cpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-cpu.txt
+	$(COMPILE) --extra gpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-gpu.txt
 	$(COMPILE) --extra cpu --extra train --extra heic $(SAME) --output-file docker/requirements-train.txt
 
 # An environment is built whole, and its stamp is written last: a changed requirement file and an

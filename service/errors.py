@@ -1,7 +1,10 @@
 """What can go wrong, in words for the person who has to fix it.
 
-They have no status codes: `problems.py` maps each to one.
+They have no status codes: each protocol has a table of its own.
 """
+
+import functools
+import re
 
 
 class ServiceError(Exception):
@@ -127,3 +130,13 @@ class ModelRefusedError(StartupError):
 
 class CudaUnavailableError(StartupError):
     """CUDA was asked for and cannot be used."""
+
+
+def reason(error: type[Exception]) -> str:
+    """Short name of a kind of error, such as `queue-full`."""
+    return _hyphenate(error.__name__.removesuffix("Error"))
+
+
+@functools.cache
+def _hyphenate(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()

@@ -1,5 +1,6 @@
 """Settings of the service: environment variables, which command-line flags override."""
 
+import importlib.util
 import math
 import re
 import sys
@@ -28,6 +29,8 @@ SESSION_FACTOR = 2
 LOADING_FACTOR = 3
 # A JPEG is decoded at a reduced size: it may have so many times the pixels, if memory allows.
 JPEG_FACTOR = 4
+
+_GRPC = ("grpc", "grpc_health", "grpc_reflection")
 
 _KEY = re.compile(r"[!-+\--~]+")
 _SERVED = re.compile(r"\*|[^@/]+(@([1-9][0-9]*|all))?")
@@ -65,6 +68,12 @@ def _check_served(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
+def _check_grpc(port: int | None) -> int | None:
+    if port is not None and any(importlib.util.find_spec(name) is None for name in _GRPC):
+        raise ValueError("gRPC is not installed; it is an extra: pip install '.[grpc]'")
+    return port
+
+
 def _split(value: object) -> object:
     """Splits a text at commas; other values are left to the type of the setting."""
     if not isinstance(value, str):
@@ -77,6 +86,7 @@ _Keys = Annotated[
     tuple[SecretStr, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_keys)
 ]
 _FileOfKeys = Annotated[Path, AfterValidator(_check_file_of_keys)]
+_GrpcPort = Annotated[int | None, Field(ge=0, le=65535), AfterValidator(_check_grpc)]
 _Served = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_served)
 ]
@@ -107,6 +117,8 @@ class Settings(BaseSettings):
     """Address to listen on; :: takes IPv6 and IPv4 connections."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 picks a free one."""
+    grpc_port: _GrpcPort = None
+    """Port to listen on for gRPC, 8001 by convention; none by default. Needs the extra `grpc`."""
     uds: Path | None = None
     """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
     Its permissions follow the umask: with 022, only the same user can connect."""

@@ -1,5 +1,6 @@
 """Command line: `python -m service` and `cifar10-serve serve`."""
 
+import contextlib
 import errno
 import logging
 import re
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from service.observability.logging import configure
-from service.process.sockets import listen, listen_unix
+from service.process.sockets import listen, listen_unix, reserve
 from service.process.supervisor import Supervisor
 from service.process.worker_pool import run_worker
 from service.settings import Settings, explain
@@ -47,9 +48,18 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(_explain_listen(error, settings))
     fields = {**_address(listeners[0], settings.uds), "workers": len(listeners)}
-    logger.info("listening", extra={"fields": fields})
-    supervisor = Supervisor(settings, listeners, run_worker)
-    status = supervisor.run()
+    with contextlib.ExitStack() as stack:
+        if settings.grpc_port is not None:
+            try:
+                reserved = stack.enter_context(reserve(settings.host, settings.grpc_port))
+            except OSError as error:
+                place = f"port {settings.grpc_port} on {settings.host}"
+                return _fail(_explain(error, place, "--grpc-port"))
+            settings = settings.model_copy(update={"grpc_port": reserved.getsockname()[1]})
+            fields["grpc_port"] = settings.grpc_port
+        logger.info("listening", extra={"fields": fields})
+        supervisor = Supervisor(settings, listeners, run_worker)
+        status = supervisor.run()
     return status if supervisor.failure is None else _fail(supervisor.failure)
 
 
@@ -94,9 +104,12 @@ def _address(listener: socket, uds: Path | None) -> dict[str, str]:
 
 
 def _explain_listen(error: OSError, settings: Settings) -> str:
-    place, other = f"port {settings.port} on {settings.host}", "--port"
     if settings.uds:
-        place, other = str(settings.uds), "--uds"
+        return _explain(error, str(settings.uds), "--uds")
+    return _explain(error, f"port {settings.port} on {settings.host}", "--port")
+
+
+def _explain(error: OSError, place: str, other: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{place} is already in use: stop what uses it, or choose another with {other}"
     # The standard library adds the address a second time, in brackets.

@@ -12,15 +12,16 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
+from service.admission.keys import Authenticator
+from service.admission.retry_after import RetryAfter
 from service.errors import LoadFailedError
 from service.http import problems
-from service.http.auth import DOCUMENTED, ApiKeyMiddleware, Authenticator
+from service.http.auth import DOCUMENTED, ApiKeyMiddleware, KeyDependencies
 from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddleware
 from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
 from service.http.middleware.load_shedding import LoadSheddingMiddleware
-from service.http.retry_after import RetryAfter
-from service.http.routes import health, models, page, predict, repository, v2
+from service.http.routes import health, models, page, predict, repository, v1, v2
 from service.http.routing import Guard, build_openapi, operation_id
 from service.inference.model_server import ModelServer
 from service.observability.tracing import Tracing
@@ -71,7 +72,7 @@ def create_app(
         watching.cancel()
 
     guard = _guard(settings, authenticator)
-    guarded = [*predict.routes(guard), *v2.routes(guard)]
+    guarded = [*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)]
     retry_after = RetryAfter(lambda: model_server.seconds_per_item)
     responder = problems.Responder(model_server.metrics, retry_after)
     load_shedding = Middleware(
@@ -96,10 +97,12 @@ def create_app(
     app.state.administer = model_server.change
     app.state.access_log = access_log
     problems.install(app, responder)
-    key = [*DOCUMENTED, Depends(authenticator.require_key)] if settings.has_keys else []
-    admin_key = [*DOCUMENTED, Depends(authenticator.require_admin_key)]
+    keys = KeyDependencies(authenticator)
+    key = [*DOCUMENTED, Depends(keys.require_key)] if settings.has_keys else []
+    admin_key = [*DOCUMENTED, Depends(keys.require_admin_key)]
     app.include_router(v2.router, dependencies=guard.dependencies)
     app.include_router(v2.probes)
+    app.include_router(v1.router, dependencies=guard.dependencies)
     app.include_router(repository.router, dependencies=admin_key)
     app.include_router(models.router, dependencies=key)
     app.include_router(health.router)
@@ -149,7 +152,8 @@ def _guard(settings: Settings, authenticator: Authenticator) -> Guard:
     dependencies: list[params.Depends] = []
     if settings.has_keys:
         middleware.append(Middleware(ApiKeyMiddleware, authenticator=authenticator))
-        dependencies = [*DOCUMENTED, Depends(authenticator.require_and_count_key)]
+        keys = KeyDependencies(authenticator)
+        dependencies = [*DOCUMENTED, Depends(keys.require_and_count_key)]
     return Guard(middleware, dependencies)
 
 

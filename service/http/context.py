@@ -21,6 +21,8 @@ class RequestContext:
         answered_at: when the answer was known, on the same clock.
         disconnected: whether the client has disconnected before it had its answer.
         on_disconnect: called when that happens.
+        hold: counts bytes that the request keeps in memory beside those that have arrived; raises
+            where they are too many.
     """
 
     headers: Mapping[bytes, bytes]
@@ -31,6 +33,7 @@ class RequestContext:
     answered_at: float | None = None
     disconnected: bool = False
     on_disconnect: Callable[[], None] | None = None
+    hold: Callable[[int], None] = lambda _size: None
 
 
 def context_of(scope: Scope) -> RequestContext:

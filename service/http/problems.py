@@ -1,8 +1,6 @@
 """The one table from domain errors to problem documents (RFC 9457)."""
 
-import functools
 import http
-import re
 from typing import NamedTuple
 
 from fastapi import FastAPI, Request
@@ -13,9 +11,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from service import errors
+from service.admission.retry_after import RetryAfter
 from service.errors import ServiceError
+from service.http import not_offered
 from service.http.context import context_of
-from service.http.retry_after import RetryAfter
 from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
 
@@ -55,18 +54,7 @@ _TABLE: dict[type[ServiceError], _Row] = {
     errors.DeadlineExceededError: _Row(504, "Deadline exceeded"),
 }
 
-
-def reason(error: type[Exception]) -> str:
-    """Short name of a kind of error, such as `queue-full`: the end of its type URI."""
-    return _hyphenate(error.__name__.removesuffix("Error"))
-
-
-@functools.cache
-def _hyphenate(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-
-
-BY_REASON = {reason(error): row for error, row in _TABLE.items()}
+BY_REASON = {errors.reason(error): row for error, row in _TABLE.items()}
 
 
 def document(reason: str, detail: str, request_id: str) -> Problem:
@@ -84,7 +72,7 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
 def describe(error: Exception, request_id: str) -> Problem:
     """The document of an expected error; that of any other error gives no detail away."""
     if isinstance(error, ServiceError) and type(error) in _TABLE:
-        return document(reason(type(error)), str(error), request_id)
+        return document(errors.reason(type(error)), str(error), request_id)
     return Problem(
         type="about:blank",
         title="Internal Server Error",
@@ -99,7 +87,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
 
     Args:
         problem: the document.
-        path: path of the request; the inference protocol has a shape of its own for errors.
+        path: path of the request; the inference protocols have a shape of their own for errors.
         headers: headers of the answer.
     """
     headers = dict(headers or {})
@@ -109,7 +97,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
         headers.setdefault("Retry-After", RETRY_AFTER_S)
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
-    if f"{path}/".startswith("/v2/"):
+    if f"{path}/".startswith(("/v2/", "/v1/")):
         error = InferenceError(error=problem.detail)
         return Response(error.model_dump_json(), problem.status, headers, "application/json")
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
@@ -125,7 +113,7 @@ class Responder:
 
     def respond(self, scope: Scope, error: ServiceError) -> Response:
         """Makes the answer to a request that failed with an error of the table."""
-        self._metrics.count_rejection(reason(type(error)))
+        self._metrics.count_rejection(errors.reason(type(error)))
         headers = {}
         if isinstance(error, errors.QueueFullError):
             headers["Retry-After"] = str(self._retry_after.next())
@@ -168,7 +156,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         type="about:blank",
         title=http.HTTPStatus(error.status_code).phrase,
         status=error.status_code,
-        detail=details.get(error.status_code, error.detail),
+        detail=not_offered.sentence(path) or details.get(error.status_code, error.detail),
         request_id=context_of(request.scope).request_id,
     )
     return respond(problem, path, headers)

@@ -15,12 +15,14 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from service import errors
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
 from service.http import problems
 from service.http.context import RequestContext
 from service.http.head_validation import check_head
 from service.http.lingering import LingeringTransport
-from service.http.middleware.access_log import AccessLog, new_request_id
+from service.http.middleware.access_log import AccessLog
+from service.observability.access_log import new_request_id
 from service.settings import Settings
 
 
@@ -237,7 +239,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
         self._access_log.record_refusal(
             status=problem.status,
-            reason=problems.reason(type(refusal.error)),
+            reason=errors.reason(type(refusal.error)),
             request_id=problem.request_id,
             client=self.client[0] if self.client else "unknown",
             sent_bytes=len(body),

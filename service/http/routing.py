@@ -1,6 +1,7 @@
 """Plain routes for the requests that carry the load, described in OpenAPI like all others."""
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -104,5 +105,5 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
 
 def operation_id(route: APIRoute) -> str:
     """Names an operation after its path, such as `predict_batch`, as generated clients do."""
-    parts = route.path_format.strip("/").split("/")
-    return "_".join(part for part in parts if not part.startswith("{"))
+    words = re.sub(r"{[^}]*}", "", route.path_format)
+    return "_".join(filter(None, re.split("[/:]", words)))

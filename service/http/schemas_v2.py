@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
+from service.http.not_offered import SHARED_MEMORY
 from service.http.schemas import Schema
 
 Output = Literal["probabilities", "energy"]
@@ -35,33 +36,6 @@ class ModelReady(ServerReady):
     name: str = Field(examples=["cifar10"])
 
 
-class RepositoryModel(Schema):
-    """A version of a model in the repository."""
-
-    name: str = Field(examples=["cifar10"])
-    version: str = Field(examples=["1"])
-    state: Literal["READY", "UNAVAILABLE"]
-    reason: str | None = None
-
-
-class TensorMetadata(Schema):
-    """One tensor of a model."""
-
-    name: str = Field(examples=["image"])
-    datatype: str = Field(examples=["UINT8"])
-    shape: list[int] = Field(description="-1: any size.", examples=[[-1, 32, 32, 3]])
-
-
-class ModelMetadata(Schema):
-    """What a model takes and returns."""
-
-    name: str = Field(examples=["cifar10"])
-    versions: list[str] = Field(examples=[["1"]])
-    platform: str = Field(examples=["onnxruntime_onnx"])
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
 class _Request(BaseModel):
     # Lists fail at their first wrong item: a report on a million of them would take gigabytes.
     model_config = ConfigDict(frozen=True, strict=True)
@@ -79,36 +53,45 @@ class RepositoryRequest(_Request):
     parameters: dict[str, Any] = {}
 
 
-class InputParameters(_Request):
+class _TensorParameters(_Request):
+    # Other parameters are hints that mean nothing here; a tensor that is in shared memory is not.
+    shared_memory_region: Any = None
+
+    @model_validator(mode="after")
+    def _refuse_shared_memory(self) -> Self:
+        if self.shared_memory_region is not None:
+            raise ValueError(SHARED_MEMORY.rstrip("."))
+        return self
+
+
+class InputParameters(_TensorParameters):
     """How an input travels."""
 
     binary_data_size: int | None = None
 
 
 class RequestedInput(_Request):
-    """A batch of pictures, here or, as binary data, after the JSON."""
+    """A batch of pictures, here or, as binary data, after the JSON.
+
+    As UINT8 it is their pixels, in the size of the model, and as BYTES their files: JPEG and so on,
+    in base64 if they are here.
+    """
 
     name: Literal["image"]
-    datatype: Literal["UINT8"]
+    datatype: Literal["UINT8", "BYTES"]
     shape: Annotated[list[int], FailFast()]
     parameters: InputParameters = InputParameters()
     data: list[Any] | None = None
 
 
-class OutputParameters(_Request):
-    """How an output is to travel."""
+class OutputParameters(_TensorParameters):
+    """How an output is to travel.
 
-    # Classification and shared memory are not offered, and a request for them is no other request.
-    # `forbid` would report each of thousands of keys.
-    model_config = ConfigDict(extra="allow")
+    With `classification` it is the most probable classes, as many as that says.
+    """
 
     binary_data: bool | None = None
-
-    @model_validator(mode="after")
-    def _refuse_extra(self) -> Self:
-        for name in self.model_extra or {}:
-            raise ValueError(f"{name[:80]!r} is not supported")
-        return self
+    classification: int = Field(0, ge=0)
 
 
 class RequestedOutput(_Request):
@@ -116,6 +99,12 @@ class RequestedOutput(_Request):
 
     name: Output
     parameters: OutputParameters = OutputParameters()
+
+    @model_validator(mode="after")
+    def _refuse_classes_of_energy(self) -> Self:
+        if self.name == "energy" and self.parameters.classification:
+            raise ValueError("`energy` has no classes; ask for those of `probabilities`")
+        return self
 
 
 class InferenceParameters(_Request):
@@ -132,6 +121,12 @@ class InferenceRequest(_Request):
     inputs: Annotated[list[RequestedInput], Field(min_length=1, max_length=1), FailFast()]
     outputs: Annotated[list[RequestedOutput], Field(max_length=2), FailFast()] = []
 
+    @model_validator(mode="after")
+    def _refuse_repeated_outputs(self) -> Self:
+        if len({output.name for output in self.outputs}) < len(self.outputs):
+            raise ValueError(f"output {self.outputs[0].name!r} is asked for twice")
+        return self
+
 
 class BinaryData(Schema):
     """Says that a tensor follows the JSON."""
@@ -143,10 +138,14 @@ class Tensor(Schema):
     """One output, here or, as binary data, after the JSON."""
 
     name: Output
-    datatype: Literal["FP32"] = "FP32"
+    datatype: Literal["FP32", "BYTES"] = "FP32"
     shape: Annotated[list[int], Field(examples=[[1, 3]])]
     parameters: BinaryData | None = None
-    data: list[float] | None = Field(None, description="Row by row.", examples=[[0.91, 0.06, 0.03]])
+    data: list[float] | list[str] | None = Field(
+        None,
+        description="Row by row; of classes `probability:class id:label`.",
+        examples=[[0.91, 0.06, 0.03]],
+    )
 
 
 class InferenceResponse(Schema):

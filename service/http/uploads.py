@@ -1,11 +1,12 @@
 """Uploads out of request bodies: raw bytes, or the files in one field of a multipart form."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import MissingFieldError, UnsupportedEncodingError
+from service.http import compression
 from service.http.context import context_of
 from service.http.multipart import FormReader
 from service.http.parameters import check_json_size
@@ -20,18 +21,30 @@ def is_form(request: Request) -> bool:
     return content_type.lower().startswith(b"multipart/form-data")
 
 
-async def read_body(request: Request, *, is_json: bool = False) -> bytes:
+async def read_body(
+    request: Request, *, is_json: bool = False, may_be_compressed: bool = False
+) -> bytes:
     """Reads the whole body.
 
     Args:
         request: the request.
         is_json: whether it is JSON alone, the size of which is limited.
+        may_be_compressed: whether it is decompressed if it has to be, and refused otherwise.
 
     Raises:
-        BodyTooLargeError: the JSON has more than `MAX_JSON_BYTES`.
-        UnsupportedEncodingError: the body is compressed.
+        BodyTooLargeError: the JSON or the decompressed body is too large.
+        UnsupportedEncodingError: the body is compressed, and may not be, or in another way.
+        InvalidInferenceRequestError: it cannot be decompressed.
         ClientDisconnect: the client disconnected before its end.
     """
+    encoding = _encoding(request, compression.ENCODINGS if may_be_compressed else ())
+    body = await _read_all(request, is_json=is_json)
+    if not encoding:
+        return body
+    return await compression.decompress(body, encoding, context_of(request.scope).hold)
+
+
+async def _read_all(request: Request, *, is_json: bool) -> bytes:
     chunks: list[bytes] = []
     size = 0
 
@@ -65,6 +78,7 @@ async def read_files(
         ClientDisconnect: the client disconnected before its end.
     """
     content_type = context_of(request.scope).headers[b"content-type"].decode("latin-1")
+    _encoding(request)
     form = FormReader(content_type, max_files=max_files, max_fields=max_fields)
     await _receive(request, form.feed)
     parts = [part for part in form.close() if part.is_file and part.name == field.encode()]
@@ -78,13 +92,20 @@ async def read_files(
     return await asyncio.to_thread(join) if is_large else join()
 
 
-async def _receive(request: Request, take: Callable[[bytes], None]) -> None:
-    encoding = context_of(request.scope).headers.get(b"content-encoding", b"")
-    if encoding.lower() not in (b"", b"identity"):
+def _encoding(request: Request, accepted: Sequence[bytes] = ()) -> bytes:
+    """How the body is compressed; empty if it is not."""
+    encoding = context_of(request.scope).headers.get(b"content-encoding", b"").lower()
+    if encoding in (b"", b"identity"):
+        return b""
+    if encoding not in accepted:
         raise UnsupportedEncodingError(
             f"The body is compressed ({encoding[:40].decode('latin-1')}), which is not accepted; "
             "send it without Content-Encoding."
         )
+    return encoding
+
+
+async def _receive(request: Request, take: Callable[[bytes], None]) -> None:
     more_body = True
     while more_body:
         message = await request.receive()

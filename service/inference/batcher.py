@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
+from service.observability.statistics import BatchTimes
 
 # The resolution of an event loop's clock: a timer may fire this much too early.
 _CLOCK_S = 0.001
@@ -67,6 +68,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         threads: int,
         on_batch: Callable[[Key, int], None] = lambda _key, _size: None,
         on_wait: Callable[[Key, float], None] = lambda _key, _seconds: None,
+        on_processed: Callable[[Key, BatchTimes], None] = lambda _key, _times: None,
     ) -> None:
         """Creates a batcher whose compute threads begin with `start`.
 
@@ -74,7 +76,8 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         fails this item only. `process` turns prepared items into as many results, in order, in the
         same thread; an exception fails all of them. At most `max_queue` items of each key wait.
         `on_batch` is called with the key and the size of each batch, and `on_wait` with the key and
-        the seconds that an item has waited, in the item's context.
+        the seconds that an item has waited, in the item's context. `on_processed` is called for
+        each batch that `process` has answered, of those items that were prepared.
         """
         self._prepare = prepare
         self._process = process
@@ -82,6 +85,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         self._max_queue = max_queue
         self._on_batch = on_batch
         self._on_wait = on_wait
+        self._on_processed = on_processed
         # Those that are not empty; the first is next. None is kept once it is empty: a key may be
         # a model that is not served any more.
         self._queues: dict[Key, deque[_Item[Key, In, Out]]] = {}
@@ -251,6 +255,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
     ) -> dict[_Item[Key, In, Out], Out | Exception]:
         answers: dict[_Item[Key, In, Out], Out | Exception] = {}
         prepared: dict[_Item[Key, In, Out], Prepared] = {}
+        started = time.perf_counter()
         for item in items:
             thread.step_began_at = time.perf_counter()
             if item.future.done():  # cancelled while others were prepared
@@ -259,13 +264,17 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
                 prepared[item] = item.context.run(self._prepare, item.value)
             except Exception as error:
                 answers[item] = error
-        thread.step_began_at = time.perf_counter()
+        thread.step_began_at = ready = time.perf_counter()
         if prepared:
             try:
                 results = self._process(list(prepared.values()))
                 answers.update(zip(prepared, results, strict=True))
             except Exception as error:  # it fails these items; the thread goes on
                 answers.update(dict.fromkeys(prepared, error))
+            else:
+                waited = sum(started - item.queued_at for item in prepared)
+                times = (waited, ready - started, time.perf_counter() - ready)
+                self._on_processed(items[0].key, BatchTimes(len(prepared), *times))
         return answers
 
 

@@ -21,6 +21,7 @@ from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
 from service.observability import tracing
 from service.observability.metrics import Metrics
+from service.observability.statistics import BatchTimes
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -192,15 +193,16 @@ class ModelServer:
             raise NotReadyError(_DRAINING if self.draining else self.failure or _LOADING)
         return self.snapshot.find(name, version)
 
-    def check_ready(self) -> None:
-        """Checks whether new requests should be sent to this process.
+    def check_ready(self, name: str | None = None, version: str | None = None) -> None:
+        """Checks whether new requests for a model should be sent to this process.
 
         Raises:
-            NotReadyError: it cannot answer those for the default model, or is draining.
+            NotServedError: there is no such model or version here.
+            NotReadyError: it cannot answer those, or is draining.
         """
         if self.draining:
             raise NotReadyError(_DRAINING)
-        self.find()
+        self.find(name, version)
 
     def submit(
         self, model: LoadedModel, uploads: Sequence[Upload], timeout_s: float = math.inf
@@ -259,7 +261,11 @@ class ModelServer:
             threads=self.settings.thread_count,
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
             on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
+            on_processed=self._count_batch,
         )
+
+    def _count_batch(self, model: LoadedModel, times: BatchTimes) -> None:
+        self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
         classifier = pictures[0][0].classifier

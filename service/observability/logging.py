@@ -34,6 +34,7 @@ def configure(level: str, format_: str, *, capacity: int = 1) -> None:
     # Its warnings are about malformed requests, which `protocol` logs.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("grpc").setLevel(logging.WARNING)
 
 
 def flush() -> None:

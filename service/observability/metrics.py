@@ -30,6 +30,9 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from service.observability import statistics
+from service.observability.statistics import BatchTimes, ModelStatistics, Sample
+
 _SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -107,6 +110,10 @@ class Metrics:
         request_seconds = histogram(
             "http_request_seconds", "Time to the end of the answer.", ["route"], buckets=_SECONDS
         )
+        calls = counter("grpc_calls", "Answered calls.", ["method", "code"])
+        call_seconds = histogram(
+            "grpc_call_seconds", "Time to the end of the answer.", ["method"], buckets=_SECONDS
+        )
         stage_seconds = histogram(
             "classifier_stage_seconds",
             "Time in each stage: a request's receive and respond, a picture's decode and queue, "
@@ -123,6 +130,22 @@ class Metrics:
         )
         batch_size = histogram(
             "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
+        )
+        events = counter(
+            statistics.COUNT,
+            "Of a model: its requests that succeeded and failed, its pictures that have waited "
+            "(queue), and its batches of each size that were decoded (prepare) and computed "
+            "(process).",
+            statistics.LABELS,
+        )
+        event_seconds = counter(
+            statistics.SECONDS, "How long these took in all.", statistics.LABELS
+        )
+        self._last_request = gauge(
+            statistics.LAST,
+            "When a request to the model was last answered, in seconds since 1970.",
+            ["model", "version"],
+            multiprocess_mode="livemax",
         )
         self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.", ["model"])
         self._queue_limit = gauge("classifier_queue_limit", "Pictures of a model that may wait.")
@@ -143,10 +166,15 @@ class Metrics:
         self._writing = threading.Lock()
         self._requests = self._keep_each(requests)
         self._request_seconds = self._keep_each(request_seconds)
+        self._calls = self._keep_each(calls)
+        self._call_seconds = self._keep_each(call_seconds)
         self._rejections = self._keep_each(rejections)
         self._predictions = self._keep_each(predictions)
         self._unfamiliar = self._keep_each(unfamiliar)
         self._batch_size = self._keep_each(batch_size)
+        self._events = self._keep_each(events)
+        self._event_seconds = self._keep_each(event_seconds)
+        self._asked: dict[tuple[str, str], float] = {}
         self._stages = {stage: self._keep(stage_seconds.labels(stage)) for stage in _STAGES}
         self._workers = {status: workers.labels(status) for status in statuses}
         self._process = ProcessCollector(registry=None)
@@ -158,6 +186,11 @@ class Metrics:
         """Counts an answered request and how long it took."""
         self._requests(route, status)(1)
         self._request_seconds(route)(seconds)
+
+    def count_call(self, method: str, code: str, seconds: float) -> None:
+        """Counts an answered gRPC call and how long it took."""
+        self._calls(method, code)(1)
+        self._call_seconds(method)(seconds)
 
     def count_rejection(self, reason: str) -> None:
         """Counts one refused picture or request."""
@@ -182,6 +215,19 @@ class Metrics:
     def observe_batch(self, model: str, size: int) -> None:
         """Observes the number of pictures in a batch of a model."""
         self._batch_size(model)(size)
+
+    def count_outcome(self, model: str, version: str, seconds: float, *, is_success: bool) -> None:
+        """Counts a request that a model has answered or not, and how long that took."""
+        event = statistics.SUCCESS if is_success else statistics.FAIL
+        self._count_event(model, version, event, "", 1, seconds)
+        self._asked[model, version] = time.time()
+
+    def count_batch(self, model: str, version: str, times: BatchTimes) -> None:
+        """Counts a batch that a model has computed."""
+        count, size = functools.partial(self._count_event, model, version), str(times.size)
+        count(statistics.QUEUE, "", times.size, times.waited_s)
+        count(statistics.PREPARE, size, 1, times.prepare_s)
+        count(statistics.PROCESS, size, 1, times.process_s)
 
     def show_models(self, models: Iterable[tuple[str, ...]]) -> None:
         """Shows which models are served, instead of the previous ones.
@@ -221,15 +267,37 @@ class Metrics:
             for metric, values in list(self._unwritten):
                 if values:
                     metric.add_all([values.popleft() for _ in range(len(values))])
+            for labels, asked_at in list(self._asked.items()):
+                self._last_request.labels(*labels).set(asked_at)
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus; takes milliseconds with many workers."""
+        return generate_latest(self._of_all_processes())
+
+    def statistics(self) -> dict[tuple[str, str], ModelStatistics]:
+        """The statistics of all models, by name and version; takes as long as `render`.
+
+        Those of other processes are up to a second old.
+        """
+        return statistics.read(
+            Sample(sample.name, sample.labels, sample.value)
+            for family in self._of_all_processes().collect()
+            for sample in family.samples
+        )
+
+    def _count_event(
+        self, model: str, version: str, event: str, batch_size: str, count: int, seconds: float
+    ) -> None:
+        self._events(model, version, event, batch_size)(count)
+        self._event_seconds(model, version, event, batch_size)(seconds)
+
+    def _of_all_processes(self) -> CollectorRegistry:
         self.write()
-        registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
 
     def _keep(self, metric: _Counter | _Histogram) -> Callable[[float], None]:
         """Returns a function that keeps values of a metric until `write`; it is thread-safe."""

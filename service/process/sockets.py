@@ -41,6 +41,29 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
     return [_listen(host, port, reuse_port=True) for _ in range(count)]
 
 
+def reserve(host: str, port: int) -> socket.socket:
+    """Keeps a port for processes that open their own listening sockets, with SO_REUSEPORT.
+
+    The socket that is returned takes no connections. It holds the port until it is closed, also
+    while none of the processes runs; port 0 picks a free one.
+
+    Raises:
+        OSError: the address or the port cannot be used.
+    """
+    with _listen(host, port, reuse_port=False) as first:
+        address, family = first.getsockname()[:2], first.family
+    reserved = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and socket.has_dualstack_ipv6():
+            reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        reserved.bind(address)
+    except OSError:
+        reserved.close()
+        raise
+    return reserved
+
+
 def _listen(host: str, port: int, *, reuse_port: bool) -> socket.socket:
     is_ipv6 = ":" in host
     return socket.create_server(

@@ -11,6 +11,8 @@ import socket
 import warnings
 from collections.abc import Coroutine, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -41,6 +43,9 @@ _GC_THRESHOLD = 100_000
 _LOG_LINES = 1000
 # Of uvicorn's ticks, which are tenths of a second.
 _TICKS_PER_HEARTBEAT = 10
+
+if TYPE_CHECKING:
+    from service.grpc.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +81,7 @@ def run(start: messages.Start, connection: Connection) -> None:
         timeout_graceful_shutdown=start.grace_s,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    worker = Worker(config, model_server, start.listeners, connection)
+    worker = Worker(config, model_server, start.listeners, connection, folder)
     app.state.administer = worker.administer
     # Imported modules are never garbage, and to examine them would delay the event loop.
     gc.collect()
@@ -97,17 +102,20 @@ class Worker(uvicorn.Server):
         model_server: ModelServer,
         listeners: Sequence[socket.socket],
         connection: Connection,
+        folder: Path,
     ) -> None:
         """Prepares a server; `run` starts it."""
         super().__init__(config)
         self._model_server = model_server
         self._listeners = listeners
         self._connection = connection
+        self._folder = folder
         self._open: dict[int, Acceptor] = {}
         self._messages: asyncio.Queue[tuple[messages.ToWorker, list[SealedFile]]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Future[messages.Outcome]] = {}
         self._numbers = itertools.count()
+        self._grpc: GrpcServer | None = None
 
     async def administer(self, change: Change) -> str | None:
         """Asks the supervisor to load or unload models in all workers.
@@ -135,6 +143,11 @@ class Worker(uvicorn.Server):
         asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive)
         # uvloop has changed that, and a message arrives in parts.
         os.set_blocking(self._connection.fileno(), True)
+        if self._model_server.settings.grpc_port is not None:
+            # Imported late: it is an extra.
+            from service.grpc.server import GrpcServer
+
+            self._grpc = GrpcServer(self._model_server, self.administer, self._folder)
         self._spawn(self._handle_messages())
 
     async def on_tick(self, counter: int) -> bool:
@@ -147,6 +160,8 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts the connections that wait, answers all requests, and ends."""
         self._close_connections_once_answered()
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        calls = asyncio.create_task(self._grpc.stop(grace_s)) if self._grpc else None
         waiting = []
         for number, acceptor in self._open.items():
             acceptor.close()
@@ -160,6 +175,8 @@ class Worker(uvicorn.Server):
         await asyncio.sleep(_POLL_S)  # requests may have arrived that have not been read yet
         while self._awaits_request() and loop.time() < deadline:
             await asyncio.sleep(_POLL_S)
+        if calls:
+            await calls
         await super().shutdown(sockets)
 
     def _receive(self) -> None:
@@ -225,6 +242,8 @@ class Worker(uvicorn.Server):
         self._send(messages.Committed(number))
         if is_first:
             gc.freeze()  # with the modules that were imported to load the models
+            if self._grpc:
+                self._spawn(self._grpc.start())
 
     def _awaits_request(self) -> bool:
         """Whether there is a connection that has not sent a request yet."""

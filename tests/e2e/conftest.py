@@ -38,6 +38,13 @@ class Server:
             time.sleep(0.05)
         raise TimeoutError(self.log.read_text())
 
+    @property
+    def grpc_address(self) -> str:
+        """Its address for gRPC, once it listens."""
+        found = re.search(r'"grpc_port": ?(\d+)', self.log.read_text())
+        assert found, self.log.read_text()
+        return f"127.0.0.1:{found[1]}"
+
     def wait_until_ready(self) -> Self:
         """Waits for 200 from /health/ready."""
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -22,10 +22,19 @@ SETTINGS = {
 @contextmanager
 def shipped(models: Path = ROOT / "models") -> Iterator[str]:
     """Serves them, or another repository; gives the address once it can answer."""
-    environment = os.environ | SETTINGS | {"CIFAR10_MODELS": str(models)}
+    with running(CIFAR10_MODELS=str(models)) as server:
+        yield server.url
+
+
+@contextmanager
+def running(**environment: str) -> Iterator[Server]:
+    """Serves it with more settings; gives the server once it can answer."""
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stderr=log
+            [sys.executable, "-m", "service"],
+            cwd=ROOT,
+            env=os.environ | SETTINGS | environment,
+            stderr=log,
         )
         with Server(process, Path(log.name)) as server:
-            yield server.wait_until_ready().url
+            yield server.wait_until_ready()

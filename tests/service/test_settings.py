@@ -149,3 +149,13 @@ def test_models_of_the_working_directory_go_before_those_of_the_package(
     assert Settings().models == Path("models")
     monkeypatch.setenv("CIFAR10_MODELS", "others")
     assert Settings().models == Path("others")
+
+
+def test_grpc_without_its_extra_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(grpc_port=8001).grpc_port == 8001
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert Settings().grpc_port is None
+    with pytest.raises(ValidationError) as caught:
+        Settings(grpc_port=8001)
+    assert "grpc_port: " in explain(caught.value)
+    assert "pip install '.[grpc]'" in explain(caught.value)

@@ -1,8 +1,6 @@
 """Gives each request its id, one line of the log, its metrics and, on an unhandled error, a 500."""
 
 import logging
-import random
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import problems
 from service.http.context import RequestContext
+from service.observability import access_log
 from service.observability.metrics import Metrics
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Paths that machines request every few seconds: logged at debug level, and not traced.
 PROBES = ("/health", "/v2/health", "/metrics")
 UNMATCHED = "unmatched"
@@ -48,7 +45,7 @@ class AccessLog:
         if context.model is not None:
             fields["model"] = context.model.model
             fields["model_version"] = int(context.model.version)
-        if trace_id := _trace_id(context.headers):
+        if trace_id := access_log.trace_id(_text(context.headers, b"traceparent")):
             fields["trace_id"] = trace_id
         self._write(route, status, context.started_at, fields)
 
@@ -64,13 +61,7 @@ class AccessLog:
         self._metrics.count_request(route, status, seconds)
         is_probe = route.startswith(PROBES) and status < 400
         level = logging.DEBUG if is_probe else logging.INFO
-        if logger.isEnabledFor(level):
-            fields = {"status": status, "duration_ms": round(seconds * 1000, 2), **fields}
-            # `logger.log` would look for its caller, which no line shows.
-            record = logger.makeRecord(
-                logger.name, level, "", 0, "request", (), None, extra={"fields": fields}
-            )
-            logger.handle(record)
+        access_log.write({"status": status}, seconds, fields, level)
 
 
 class AccessLogMiddleware:
@@ -88,7 +79,8 @@ class AccessLogMiddleware:
             return
         # `Headers` of Starlette would search them anew for each name.
         headers = dict(reversed(scope["headers"]))
-        context = RequestContext(headers, _request_id(headers), time.perf_counter())
+        request_id = access_log.request_id(_text(headers, b"x-request-id"))
+        context = RequestContext(headers, request_id, time.perf_counter())
         scope.setdefault("state", {})["context"] = context
         id_header = (b"x-request-id", context.request_id.encode())
         status = sent_bytes = 0
@@ -115,18 +107,6 @@ class AccessLogMiddleware:
             self._access_log.record(scope, context, status, sent_bytes)
 
 
-def new_request_id() -> str:
-    """A random id; it is no secret, so it need not come from the kernel, which `uuid4` asks."""
-    return f"{random.getrandbits(128):032x}"
-
-
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    sent = headers.get(b"x-request-id")
-    return sent.decode() if sent and _REQUEST_ID.fullmatch(sent) else new_request_id()
-
-
-def _trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The trace that the caller says this request belongs to (W3C Trace Context)."""
-    sent = headers.get(b"traceparent")
-    parent = _TRACE_PARENT.fullmatch(sent) if sent else None
-    return parent[1].decode() if parent else None
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

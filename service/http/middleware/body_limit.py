@@ -49,11 +49,12 @@ class BodyLimitMiddleware:
         if self._timer is None:
             self._timer = body.loop.call_at(body.deadline, self._stop_late_bodies)
         self.arriving[body] = None
+        context.hold = body.hold
         try:
             await self._app(scope, body.receive, send)
         finally:
             self.arriving.pop(body, None)
-            self.pending_bytes -= body.received_bytes
+            self.pending_bytes -= body.received_bytes + body.held_bytes
             context.received_bytes = body.received_bytes
 
     def _stop_late_bodies(self) -> None:
@@ -71,7 +72,7 @@ class _Body:
     """One body, and the number of its bytes that have arrived."""
 
     def __init__(self, limit: BodyLimitMiddleware, receive: Receive, stated_bytes: int) -> None:
-        self.received_bytes = 0
+        self.received_bytes = self.held_bytes = 0
         self.loop = asyncio.get_running_loop()
         self.deadline = self.loop.time() + limit.max_seconds
         self._limit = limit
@@ -113,6 +114,17 @@ class _Body:
         self._check(self.received_bytes)
         return message
 
+    def hold(self, size: int) -> None:
+        """Counts more bytes that the request keeps, of its body once that is decompressed.
+
+        Raises:
+            BodyTooLargeError: the decompressed body is over the limit.
+            QueueFullError: too many bytes are pending.
+        """
+        self.held_bytes += size
+        self._limit.pending_bytes += size
+        self._check(self.held_bytes)
+
     def stop(self) -> None:
         """Fails the task that reads the body, now or when it reads on."""
         self._late = True
@@ -132,5 +144,6 @@ class _Body:
             raise BodyTooLargeError(
                 f"The request is over the limit of {limit.max_bytes:,} bytes; send less at a time."
             )
-        if size and limit.pending_bytes - self.received_bytes + size > limit.max_pending_bytes:
+        others = limit.pending_bytes - self.received_bytes - self.held_bytes
+        if size and others + size > limit.max_pending_bytes:
             raise QueueFullError("Too many bytes are waiting; try again in a moment.")

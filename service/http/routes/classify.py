@@ -31,7 +31,7 @@ def named_model(request: Request) -> LoadedModel:
 async def classify(
     request: Request, model: LoadedModel, uploads: Sequence[Upload], timeout_ms: int | None
 ) -> list[Classification | Exception]:
-    """Classifies uploads, and cancels them when the client disconnects.
+    """Classifies uploads, and cancels them when the client disconnects; counts the request.
 
     Args:
         request: the request.
@@ -50,6 +50,23 @@ async def classify(
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
     context.model = model.served
+    is_success = False
+    try:
+        answers = await _classify(request, model, uploads, timeout_ms)
+        is_success = all(isinstance(answer, Classification) for answer in answers)
+    finally:
+        seconds = time.perf_counter() - context.started_at
+        model_server.metrics.count_outcome(
+            model.name, str(model.version), seconds, is_success=is_success
+        )
+    return answers
+
+
+async def _classify(
+    request: Request, model: LoadedModel, uploads: Sequence[Upload], timeout_ms: int | None
+) -> list[Classification | Exception]:
+    model_server: ModelServer = request.app.state.model_server
+    context = context_of(request.scope)
     elapsed = time.perf_counter() - context.started_at
     model_server.metrics.observe_stage("receive", elapsed)
     timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed

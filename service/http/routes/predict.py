@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from service import errors
 from service.errors import InvalidParameterError, MissingFieldError, ServiceError
 from service.http import problems
 from service.http.context import context_of
@@ -82,7 +83,7 @@ async def predict_batch(request: Request) -> Response:
     results: list[dict[str, Any]] = []
     for answer in await classify(request, model, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
-            model_server.metrics.count_rejection(problems.reason(type(answer)))
+            model_server.metrics.count_rejection(errors.reason(type(answer)))
             problem = problems.describe(answer, context_of(request.scope).request_id)
             results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):

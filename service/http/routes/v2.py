@@ -10,28 +10,22 @@ from starlette.routing import BaseRoute
 from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
-from service.http.parameters import (
-    InferHeaders,
-    ModelName,
-    ModelVersion,
-    check_json_size,
-    read_headers,
-)
+from service.http.parameters import InferHeaders, ModelName, ModelVersion, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v2 import (
     InferenceResponse,
-    ModelMetadata,
     ModelReady,
     ServerLive,
     ServerMetadata,
     ServerReady,
-    TensorMetadata,
 )
 from service.http.uploads import read_body
 from service.inference.classifier import Classification
 from service.inference.model_server import ModelServer
-from service.inference.snapshot import LoadedModel, Snapshot
+from service.inference.snapshot import LoadedModel
+from service.v2 import model as descriptions
+from service.v2.model import EXTENSIONS, ModelConfig, ModelMetadata, StatisticsResponse
 
 TAG = "inference protocol"
 _OF_MODEL = "/v2/models/{model_name}"
@@ -61,7 +55,7 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(
         name=request.app.title,
         version=request.app.version,
-        extensions=["binary_tensor_data", "model_repository"],
+        extensions=EXTENSIONS,
     )
 
 
@@ -82,23 +76,19 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
+@router.get("/v2/models/stats", operation_id="v2_all_stats", **describe("all_statistics"))
+async def all_statistics(request: Request) -> StatisticsResponse:
+    """The statistics of all models that are served, of all workers together."""
+    model_server: ModelServer = request.app.state.model_server
+    snapshot = model_server.snapshot
+    return await descriptions.model_statistics(model_server, snapshot.loaded if snapshot else [])
+
+
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
 async def model_metadata(request: Request, model: Model) -> ModelMetadata:
     """Describes the tensors that the model takes and returns, and lists the versions of it."""
-    snapshot: Snapshot = request.app.state.model_server.snapshot
-    engine, info = model.classifier.engine, model.classifier.model
-    shape = [-1, engine.height, engine.width, 3]
-    return ModelMetadata(
-        name=info.name,
-        versions=snapshot.versions(model.name),
-        platform="onnxruntime_onnx",
-        inputs=[TensorMetadata(name="image", datatype="UINT8", shape=shape)],
-        outputs=[
-            TensorMetadata(name="probabilities", datatype="FP32", shape=[-1, len(info.labels)]),
-            TensorMetadata(name="energy", datatype="FP32", shape=[-1]),
-        ],
-    )
+    return descriptions.model_metadata(model, _versions(request, model))
 
 
 @router.get(f"{_OF_MODEL}/ready", **describe("model_ready"))
@@ -106,26 +96,42 @@ async def model_metadata(request: Request, model: Model) -> ModelMetadata:
 async def model_ready(request: Request, model: Model) -> ModelReady:
     """Says whether the model can answer now."""
     model_server: ModelServer = request.app.state.model_server
-    model_server.check_ready()
+    model_server.check_ready(model.name, str(model.version))
     return ModelReady(name=model.name, ready=True)
 
 
+@router.get(f"{_OF_MODEL}/config", **describe("model_config"))
+@router.get(f"{_OF_VERSION}/config", dependencies=VERSION, **describe("model_config"))
+async def configuration(request: Request, model: Model) -> ModelConfig:
+    """How the model is served: tensors, largest batch, queue, threads."""
+    model_server: ModelServer = request.app.state.model_server
+    return descriptions.model_config(model, _versions(request, model), model_server.settings)
+
+
+@router.get(f"{_OF_MODEL}/stats", **describe("model_statistics"))
+@router.get(f"{_OF_VERSION}/stats", dependencies=VERSION, **describe("model_statistics"))
+async def model_statistics(request: Request, model: Model) -> StatisticsResponse:
+    """The statistics of the model's versions or of one of them, of all workers together."""
+    model_server: ModelServer = request.app.state.model_server
+    is_one = "model_version" in request.path_params
+    models = [model] if is_one else descriptions.same_name(model_server, model)
+    return await descriptions.model_statistics(model_server, models)
+
+
 async def infer(request: Request) -> Response:
-    """Computes the outputs for a batch of pictures of the model's size."""
+    """Computes the outputs for a batch of pictures: pixels of the model's size, or files."""
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
     model = model_server.find(named["model_name"], named.get("model_version"))
     headers = read_headers(request, InferHeaders)
-    check_json_size(headers.json_bytes or 0)
-    body = await read_body(request, is_json=headers.json_bytes is None)
-    wanted, binary = tensors.parse_request(body, headers.json_bytes)
-    engine = model.classifier.engine
+    is_json = headers.json_bytes is None
+    body = await read_body(request, is_json=is_json, may_be_compressed=True)
+    size = (model.classifier.engine.height, model.classifier.engine.width)
+    wanted, binary = tensors.parse_request(body, headers.json_bytes, size)
     max_pictures = model_server.settings.max_files
-    pictures = tensors.read_pictures(
-        wanted.inputs[0], binary, (engine.height, engine.width), max_pictures
-    )
+    pictures = await tensors.read_pictures(wanted.inputs[0], binary, size, max_pictures)
     answers: list[Classification] = []
-    for answer in await classify(request, model, list(pictures), headers.timeout_ms):
+    for answer in await classify(request, model, pictures, headers.timeout_ms):
         if isinstance(answer, Exception):
             raise answer
         answers.append(answer)
@@ -147,3 +153,7 @@ def routes(guard: Guard) -> list[BaseRoute]:
         route(path=f"{_OF_MODEL}/infer", dependencies=[NAME]),
         route(path=f"{_OF_VERSION}/infer", dependencies=[NAME, *VERSION]),
     ]
+
+
+def _versions(request: Request, model: LoadedModel) -> list[int]:
+    return descriptions.versions(request.app.state.model_server, model)

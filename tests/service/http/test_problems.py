@@ -32,5 +32,5 @@ def test_type_is_named_after_the_error() -> None:
 
 
 def test_type_of_each_error_is_its_own() -> None:
-    names = [problems.reason(error) for error in leaves(ServiceError)]
+    names = [errors.reason(error) for error in leaves(ServiceError)]
     assert len(set(names)) == len(names)

@@ -10,6 +10,7 @@ import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
 from service.inference.batcher import MicroBatcher
+from service.observability.statistics import BatchTimes
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +53,7 @@ def batcher_of(
     threads: int = 1,
     on_batch: Callable[[str, int], None] = lambda _key, _size: None,
     on_wait: Callable[[str, float], None] = lambda _key, _seconds: None,
+    on_processed: Callable[[str, BatchTimes], None] = lambda _key, _times: None,
 ) -> MicroBatcher[str, int, int, int]:
     batcher = MicroBatcher(
         doubler.prepare,
@@ -61,6 +63,7 @@ def batcher_of(
         threads=threads,
         on_batch=on_batch,
         on_wait=on_wait,
+        on_processed=on_processed,
     )
     batcher.start()
     return batcher
@@ -372,6 +375,24 @@ async def test_long_batch_that_makes_progress_is_not_stuck() -> None:
         assert batcher.fault(limit=0.3) is None
         await asyncio.sleep(0.01)
     await asyncio.to_thread(batcher.close)
+
+
+async def test_times_of_a_batch_are_told_of_the_items_that_were_processed() -> None:
+    told: list[tuple[str, BatchTimes]] = []
+    process = Doubler(held=True)
+    batcher = batcher_of(
+        process, max_batch=3, on_processed=lambda key, times: told.append((key, times))
+    )
+    first = submit(batcher, 1, 10)
+    await process.wait_until_started()
+    rest = [submit(batcher, value, 10) for value in (2, 13, 3)]
+    broken = [submit(batcher, value, 10) for value in (666, 4)]
+    process.go()
+    await asyncio.gather(first, *rest, *broken, return_exceptions=True)
+    await asyncio.to_thread(batcher.close)
+    assert [(key, times.size) for key, times in told] == [("key", 1), ("key", 2)]
+    for _, times in told:
+        assert min(times[1:]) >= 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

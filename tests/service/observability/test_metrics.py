@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from service.observability.metrics import FILE_BYTES, Metrics, forget_gauges
 WORKER = """
 import sys
 from service.observability.metrics import Metrics, share_metrics
+from service.observability.statistics import BatchTimes
 
 slot, version, status, queue_depth = sys.argv[1:]
 share_metrics(int(slot))
@@ -27,6 +29,9 @@ for label in ("cat", "ship"):
     metrics.count_answer("tiny", label, unfamiliar=label == "ship")
     metrics.observe_stage("decode", 0.0004)
 metrics.observe_batch("tiny", 2)
+metrics.count_batch("tiny", version, BatchTimes(2, 0.004, 0.001, 0.002))
+metrics.count_outcome("tiny", version, 0.01, is_success=True)
+metrics.count_outcome("tiny", version, 0.02, is_success=False)
 for seconds in (0.001, 0.003):
     metrics.observe_stage("queue", seconds)
 metrics.sample(status, {"tiny": int(queue_depth)}, 10)
@@ -121,6 +126,28 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(
     assert found["classifier_queue_depth model=tiny"] == 4
     assert found["service_workers status=ok"] == 1
     assert found["process_resident_memory_bytes"] < memory
+
+
+def test_statistics_are_those_of_all_processes_dead_ones_too(
+    start_worker: Callable[..., Worker],
+) -> None:
+    for version in ("1", "1", "2"):
+        start_worker(version=version)
+    dead = start_worker()
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait()
+    found = Metrics([]).statistics()
+    assert found.keys() == {("tiny", "1"), ("tiny", "2")}
+    one = found["tiny", "1"]
+    assert one.requests["success"].count == one.requests["fail"].count == 3
+    assert one.requests["fail"].seconds == pytest.approx(0.06)
+    assert one.queue.count == 6
+    assert one.queue.seconds == pytest.approx(0.012)
+    assert one.batches[2]["process"].count == 3
+    assert one.pictures("process").count == 6
+    assert one.pictures("process").seconds == pytest.approx(0.012)
+    assert one.pictures("prepare").seconds == pytest.approx(0.006)
+    assert time.time() - 60 < one.last_request_s <= time.time()
 
 
 def test_successor_goes_on_with_the_counts_of_the_dead_in_the_same_files(

@@ -4,6 +4,7 @@ There are no processes here: the clock, the workers and the repository are those
 """
 
 import logging
+import os
 from typing import get_args
 
 from hypothesis import settings
@@ -25,6 +26,8 @@ from tests.service.process.crew import DRAIN_S, STUCK_S, FakeWorker, Outcome, Wo
 
 # Longest time until all that was broken is repaired, once nothing breaks any more.
 REST_S = 2 * START_S + 2 * STEP_S + STUCK_S + EXIT_S + MAX_BACK_OFF_S
+# `make torture` has more.
+HISTORIES = 10_000 if os.environ.get("TORTURE") else 500
 
 NAMES = st.sampled_from(["tiny", "other"])
 CHANGES = st.one_of(
@@ -195,9 +198,9 @@ class Machine(RuleBasedStateMachine):
         self.world.lifecycle.hang_up()
         assert before == [(it.state, list(it.received)) for it in self.world.workers]
 
-    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 9))
+    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 4))
     def stop(self, how: str, luck: int) -> None:
-        if self.going_on and luck < 9:  # else few histories would last
+        if self.going_on and luck < 4:  # else few histories would last
             return
         getattr(self.world.lifecycle, how)()
         if self.stopped_at is None:
@@ -297,4 +300,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLifecycle = Machine.TestCase
-TestLifecycle.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestLifecycle.settings = settings(max_examples=HISTORIES, stateful_step_count=40, deadline=None)

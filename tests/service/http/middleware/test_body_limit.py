@@ -32,6 +32,10 @@ async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
         pass
 
 
+async def wait_forever() -> Message:
+    raise AssertionError
+
+
 async def send_nothing(_message: Message) -> None:
     raise AssertionError
 
@@ -45,6 +49,28 @@ async def test_dribbled_body_is_408() -> None:
     with pytest.raises(SlowBodyError, match=r"0\.05 s") as caught:
         await app(scope(), dribble, send_nothing)
     assert problems.describe(caught.value, "").status == 408
+
+
+async def test_bytes_that_a_request_keeps_are_counted_until_its_end() -> None:
+    kept: list[int] = []
+
+    async def keep(scope: Scope, _receive: Receive, _send: Send) -> None:
+        for size in (400, 300):
+            scope["state"]["context"].hold(size)
+        kept.append(middleware.pending_bytes)
+
+    async def keep_too_many(scope: Scope, _receive: Receive, _send: Send) -> None:
+        scope["state"]["context"].hold(1001)
+
+    middleware = limited(keep, pending_bytes=800)
+    await middleware(scope(), wait_forever, send_nothing)
+    assert (kept, middleware.pending_bytes) == ([1500], 800)
+    middleware.pending_bytes = 801
+    with pytest.raises(QueueFullError):
+        await middleware(scope(), wait_forever, send_nothing)
+    assert middleware.pending_bytes == 801
+    with pytest.raises(BodyTooLargeError):
+        await limited(keep_too_many)(scope(), wait_forever, send_nothing)
 
 
 async def test_bytes_are_counted_over_all_chunks() -> None:

@@ -87,7 +87,13 @@ def test_server_says_what_it_is(client: TestClient) -> None:
     assert client.get("/v2").json() == {
         "name": "cifar10-serve",
         "version": "1",
-        "extensions": ["binary_tensor_data", "model_repository"],
+        "extensions": [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "statistics",
+        ],
     }
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
@@ -214,6 +220,7 @@ def test_id_comes_back(client: TestClient) -> None:
 def test_hints_that_mean_nothing_here_are_ignored(client: TestClient) -> None:
     request = tensor(pixels("red"), parameters={"content_type": "np"})
     request |= {"model_name": "tiny", "parameters": {"priority": 1, "timeout": 1000}}
+    request |= {"outputs": [{"name": "energy", "parameters": {"content_type": "np"}}]}
     assert client.post(INFER, json=request).status_code == 200
 
 
@@ -279,7 +286,20 @@ def test_tensor_that_does_not_fit_is_400(
         ({"inputs": None}, "inputs: "),
         ({"outputs": [{"name": "logits"}]}, "'probabilities' or 'energy'"),
         ({"outputs": [{"name": "energy"}] * 3}, "outputs: List should have at most 2 items"),
-        ({"outputs": [{"name": "energy", "parameters": {"classification": 3}}]}, "classification"),
+        ({"outputs": [{"name": "energy", "parameters": {"classification": 3}}]}, "no classes"),
+        ({"outputs": [{"name": "energy"}] * 2}, "output 'energy' is asked for twice"),
+        (
+            {"outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
+            "classification",
+        ),
+        (
+            {"outputs": [{"name": "energy", "parameters": {"shared_memory_region": "r"}}]},
+            "Shared memory is not offered",
+        ),
+        (
+            tensor(RED, data=None, parameters={"shared_memory_region": "r"}),
+            "Shared memory is not offered",
+        ),
         ({"outputs": [{"name": "energy", "parameters": {"binary_data": 1}}]}, "binary_data"),
         ({"parameters": {"binary_data_output": "yes"}}, "binary_data_output"),
         ({"id": 7}, "id: Input should be a valid string"),
@@ -308,8 +328,8 @@ def test_body_that_is_no_request_is_400(client: TestClient, content: bytes, sent
     assert sentence in error(client.post(INFER, content=content), 400)
 
 
-def test_long_key_is_not_sent_back_whole(client: TestClient) -> None:
-    wanted = [{"name": "energy", "parameters": {"x" * 100_000: 1}}]
+def test_long_name_is_not_sent_back_whole(client: TestClient) -> None:
+    wanted = [{"name": "x" * 100_000}]
     assert len(error(client.post(INFER, json=tensor(RED) | {"outputs": wanted}), 400)) < 400
 
 
@@ -318,7 +338,7 @@ def test_long_key_is_not_sent_back_whole(client: TestClient) -> None:
     [
         (binary(RED, tail=RED.tobytes()[1:]), 400, "191 bytes follow the JSON"),
         (binary(RED, tail=RED.tobytes() + b"\0"), 400, "193 bytes follow the JSON"),
-        (binary(RED, length=0), 400, "Invalid JSON"),
+        (binary(RED, length=0), 400, "192 bytes, and not 308"),
         (binary(RED, length=20), 400, "Invalid JSON"),
         (binary(RED, length=10**5), 400, "is 100,000, but the body has"),
         (binary(RED, length=-1), 422, HEADER_LENGTH),
@@ -344,8 +364,8 @@ def test_binary_data_of_another_size_than_the_shape_are_400(client: TestClient) 
     assert "takes 192 values; the request has 4" in error(response, 400)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
-def test_compressed_body_is_415(client: TestClient, encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["br", "identity, gzip"])
+def test_body_that_is_compressed_in_another_way_is_415(client: TestClient, encoding: str) -> None:
     response = client.post(INFER, json=tensor(RED), headers={"Content-Encoding": encoding})
     assert "Content-Encoding" in error(response, 415)
 
@@ -512,7 +532,7 @@ def test_metrics_count_tensors_like_uploads(client: TestClient) -> None:
 def test_documentation_names_every_error_shape(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operations = {path: o for path, o in document["paths"].items() if path.startswith("/v2/models")}
-    assert len(operations) == 6
+    assert len(operations) == 11
     for methods in operations.values():
         for status, answer in next(iter(methods.values()))["responses"].items():
             if status != "200":

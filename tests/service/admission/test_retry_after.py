@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.http.retry_after import MAX_WAIT_S, RETURNS_PER_ANSWER, RetryAfter
+from service.admission.retry_after import MAX_WAIT_S, RETURNS_PER_ANSWER, RetryAfter
 
 
 class Clock:

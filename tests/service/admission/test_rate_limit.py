@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from service.admission import rate_limit
+from service.admission.rate_limit import RateLimit
 from service.errors import RateLimitedError
-from service.http import rate_limit
-from service.http.rate_limit import RateLimit
 
 KEY = b"\1\2"
 LOCK = """

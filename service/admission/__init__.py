@@ -1,0 +1,1 @@
+"""Who may call, how often, and when again: for every protocol."""

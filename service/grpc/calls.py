@@ -1,0 +1,281 @@
+"""What each call goes through: its key, its message, its status, the log and the metrics."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode
+
+from service import errors
+from service.admission.retry_after import RetryAfter
+from service.errors import ServiceError
+from service.grpc.status import TABLE
+from service.inference.model_server import ModelServer
+from service.inference.served_model import ServedModel
+from service.observability import access_log
+
+# Parsed messages take up to 50 times the memory of their bytes. So of a larger message all but the
+# bytes of tensors is limited to this, and the number of its parts.
+MAX_PARSED_BYTES = 400_000
+_MAX_PARTS = 1000
+_LENGTH_DELIMITED = 2
+_NOT_OFFERED = (
+    "This method is not offered: there are no streams, shared memory, trace or log settings."
+)
+
+logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+@dataclass(slots=True)
+class Call:
+    """Facts of one call.
+
+    Attributes:
+        metadata: the metadata that is text, of repeated names the first.
+        request_id: id of the call, the client's own if that is acceptable.
+        started_at: when the call began, on the clock of `time.perf_counter`.
+        deadline_s: seconds that the client waits from then on; None without a deadline.
+        received_bytes: size of the message.
+        model: the model that answers, once that is known.
+        answered_at: when the answer was known, on the same clock.
+    """
+
+    metadata: Mapping[str, str]
+    request_id: str
+    started_at: float
+    deadline_s: float | None
+    received_bytes: int = 0
+    model: ServedModel | None = None
+    answered_at: float | None = None
+
+
+class Method(NamedTuple):
+    """One method of a service.
+
+    Attributes:
+        request: class of its message.
+        answer: answers a message.
+        admit: checks the key of a call by its metadata, before the message is read.
+        tensors: number of the field of the message that holds bytes of tensors.
+        is_probe: whether machines call it every few seconds: logged at debug level.
+    """
+
+    request: type[Message]
+    answer: Callable[[Any, Call], Awaitable[Message]]
+    admit: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
+    tensors: int | None = None
+    is_probe: bool = False
+
+
+class Calls(grpc.GenericRpcHandler):
+    """Handles the calls of one service.
+
+    Attributes:
+        refuse_for_s: once this is set, calls are refused, and sent again after so many seconds.
+
+    gRPC reads and parses the message of a method with one request and one answer before it calls
+    the handler. The methods are therefore declared with a stream of requests, which looks the same
+    to clients: a call without a key costs no memory.
+    """
+
+    def __init__(
+        self, service: str, methods: Mapping[str, Method], model_server: ModelServer
+    ) -> None:
+        """Handles these methods, by their names."""
+        self._prefix = f"/{service}/"
+        self._settings = model_server.settings
+        self._model_server = model_server
+        self._retry_after = RetryAfter(lambda: model_server.seconds_per_item)
+        self.refuse_for_s: float | None = None
+        self._pending_bytes = 0
+        self._handlers = {
+            self._prefix + name: self._handler(name, method) for name, method in methods.items()
+        }
+        self._other: Handler = grpc.stream_unary_rpc_method_handler(self._refuse)
+
+    def service(self, details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Finds the handler of a call; methods of Triton that are not offered have one, too."""
+        handler = self._handlers.get(details.method)
+        if handler is None and details.method.startswith(self._prefix):
+            return self._other
+        return handler
+
+    def _handler(self, name: str, method: Method) -> Handler:
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> bytes:
+            return await self._handle(name, method, messages, context)
+
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _handle(
+        self, name: str, method: Method, messages: AsyncIterator[bytes], context: Context
+    ) -> bytes:
+        call = _begin(context)
+        code, text, trailing = StatusCode.OK, "", [("x-request-id", call.request_id)]
+        answer = b""
+        try:
+            answer = await self._answer(method, messages, call)
+        except asyncio.CancelledError:  # the client has left, or its deadline is over
+            is_late = call.deadline_s is not None and _elapsed(call) >= call.deadline_s
+            code = StatusCode.DEADLINE_EXCEEDED if is_late else StatusCode.CANCELLED
+            raise
+        except ServiceError as error:
+            code, text = TABLE.get(type(error), StatusCode.INTERNAL), str(error)
+            self._model_server.metrics.count_rejection(errors.reason(type(error)))
+            trailing += self._pushback(error)
+        except Exception:
+            logger.exception("unhandled error", extra={"fields": {"request_id": call.request_id}})
+            code = StatusCode.INTERNAL
+        finally:
+            self._model_server.metrics.count_call(name, code.name, _elapsed(call))
+            self._log(name, method, code, call, len(answer), context.peer())
+        if code is StatusCode.INTERNAL:
+            text = "The service failed; report it with the request id, which is in its log."
+        if code is not StatusCode.OK:
+            await context.abort(code, text, tuple(trailing))
+        context.set_trailing_metadata(tuple(trailing))
+        return answer
+
+    async def _answer(self, method: Method, messages: AsyncIterator[bytes], call: Call) -> bytes:
+        if self.refuse_for_s is not None:
+            raise errors.NotReadyError("The service is shutting down; try again in a moment.")
+        if method.admit is not None:
+            await method.admit(call.metadata)
+        data = await self._receive(messages)
+        call.received_bytes = len(data)
+        self._pending_bytes += len(data)
+        try:
+            if self._pending_bytes > self._settings.pending_bytes_per_worker:
+                raise errors.QueueFullError("Too many bytes are waiting; try again in a moment.")
+            answer = await method.answer(parse(method.request, data, method.tensors), call)
+        finally:
+            self._pending_bytes -= len(data)
+        return answer.SerializeToString()
+
+    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes:
+        seconds = self._settings.body_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                return await anext(messages)
+        except StopAsyncIteration:
+            raise errors.EmptyUploadError("The call has no message.") from None
+        except TimeoutError:
+            raise errors.SlowBodyError(
+                f"The message took longer than {seconds:g} s to arrive; send less at a time."
+            ) from None
+
+    def _pushback(self, error: ServiceError) -> list[tuple[str, str]]:
+        """When to try again, in the words that gRPC's clients understand."""
+        seconds: float
+        if isinstance(error, errors.RateLimitedError):
+            seconds = error.retry_after_s
+        elif self.refuse_for_s is not None:
+            seconds = self.refuse_for_s
+        elif isinstance(error, errors.QueueFullError):
+            seconds = self._retry_after.next()
+        else:
+            return []
+        return [("grpc-retry-pushback-ms", str(round(seconds * 1000)))]
+
+    async def _refuse(self, _messages: AsyncIterator[bytes], context: Context) -> bytes:
+        self._model_server.metrics.count_call("other", StatusCode.UNIMPLEMENTED.name, 0)
+        await context.abort(StatusCode.UNIMPLEMENTED, _NOT_OFFERED)
+
+    def _log(
+        self, name: str, method: Method, code: StatusCode, call: Call, sent: int, peer: str
+    ) -> None:
+        if call.answered_at is not None:
+            seconds = time.perf_counter() - call.answered_at
+            self._model_server.metrics.observe_stage("respond", seconds)
+        fields: dict[str, Any] = {
+            "path": self._prefix + name,
+            "received_bytes": call.received_bytes,
+            "sent_bytes": sent,
+            "request_id": call.request_id,
+            "client": _address(peer),
+        }
+        if call.model is not None:
+            fields["model"] = call.model.model
+            fields["model_version"] = int(call.model.version)
+        if trace_id := access_log.trace_id(call.metadata.get("traceparent")):
+            fields["trace_id"] = trace_id
+        is_quiet = method.is_probe and code is StatusCode.OK
+        level = logging.DEBUG if is_quiet else logging.INFO
+        access_log.write({"grpc_status": code.name}, _elapsed(call), fields, level)
+
+
+def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Message:
+    """Parses a message.
+
+    Args:
+        kind: its class.
+        data: its bytes.
+        tensors: number of the field that holds bytes of tensors.
+
+    Raises:
+        BodyTooLargeError: it has too much besides the bytes of tensors.
+        InvalidInferenceRequestError: the bytes are no such message.
+    """
+    if len(data) > MAX_PARSED_BYTES and _parsed_bytes(data, tensors) > MAX_PARSED_BYTES:
+        raise errors.BodyTooLargeError(
+            f"The message has more than {MAX_PARSED_BYTES:,} bytes in {_MAX_PARTS:,} parts besides "
+            "`raw_input_contents`; send the tensor there."
+        )
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise errors.InvalidInferenceRequestError(
+            f"The message is no {kind.DESCRIPTOR.full_name}."
+        ) from None
+
+
+def _parsed_bytes(data: bytes, tensors: int | None) -> int:
+    """The bytes of a message that are not in a field of tensors; too many if it has many parts."""
+    view, position, skipped = memoryview(data), 0, 0
+    for _ in range(_MAX_PARTS):
+        if position >= len(data):
+            return len(data) - skipped
+        tag, position = _varint(view, position)
+        if tag & 7 != _LENGTH_DELIMITED:
+            _, position = _varint(view, position)  # no field of these messages is of fixed size
+            continue
+        size, position = _varint(view, position)
+        if tag >> 3 == tensors:
+            skipped += size
+        position += size
+    return len(data)
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    """The number at a position, and the position behind it."""
+    value = shift = 0
+    for byte in view[position : position + 10]:
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            break
+    return value, position
+
+
+def _begin(context: Context) -> Call:
+    sent = context.invocation_metadata() or ()
+    metadata = {name: value for name, value in reversed(tuple(sent)) if isinstance(value, str)}
+    request_id = access_log.request_id(metadata.get("x-request-id"))
+    return Call(metadata, request_id, time.perf_counter(), context.time_remaining())
+
+
+def _elapsed(call: Call) -> float:
+    return time.perf_counter() - call.started_at
+
+
+def _address(peer: str) -> str:
+    """The client's address, without port, of what gRPC calls a peer."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]") or "unknown"

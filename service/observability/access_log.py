@@ -1,0 +1,45 @@
+"""One line of the log for each request, of whatever protocol."""
+
+import logging
+import random
+import re
+from typing import Any
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+logger = logging.getLogger(__name__)
+
+
+def write(status: dict[str, Any], seconds: float, fields: dict[str, Any], level: int) -> None:
+    """Writes the line of a request.
+
+    Args:
+        status: how it ended, in the words of its protocol.
+        seconds: how long it took.
+        fields: what else is known of it.
+        level: the severity, as of `logging`.
+    """
+    if logger.isEnabledFor(level):
+        fields = {**status, "duration_ms": round(seconds * 1000, 2), **fields}
+        # `logger.log` would look for its caller, which no line shows.
+        record = logger.makeRecord(
+            logger.name, level, "", 0, "request", (), None, extra={"fields": fields}
+        )
+        logger.handle(record)
+
+
+def request_id(sent: str | None) -> str:
+    """The id that the client has sent, if it is acceptable; else a new one."""
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id()
+
+
+def new_request_id() -> str:
+    """A random id; it is no secret, so it need not come from the kernel, which `uuid4` asks."""
+    return f"{random.getrandbits(128):032x}"
+
+
+def trace_id(sent: str | None) -> str | None:
+    """The trace that a `traceparent` says the request belongs to (W3C Trace Context)."""
+    parent = _TRACE_PARENT.fullmatch(sent) if sent else None
+    return parent[1] if parent else None

@@ -1,0 +1,1 @@
+"""What the Open Inference Protocol V2 says, over whatever transport."""

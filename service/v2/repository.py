@@ -1,0 +1,63 @@
+"""The model repository extension: what there is, load, unload."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from pydantic import Field
+
+from service.inference import repository
+from service.inference.model_server import ModelServer
+from service.inference.served_model import Change
+from service.inference.snapshot import Snapshot
+from service.inference.snapshot_builder import check_name
+from service.v2.model import Schema
+
+# Changes the models in all workers; returns how a loaded one differs from the one before.
+Administer = Callable[[Change], Awaitable[str | None]]
+
+
+class RepositoryModel(Schema):
+    """A version of a model in the repository."""
+
+    name: str = Field(examples=["cifar10"])
+    version: str = Field(examples=["1"])
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str | None = None
+
+
+async def index(model_server: ModelServer, *, ready: bool) -> list[RepositoryModel]:
+    """Lists all versions of all models, or those that are served, and says which are."""
+    snapshot = model_server.snapshot or Snapshot({}, model_server.settings.model)
+    served = {(model.name, model.version) for model in snapshot.loaded}
+    models = [RepositoryModel(name=n, version=str(v), state="READY") for n, v in served]
+    if not ready:
+        found = await asyncio.to_thread(repository.available, model_server.settings.models)
+        others = {(name, version) for name, versions in found.items() for version in versions}
+        models += [
+            RepositoryModel(
+                name=name,
+                version=str(version),
+                state="UNAVAILABLE",
+                reason=snapshot.failures.get(name, "unloaded"),
+            )
+            for name, version in others - served
+        ]
+    return sorted(models, key=lambda model: (model.name, int(model.version)))
+
+
+async def load(model_server: ModelServer, administer: Administer, name: str) -> str | None:
+    """Serves the model as it is in the repository now; returns how it differs from before.
+
+    Raises:
+        NotServedError: there is no such model, or the settings do not name it.
+        LoadFailedError: it cannot be loaded; the one before still serves.
+    """
+    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+    return await administer(Change(load=frozenset({name})))
+
+
+async def unload(model_server: ModelServer, administer: Administer, name: str) -> None:
+    """Serves the model no more, until it is loaded; raises as `load` does."""
+    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+    await administer(Change(load=frozenset(), unload=frozenset({name})))

@@ -1,0 +1,54 @@
+"""Keys, and files of them that change."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from service.admission.keys import FRESH_S, Keys
+from tests.service.admission.test_rate_limit import Clock
+
+
+def test_every_one_of_several_keys_is_known() -> None:
+    keys = Keys([SecretStr("first"), SecretStr("second")], None)
+    assert keys.find("first")
+    assert keys.find("second")
+    assert keys.find("first") != keys.find("second")
+    assert not keys.find("third")
+    assert not keys.find("")
+
+
+def test_keys_in_a_file_rotate_without_a_restart(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "keys"
+    file.write_text("# since May\nold\n\n")
+    keys = Keys([SecretStr("lasting")], file, clock)
+    assert keys.find("old")
+    file.write_text("new\n")
+    clock.now += FRESH_S
+    assert keys.find("new")
+    assert keys.find("lasting")
+    assert not keys.find("old")
+    assert not keys.find("# since May")
+
+
+def test_emptied_file_locks_everyone_out(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "keys"
+    file.write_text("old")
+    keys = Keys([], file, clock)
+    file.write_text("")
+    clock.now += FRESH_S
+    assert not keys.find("old")
+    assert keys.configured
+
+
+def test_file_that_vanishes_leaves_its_keys_and_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, file = Clock(), tmp_path / "keys"
+    file.write_text("old")
+    keys = Keys([], file, clock)
+    file.unlink()
+    clock.now += FRESH_S
+    assert keys.find("old")
+    (record,) = caplog.records
+    assert str(file) in record.__dict__["fields"]["reason"]

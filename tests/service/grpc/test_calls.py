@@ -1,0 +1,274 @@
+"""What every call goes through: keys, limits, errors, the log and the metrics."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import errors
+from service.errors import ServiceError
+from service.grpc import calls
+from service.grpc import inference_pb2 as pb
+from service.grpc.status import TABLE
+from service.inference.model_server import ModelServer
+from tests.service.conftest import FakeEngine, keep_busy
+from tests.service.grpc.conftest import Serve, infer, labels, pixels, until
+
+RED = pixels("red")
+RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+KEY = [("authorization", "Bearer secret")]
+
+
+def sample(model_server: ModelServer, name: str, **wanted: str) -> float:
+    text = model_server.metrics.render().decode()
+    for family in text_string_to_metric_families(text):
+        for found in family.samples:
+            if found.name == name and found.labels == wanted:
+                return float(found.value)
+    return 0
+
+
+async def never() -> AsyncIterator[bytes]:
+    await asyncio.sleep(60)
+    yield b""
+
+
+async def only(*messages: bytes) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield message
+
+
+@pytest.mark.anyio
+async def test_methods_need_a_key_and_probes_do_not(serve: Serve) -> None:
+    async with serve(api_keys="secret") as served:
+        assert (await served.ask(pb.ServerLiveRequest())).live
+        assert (await served.ask(pb.ServerReadyRequest())).ready
+        for request in (
+            infer(RED),
+            pb.ServerMetadataRequest(),
+            pb.ModelReadyRequest(name="tiny"),
+            pb.ModelMetadataRequest(name="tiny"),
+            pb.ModelConfigRequest(name="tiny"),
+            pb.ModelStatisticsRequest(),
+        ):
+            for metadata in ([], [("x-api-key", "wrong")]):
+                error = await served.refusal(request, metadata)
+                assert error.code() is StatusCode.UNAUTHENTICATED
+            await served.ask(request, KEY)
+            await served.ask(request, [("x-api-key", "secret")])
+
+
+@pytest.mark.anyio
+async def test_administration_needs_its_own_key(serve: Serve) -> None:
+    request = pb.RepositoryIndexRequest(ready=True)
+    async with serve() as served:
+        assert (await served.refusal(request)).code() is StatusCode.PERMISSION_DENIED
+    async with serve(api_keys="secret", admin_keys="root") as served:
+        assert (await served.refusal(request)).code() is StatusCode.UNAUTHENTICATED
+        assert (await served.refusal(request, KEY)).code() is StatusCode.PERMISSION_DENIED
+        assert len((await served.ask(request, [("x-api-key", "root")])).models) == 1
+
+
+@pytest.mark.anyio
+async def test_key_that_asks_too_often_is_told_when_to_return(serve: Serve) -> None:
+    async with serve(api_keys="secret", rate_limit="2/hour") as served:
+        for _ in range(2):
+            await served.ask(infer(RED), KEY)
+        error = await served.refusal(infer(RED), KEY)
+        assert error.code() is StatusCode.RESOURCE_EXHAUSTED
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 1_000_000
+
+
+@pytest.mark.anyio
+async def test_message_is_not_read_without_a_key(serve: Serve) -> None:
+    async with serve(api_keys="secret") as served:
+        error = await served.send("ModelInfer", never())
+        assert error.code() is StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.anyio
+async def test_message_that_does_not_arrive_is_not_waited_for(serve: Serve) -> None:
+    async with serve(body_timeout_ms=50) as served:
+        error = await served.send("ModelInfer", never())
+        assert error.code() is StatusCode.DEADLINE_EXCEEDED
+        assert "0.05 s to arrive" in (error.details() or "")
+
+
+@pytest.mark.anyio
+async def test_call_without_a_message_is_an_invalid_argument(serve: Serve) -> None:
+    async with serve() as served:
+        error = await served.send("ModelInfer", only())
+        assert error.code() is StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.anyio
+async def test_message_over_the_limit_is_refused(serve: Serve) -> None:
+    request = infer(RED, raw=False)
+    request.raw_input_contents.append(bytes(3000))
+    async with serve(max_body_bytes=2000) as served:
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            error = await served.refusal(request, compression=compression)
+            assert error.code() is StatusCode.RESOURCE_EXHAUSTED
+        assert labels(await served.ask(infer(RED))) == ["red"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_compressed_message_is_answered(serve: Serve, kind: grpc.Compression) -> None:
+    async with serve() as served:
+        assert labels(await served.ask(infer(RED), compression=kind)) == ["red"]
+
+
+@pytest.mark.anyio
+async def test_bytes_that_are_no_message_are_an_invalid_argument(serve: Serve) -> None:
+    async with serve() as served:
+        error = await served.send("ModelInfer", only(b"\xff\xff"))
+        assert error.code() is StatusCode.INVALID_ARGUMENT
+        assert "inference.ModelInferRequest" in (error.details() or "")
+
+
+@pytest.mark.anyio
+async def test_bytes_that_wait_are_limited(serve: Serve, engine: FakeEngine) -> None:
+    request = infer(RED, raw=False, shape=[4, 8, 8, 3])
+    request.raw_input_contents.append(pixels("red", "red", "red", "red").tobytes())
+    async with serve(max_body_bytes=1000, max_pending_bytes=1000, workers=1) as served:
+        busy = await keep_busy(served.model_server, engine)
+        first = served.start(request)
+        await until(lambda: served.model_server.queue_depth == 4)
+        error = await served.refusal(request)
+        assert error.code() is StatusCode.UNAVAILABLE
+        assert "Too many bytes" in (error.details() or "")
+        engine.go.set()
+        await busy
+        await first
+        await served.ask(request)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "method", ["ModelStreamInfer", "SystemSharedMemoryStatus", "TraceSetting", "LogSettings"]
+)
+async def test_method_that_is_not_offered_says_so(serve: Serve, method: str) -> None:
+    async with serve() as served:
+        error = await served.send(method, only(b""))
+        assert error.code() is StatusCode.UNIMPLEMENTED
+        assert "not offered" in (error.details() or "")
+
+
+@pytest.mark.anyio
+async def test_bug_is_internal_without_a_trace(
+    serve: Serve, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.error = ZeroDivisionError("a secret")
+    async with serve() as served:
+        error = await served.refusal(infer(RED), [("x-request-id", "mine")])
+    assert error.code() is StatusCode.INTERNAL
+    assert "secret" not in (error.details() or "")
+    assert dict(error.trailing_metadata())["x-request-id"] == "mine"
+    (logged,) = [record for record in caplog.records if record.exc_info]
+    assert logged.__dict__["fields"] == {"request_id": "mine"}
+
+
+@pytest.mark.anyio
+async def test_every_call_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    metadata = [("x-request-id", "mine"), ("traceparent", f"00-{trace}-b7ad6b7169203331-01")]
+    async with serve() as served:
+        call = served.start(infer(RED), metadata)
+        answer = await call
+        assert dict(await call.trailing_metadata())["x-request-id"] == "mine"
+        await served.refusal(pb.ModelReadyRequest(name="huge"))
+        await served.ask(pb.ServerReadyRequest())
+    lines = [record for record in caplog.records if record.getMessage() == "request"]
+    first, second, probe = (record.__dict__["fields"] for record in lines)
+    assert first.pop("duration_ms") > 0
+    assert first == {
+        "grpc_status": "OK",
+        "path": "/inference.GRPCInferenceService/ModelInfer",
+        "received_bytes": infer(RED).ByteSize(),
+        "sent_bytes": answer.ByteSize(),
+        "request_id": "mine",
+        "client": "127.0.0.1",
+        "model": "tiny",
+        "model_version": 1,
+        "trace_id": trace,
+    }
+    assert second["grpc_status"] == "NOT_FOUND"
+    assert [record.levelno for record in lines] == [logging.INFO, logging.INFO, logging.DEBUG]
+    assert probe["grpc_status"] == "OK"
+
+
+@pytest.mark.anyio
+async def test_every_call_is_counted(serve: Serve, engine: FakeEngine) -> None:
+    async with serve() as served:
+        await served.ask(infer(pixels("red", "blue")))
+        await served.refusal(infer(RED, datatype="FP32"))
+        busy = await keep_busy(served.model_server, engine)
+        await served.refusal(infer(RED), timeout=0.1)
+        call = served.start(infer(RED), timeout=None)
+        await until(lambda: served.model_server.queue_depth == 1)
+        call.cancel()
+        await until(lambda: served.model_server.queue_depth == 0)
+        engine.go.set()
+        await busy
+
+        def count(code: str) -> float:
+            labels = {"method": "ModelInfer", "code": code}
+            return sample(served.model_server, "grpc_calls_total", **labels)
+
+        codes = ("OK", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "CANCELLED")
+        await until(lambda: [count(code) for code in codes] == [1, 1, 1, 1])
+        found = {
+            name: sample(served.model_server, name, **labels)
+            for name, labels in {
+                "classifier_rejections_total": {"reason": "invalid-inference-request"},
+                "classifier_predictions_total": {"model": "tiny", "label": "blue"},
+                "grpc_call_seconds_count": {"method": "ModelInfer"},
+            }.items()
+        }
+        assert list(found.values()) == [1, 1, 4]
+
+
+def test_every_error_that_a_call_can_meet_has_a_status() -> None:
+    of_http = {
+        errors.MissingFieldError,
+        errors.MalformedFormError,
+        errors.MalformedRequestError,
+        errors.HeadTooLargeError,
+        errors.SlowHeadError,
+        errors.UnsupportedEncodingError,
+    }
+    internal = {errors.EngineFailedError, errors.StartupError}
+    assert set(ServiceError.__subclasses__()) == TABLE.keys() | of_http | internal
+
+
+def test_large_message_is_parsed_where_it_is_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MAX_PARSED_BYTES", 100)
+    request = infer(pixels(*["red"] * 5))
+    assert calls.parse(pb.ModelInferRequest, request.SerializeToString(), RAW) == request
+    with pytest.raises(errors.BodyTooLargeError, match="raw_input_contents"):
+        calls.parse(pb.ModelInferRequest, request.SerializeToString(), None)
+    empty = pb.ModelInferRequest(raw_input_contents=[b""] * 2000)
+    inputs = pb.ModelInferRequest(inputs=[pb.ModelInferRequest.InferInputTensor()] * 100)
+    for many in (empty, inputs):
+        with pytest.raises(errors.BodyTooLargeError):
+            calls.parse(pb.ModelInferRequest, many.SerializeToString(), RAW)
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_any_bytes_are_parsed_or_refused(noise: bytes, place: int) -> None:
+    data = infer(RED).SerializeToString()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calls, "MAX_PARSED_BYTES", 50)
+        for damaged in (noise, data[:place] + noise + data[place + len(noise) :]):
+            try:
+                calls.parse(pb.ModelInferRequest, damaged, RAW)
+            except ServiceError as error:
+                assert type(error) in TABLE  # noqa: PT017
