@@ -183,6 +183,17 @@ def test_failed_load_keeps_the_version_of_before_and_others_are_not_concerned(
     assert failed.json()["error"] == birds["reason"]
 
 
+def test_load_says_how_a_version_differs_from_the_one_before(models: Path) -> None:
+    with serving(models) as client:
+        write_model(models, "birds", 2, size=(8, 8), labels=["robin", "finch", "crow"])
+        response = client.post("/v2/repository/models/birds/load")
+        assert answer(client, "/models/birds/predict") == ("birds", "2", "crow")
+    assert response.json() == {
+        "note": "Version 2 has other labels than 1. "
+        "It takes pictures of 8 x 8 pixels, not of 6 x 4 as before."
+    }
+
+
 def test_unloaded_model_leaves_the_others(models: Path) -> None:
     with serving(models) as client:
         assert client.post("/v2/repository/models/birds/unload").is_success
