@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from service import errors
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
 from service.http import problems
 from service.http.context import RequestContext
@@ -50,8 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0  # bytes since the last request was complete
         self._framing = 0  # bytes since the last piece of the body
         self._in_body = False
-        self._ignores_input = False
-        self._is_lingering = False
+        self._ignores_input = self._is_lingering = False
         self._refusal: _Refusal | None = None
         self._running: RequestResponseCycle | None = None
         self.url = b""
@@ -239,7 +237,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
         self._access_log.record_refusal(
             status=problem.status,
-            reason=errors.reason(type(refusal.error)),
+            error=refusal.error,
             request_id=problem.request_id,
             client=self.client[0] if self.client else "unknown",
             sent_bytes=len(body),

@@ -1,4 +1,4 @@
-"""All metrics of the service, and the only import of prometheus_client.
+"""All metrics of the service.
 
 If PROMETHEUS_MULTIPROC_DIR names a folder, several processes share their metrics in it and each of
 them exports the sums; it must be set before this module is imported. Otherwise each app has metrics
@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -26,9 +25,8 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     generate_latest,
-    values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.observability import statistics
 from service.observability.statistics import BatchTimes, ModelStatistics, Sample
@@ -39,41 +37,7 @@ _SECONDS = (
 )
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _STAGES = ("receive", "decode", "queue", "infer", "respond")
-# A process that shares its metrics has a file for each of these kinds.
-_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
-FILE_BYTES = 250_000
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-
-
-def share_metrics(slot: int) -> None:
-    """Keeps the metrics of this process in the files of a slot; call it before they are defined.
-
-    A slot has one process at a time. Counters go on from where the one before has left them; its
-    gauges are gone. The disk space is allocated now: the files are mapped into memory, and on a
-    full disk a page that cannot be written ends the process by a signal.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
-        return
-    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
-    forget_gauges(slot)
-    for kind in _KINDS:
-        path = Path(folder) / f"{kind}_{slot}.db"
-        if path.exists() or not hasattr(os, "posix_fallocate"):
-            continue
-        # Under another name at first: an empty file cannot be read by the other processes.
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
-        new.rename(path)
-
-
-def forget_gauges(slot: int) -> None:
-    """Removes the gauges of a process that has ended; its counters stay."""
-    mark_process_dead(slot)  # type: ignore[no-untyped-call]
 
 
 class _Counter(Counter):

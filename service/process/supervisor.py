@@ -138,7 +138,7 @@ class Supervisor:
         number = self._workers.pop(worker)
         if not self._lifecycle.stopping:
             # Imported late: it must not be before PROMETHEUS_MULTIPROC_DIR is set.
-            from service.observability.metrics import forget_gauges
+            from service.observability.metric_files import forget_gauges
 
             forget_gauges(number)
         self._lifecycle.on_exit(worker, worker.process.exitcode)

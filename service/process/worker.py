@@ -25,7 +25,7 @@ from service.inference.served_model import Change, Manifest
 from service.inference.snapshot import Handover
 from service.inference.snapshot_builder import build_snapshot
 from service.observability.logging import configure, flush
-from service.observability.metrics import share_metrics
+from service.observability.metric_files import share_metrics
 from service.process import messages
 from service.process.accepting import Acceptor
 from service.process.file_lock import LargePictureLock

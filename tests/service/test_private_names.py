@@ -53,6 +53,8 @@ NAMES = {
         ("prometheus_client:Histogram", "self._sum"),
         ("prometheus_client:Histogram", "self._buckets"),
         ("prometheus_client:Histogram", "self._upper_bounds"),
+    ],
+    "service/observability/metric_files.py": [
         ("prometheus_client.values", "ValueClass"),
         ("prometheus_client.values", "MultiProcessValue"),
     ],

@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import errors
+from service.errors import ServiceError
 from service.http import problems
 from service.http.context import RequestContext
 from service.observability import access_log
@@ -50,9 +52,10 @@ class AccessLog:
         self._write(route, status, context.started_at, fields)
 
     def record_refusal(
-        self, *, status: int, reason: str, started_at: float, **fields: str | int
+        self, *, error: ServiceError, status: int, started_at: float, **fields: str | int
     ) -> None:
         """Records a request that was refused before the app saw it; `fields` go into the log."""
+        reason = errors.reason(type(error))
         self._metrics.count_rejection(reason)
         self._write(UNMATCHED, status, started_at, {"reason": reason, **fields})
 

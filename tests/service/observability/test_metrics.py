@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metrics import FILE_BYTES, Metrics, forget_gauges
+from service.observability.metric_files import FILE_BYTES, forget_gauges
+from service.observability.metrics import Metrics
 
 # A worker that served two pictures, and then stays alive until its input is closed.
 WORKER = """
 import sys
-from service.observability.metrics import Metrics, share_metrics
+from service.observability.metric_files import share_metrics
+from service.observability.metrics import Metrics
 from service.observability.statistics import BatchTimes
 
 slot, version, status, queue_depth = sys.argv[1:]
