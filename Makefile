@@ -50,7 +50,7 @@ lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/mypy
 	$(DEV)/lint-imports --no-logo
 
-verify-models: $(DEV_ENV) ## Recompute every figure of every model card: DATA=<folder>
+verify-models: $(DEV_ENV) ## Recompute the figures of every model card: DATA=<folder>
 	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
 
 bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 15 minutes: ARGS="--model <file>"
@@ -59,9 +59,9 @@ bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 
 bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 	@$(DEV)/python -m tests.benchmark --quick $(ARGS)
 
-torture: $(DEV_ENV) ## Send 20,000 damaged pictures and thousands of odd requests, in a quarter of an hour
+torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousands of odd requests, in half an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py \
-		tests/e2e/test_metrics.py
+		tests/e2e/test_metrics.py tests/contract/test_one_picture.py tests/service/process/test_lifecycle.py
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
@@ -87,10 +87,10 @@ COMPILE = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --fork
 SAME = --constraint docker/requirements-dev.txt
 
 lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade for the newest
-	$(COMPILE) --extra train --extra grpc --extra otel --group dev --output-file docker/requirements-dev.txt
-	$(COMPILE) --extra cpu --extra grpc --extra otel $(SAME) --output-file docker/requirements-cpu.txt
-	$(COMPILE) --extra gpu --extra grpc --extra otel $(SAME) --output-file docker/requirements-gpu.txt
-	$(COMPILE) --extra cpu --extra train $(SAME) --output-file docker/requirements-train.txt
+	$(COMPILE) --extra train --extra grpc --extra otel --extra heic --group dev --output-file docker/requirements-dev.txt
+	$(COMPILE) --extra cpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-cpu.txt
+	$(COMPILE) --extra gpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-gpu.txt
+	$(COMPILE) --extra cpu --extra train --extra heic $(SAME) --output-file docker/requirements-train.txt
 
 # An environment is built whole, and its stamp is written last: a changed requirement file and an
 # interrupted installation both start again from nothing.

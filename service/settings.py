@@ -20,11 +20,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from service.hardware import available_cpus, available_memory, nvidia_driver_visible
 
-# Pillow warns of pictures over this limit, and refuses those over twice as much.
-PILLOW_PIXEL_LIMIT = 89_478_485
 # Memory of a worker under load, without the one large picture that all workers decode at a time.
 WORKER_BYTES = 200_000_000
 PIXEL_BYTES = 12
+# Memory of a model in each worker for each byte of its file: once it is loaded, and at most while
+# it is being loaded (measured with 3 to 100 MB: 2.0 to 2.4 times, and 2.4 to 3.8 times).
+SESSION_FACTOR = 2
+LOADING_FACTOR = 3
+# A JPEG is decoded at a reduced size: it may have so many times the pixels, if memory allows.
+JPEG_FACTOR = 4
 
 _GRPC = ("grpc", "grpc_health", "grpc_reflection")
 
@@ -88,6 +92,12 @@ _Served = Annotated[
 ]
 
 
+def default_models() -> Path:
+    """Folder of the model repository if none is named."""
+    here, packaged = Path("models"), Path(__file__).parent / "default_models"
+    return packaged if packaged.is_dir() and not here.is_dir() else here
+
+
 class Settings(BaseSettings):
     """Settings of the service; each flag is also a variable: --max-batch is CIFAR10_MAX_BATCH."""
 
@@ -112,8 +122,9 @@ class Settings(BaseSettings):
     uds: Path | None = None
     """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
     Its permissions follow the umask: with 022, only the same user can connect."""
-    models: Path = Path("models")
-    """Folder of the model repository."""
+    models: Path = Field(default_factory=default_models)
+    """Folder of the model repository; by default `models` in the working directory, or where there
+    is none the model that comes with the package."""
     model: str = "cifar10"
     """Name of the default model; in a repository with a single model, that one."""
     model_version: PositiveInt | Literal["latest"] = "latest"
@@ -147,8 +158,9 @@ class Settings(BaseSettings):
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
     """Most bytes of request bodies in memory, in all workers."""
-    max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_PIXEL_LIMIT)
-    """Most pixels in one picture."""
+    max_pixels: PositiveInt = 50_000_000
+    """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
+    at a reduced size, may have four times as many pixels."""
     max_files: PositiveInt = 64
     """Most pictures in one batch request."""
     max_form_fields: PositiveInt = 16
@@ -199,7 +211,14 @@ class Settings(BaseSettings):
 
     @property
     def worker_count(self) -> int:
-        """Number of worker processes."""
+        """Number of worker processes, for models that take no memory."""
+        return self.workers_for(0)
+
+    def workers_for(self, model_bytes: int) -> int:
+        """Number of worker processes, for models whose files have so many bytes in all.
+
+        Each has room for two snapshots of them, as while they are loaded again.
+        """
         if self.workers != "auto":
             return self.workers
         automatic = self.provider == "auto" and nvidia_driver_visible()
@@ -208,7 +227,9 @@ class Settings(BaseSettings):
         if wants_cuda or sys.platform != "linux":
             return 1
         room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
-        return max(1, min(available_cpus(), int(room // WORKER_BYTES)))
+        room -= 2 * model_bytes  # the files themselves, which all workers share
+        each = WORKER_BYTES + (SESSION_FACTOR + LOADING_FACTOR) * model_bytes
+        return max(1, min(available_cpus(), int(room // each)))
 
     @property
     def pending_bytes_per_worker(self) -> int:

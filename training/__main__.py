@@ -40,6 +40,14 @@ def _preset(args: argparse.Namespace) -> Preset:
     return replace(preset, image_size=args.image_size or preset.image_size)
 
 
+def _photograph_folders(args: argparse.Namespace) -> tuple[Path, Path] | None:
+    if not args.photographs and not args.other:
+        return None
+    if not args.photographs or not args.other:
+        raise TrainingError("name both folders, with --photographs and --other")
+    return args.photographs, args.other
+
+
 def _run(args: argparse.Namespace) -> None:
     from training.data import dataset
 
@@ -52,8 +60,9 @@ def _run(args: argparse.Namespace) -> None:
     published = run.run_all(
         preset, data, args.data, models=args.models, runs=args.runs / name, name=name,
         seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
+        photographs=_photograph_folders(args),
     )  # fmt: skip
-    print(f"published {published}; the service loads it at its next start")
+    print(f"published {published}; a service loads it on SIGHUP, or at its next start")
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -87,7 +96,7 @@ def _verify(args: argparse.Namespace) -> None:
 
     run = Run(args.run)
     difference = steps.verify_run(run, steps.load_for(run, args.data))
-    print(f"Keras and ONNX Runtime differ by {difference:.1e} at most")
+    print(f"the checkpoint and model.onnx differ by {difference:.1e} at most")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -97,7 +106,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     run = Run(args.run)
     data = steps.load_for(run, args.data)
-    evaluations = evaluate.evaluate_run(run, data, args.data, args.models)
+    evaluations = evaluate.evaluate_run(
+        run, data, args.data, args.models, _photograph_folders(args)
+    )
     print(*evaluate.summary(evaluations), f"report: {run.folder / 'report.html'}", sep="\n")
 
 
@@ -117,12 +128,32 @@ def _compare(args: argparse.Namespace) -> None:
     from training.study import compare
 
     contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
-    comparison = compare.compare(contenders, args.data)
+    test = None if args.split is None else args.split == "test"
+    comparison = compare.compare(contenders, args.data, test=test)
     print(f"{comparison.split} split, {comparison.pictures:,} pictures")
     for heading, table in compare.tables(comparison).items():
         print(f"\n{heading}\n{table.to_string()}")
     page = compare.write(comparison, args.runs / "compare")
     print("", *comparison.pairs, f"page: {page}", sep="\n")
+
+
+def _photographs(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from training.measure import photographs
+    from training.study import compare
+
+    folders = _photograph_folders(args)
+    if folders is None:
+        raise TrainingError("name a folder with --photographs, and one with --other")
+    columns = {}
+    for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
+        card = one.card
+        loaded = photographs.load(*folders, card.labels, one.size, card.resize)
+        threshold = card.files[one.model.name].energy_threshold
+        found = photographs.measure(one.model, loaded, card.labels, threshold)
+        columns[one.label] = found.rows()
+    print("with 95 % intervals", pd.DataFrame(columns).to_string(), sep="\n")
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -135,7 +166,8 @@ def _ablate(args: argparse.Namespace) -> None:
     from training.study import ablate
 
     folder = args.runs / steps.model_name(data, args.data) / f"ablation-{args.preset}"
-    print(ablate.ablate(args.preset, data, folder, seed=args.seed).round(4).to_string())
+    table = ablate.ablate(args.preset, data, folder, seed=args.seed, pictures=args.pictures)
+    print(table.round(4).to_string())
 
 
 def _resize_rules(args: argparse.Namespace) -> None:
@@ -168,7 +200,8 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "run": (
         _run,
         "fit, export, verify, evaluate and publish",
-        "--preset --image-size --data --seed --seeds --resume --devices --name --models --runs",
+        "--preset --image-size --data --photographs --other --seed --seeds --resume --devices "
+        "--name --models --runs",
     ),
     "fit": (
         _fit,
@@ -176,11 +209,11 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
         "run --preset --image-size --data --seed --resume --devices",
     ),
     "export": (_export, "write the ONNX files and their card", "run --data --name --models"),
-    "verify": (_verify, "check that Keras and ONNX Runtime agree", "run --data"),
+    "verify": (_verify, "check that model.onnx gives the answers of the checkpoint", "run --data"),
     "evaluate": (
         _evaluate,
         "measure the ONNX files and write report.html",
-        "run --data --models",
+        "run --data --photographs --other --models",
     ),
     "publish": (_publish, "copy the ONNX files into the model repository", "run --models"),
     "verify-models": (
@@ -191,12 +224,17 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "compare": (
         _compare,
         "compare exported models, and test which is better",
-        "what --data --models --runs",
+        "what --data --split --models --runs",
+    ),
+    "photographs": (
+        _photographs,
+        "measure models on photographs of their classes and of other things",
+        "what --photographs --other --models",
     ),
     "ablate": (
         _ablate,
         "train a preset with one part removed or changed at a time",
-        "--preset --data --seed --runs",
+        "--preset --data --pictures --seed --runs",
     ),
     "resize-rules": (
         _resize_rules,

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training.files import one_component
 from training.presets import PRESETS
 
 # Under 16 pixels three poolings leave nothing; over 128 pixels other networks are better.
 SMALLEST_IMAGE, LARGEST_IMAGE = 16, 128
+LARGEST_SEED = 2**31  # NumPy takes up to 2**32 - 1, and `--seeds` counts on from it
 
 
 def _whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -21,6 +23,14 @@ def _whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limits}")
 
     return parse
+
+
+def _name(text: str) -> str:
+    """The argparse type of names of models."""
+    try:
+        return one_component(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -47,8 +57,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "train/<class>/ and test/<class>/ folders of pictures "
         "(default: CIFAR-10, downloaded by Keras)",
     },
+    "--photographs": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "folder with a folder of photographs for each class, to measure on",
+    },
+    "--other": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "folder of photographs of other things, to measure on",
+    },
+    "--pictures": {
+        "type": _whole_number(1),
+        "metavar": "N",
+        "help": "train on the first N training pictures (default: all)",
+    },
+    "--split": {
+        "choices": ["validation", "test"],
+        "help": "the pictures to compare on (default: validation where a run is among the models, "
+        "because that is a choice; else test)",
+    },
     "--seed": {
-        "type": _whole_number(0),
+        "type": _whole_number(0, LARGEST_SEED),
         "default": 0,
         "metavar": "N",
         "help": "seed of all random choices (default: %(default)s)",
@@ -67,6 +97,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--resume": {"action": "store_true", "help": "continue after the last finished epoch"},
     "--name": {
+        "type": _name,
         "metavar": "NAME",
         "help": "name of the model (default: cifar10, or the name of the data folder)",
     },

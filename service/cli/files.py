@@ -2,21 +2,26 @@
 
 import glob
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-
-from PIL import Image
+from typing import BinaryIO
 
 from service.errors import ServiceError
 from service.inference.classifier import Classification, Classifier
-from service.inference.decoding import FORMATS
+from service.inference.pictures.formats import SUFFIXES
 
 Outcome = Classification | ServiceError
 
-_SUFFIXES = {suffix for suffix, format_ in Image.EXTENSION.items() if format_ in FORMATS}
+STANDARD_INPUT = Path("-")
+
+# What systems and programs leave in folders of pictures, beside hidden files: caches, thumbnails,
+# recycled files. `training/data/folders.py` has the same list.
+_LITTER = ("@eadir", "#recycle", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
 
 
 class UnreadableFileError(ServiceError):
@@ -27,8 +32,8 @@ def find(arguments: Iterable[str]) -> list[Path]:
     """Lists the files that arguments name, each once and in order.
 
     An argument is a file, a folder, which stands for the pictures in and below it, or a pattern
-    such as `photos/**/*.jpg`. One that matches nothing is kept, so that reading it reports the
-    error.
+    such as `photos/**/*.jpg`; `-` is the standard input. One that matches nothing is kept, so that
+    reading it reports the error. Hidden files and litter are found only where they are named.
     """
     names = (name for argument in arguments for name in _expand(argument))
     return list(dict.fromkeys(file for name in names for file in _below(Path(name))))
@@ -38,14 +43,22 @@ def _expand(argument: str) -> list[str]:
     if os.path.lexists(argument):
         return [argument]
     matches = glob.glob(argument, recursive=True)  # noqa: PTH207 (Path takes no absolute pattern)
-    return sorted(matches) or [argument]
+    named = Path(argument).parts
+    found = (match for match in matches if not _is_litter(set(Path(match).parts).difference(named)))
+    return sorted(found) or [argument]
 
 
 def _below(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = (file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
-    return sorted(file for file in files if file.is_file()) or [path]
+    files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    wanted = (file for file in files if not _is_litter(file.relative_to(path).parts))
+    return sorted(file for file in wanted if file.is_file()) or [path]
+
+
+def _is_litter(parts: Iterable[str]) -> bool:
+    """Whether a part of a path is hidden, or a name that is never one of a picture's own."""
+    return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
 
 
 def classify(
@@ -84,11 +97,15 @@ def _classify(
     return [(file, unreadable.get(file, answer)) for file, answer in answers]
 
 
+def _open(path: Path) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else path.open("rb")
+
+
 def _read(path: Path, max_bytes: int) -> bytes:
     if path.is_dir():
         raise UnreadableFileError("The folder holds no picture files.")
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise UnreadableFileError(f"{error.strerror}.") from error

@@ -12,9 +12,6 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from tqdm import tqdm
 
-# NumPy would start threads that nothing here uses, and `serve` forks its workers only without.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 from service.cli import files, output
 from service.errors import ModelRefusedError, ServiceError
 from service.hardware import available_cpus
@@ -95,7 +92,7 @@ def _list(args: argparse.Namespace) -> int:
     for folder in repository.versions(_settings(args).models):
         try:
             stored = repository.read_version(folder)
-            rows += [_cells(stored, file) for file in stored.card.files]
+            rows += [_cells(stored, file) for file in repository.files(stored)]
         except ServiceError as error:
             refused.append(str(error))
     sys.stdout.write(output.columns(rows))
@@ -134,7 +131,7 @@ def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
         The name of the file, and the error that it is refused with, None if it is not.
     """
     try:
-        files = repository.read_version(folder).card.files
+        files = repository.files(repository.read_version(folder))
     except ModelRefusedError as error:
         yield CARD_FILE, error
         return
@@ -167,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a file, a folder with pictures, or a pattern in quotes such as 'photos/**/*.jpg'",
+        help="a file, a folder with pictures, a pattern in quotes such as 'photos/**/*.jpg', or - "
+        "for the standard input",
     )
     predict.add_argument(
         "--format",
@@ -182,8 +180,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="how many classes to name for each picture (default: %(default)s)",
     )
-    predict.add_argument("--model", help="name of the model (default: cifar10)")
-    predict.add_argument("--model-version", metavar="N", help="its version (default: the newest)")
+    predict.add_argument("--model", help="name of the model, that of its folder (default: cifar10)")
+    predict.add_argument(
+        "--version",
+        metavar="N",
+        dest="model_version",
+        help="its version, the number of its folder (default: the newest)",
+    )
 
     models = commands.add_parser("models", help="list and check the models of the repository")
     actions = models.add_subparsers(required=True, metavar="action")
@@ -203,7 +206,10 @@ def _add_command(
     """Adds a command, with the option that all commands share."""
     parser = add_parser(name, help=about, description=f"{about.capitalize()}.")
     parser.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="the model repository (default: models)"
+        "--models",
+        type=Path,
+        metavar="FOLDER",
+        help="the model repository (default: models, or the model of the package)",
     )
     parser.set_defaults(call=call)
     return parser

@@ -25,7 +25,7 @@ _METAVARS = {
     r"\bPath\b": "PATH",
     r"tuple\[.*\]": "LIST",
 }
-_NO_DEFAULT = re.compile(r" \(default: (None|\(\))\)$")
+_NO_DEFAULT = re.compile(r" \((default: (None|\(\))|default factory: \w+)\)$")
 
 logger = logging.getLogger("service")
 
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     configure(settings.log_level, settings.log_format)
+    settings = settings.model_copy(update={"workers": _count_workers(settings)})
     try:
         listeners = _listen(settings)
     except OSError as error:
@@ -77,6 +78,16 @@ def _add_argument(parser: ArgumentParser, *names: str, **options: str) -> Action
     if "help" in options:
         options["help"] = _NO_DEFAULT.sub("", options["help"])
     return parser.add_argument(*names, **options)  # type: ignore[arg-type]
+
+
+def _count_workers(settings: Settings) -> int:
+    """Decides this once: the models may be others by the time that a worker is replaced."""
+    if settings.workers != "auto":
+        return settings.workers
+    # Imported late to keep the supervisor light where it starts no worker by a fork.
+    from service.inference.selection import selected_bytes
+
+    return settings.workers_for(selected_bytes(settings))
 
 
 def _listen(settings: Settings) -> list[socket]:

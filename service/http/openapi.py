@@ -24,11 +24,12 @@ _PROBLEMS: dict[str, str] = _load("problems.json")
 _STATUSES: dict[str, str] = _load("statuses.json")  # what each status of an error means
 
 
-def describe(name: str) -> Operation:
+def describe(name: str, *, names_model: bool = False) -> Operation:
     """The description of one operation.
 
     Args:
         name: its name in operations.json.
+        names_model: whether its path names a model, which may not be served.
     """
     operation = _OPERATIONS[name]
     responses: dict[int | str, dict[str, Any]] = {}
@@ -36,7 +37,8 @@ def describe(name: str) -> Operation:
         models = {"model": getattr(schemas, response["model"])} if "model" in response else {}
         responses[int(status)] = {**response, **models}
     if "problems" in operation:
-        responses |= _errors(operation["problems"], are_problems=True)
+        missing = {"not-served": None} if names_model else {}
+        responses |= _errors(operation["problems"] | missing, are_problems=True)
     if "inference_errors" in operation:
         responses |= _errors(operation["inference_errors"], are_problems=False)
     described = {"summary": operation["summary"], "responses": responses}
@@ -54,7 +56,7 @@ def _errors(
         detail = own or _PROBLEMS[reason]
         if are_problems:
             media_type = problems.MEDIA_TYPE
-            example = problems.document(reason, detail, _REQUEST_ID).model_dump()
+            example = _problem(reason, detail).model_dump()
             media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
             response: dict[str, Any] = {}
         else:
@@ -65,3 +67,15 @@ def _errors(
         content = responses.setdefault(status, response)["content"][media_type]
         content.setdefault("examples", {})[reason] = {"value": example}
     return responses
+
+
+def _problem(reason: str, detail: str) -> schemas.Problem:
+    if reason != "default":
+        return problems.document(reason, detail, _REQUEST_ID)
+    return schemas.Problem(
+        type="about:blank",
+        title="Method Not Allowed",
+        status=405,
+        detail=detail,
+        request_id=_REQUEST_ID,
+    )

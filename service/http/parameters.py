@@ -1,8 +1,9 @@
 """What requests say beside their uploads: query, headers and JSON, checked by models."""
 
 import functools
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -24,6 +25,8 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 _DAY_MS = 86_400_000
 _MAX_TEXT = 300
 
+ModelName = Annotated[str, Path(examples=["cifar10"])]
+ModelVersion = Annotated[str, Path(examples=["1"])]
 Model = TypeVar("Model", bound=BaseModel)
 
 

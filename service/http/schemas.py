@@ -1,6 +1,6 @@
 """The answers of the API, as OpenAPI describes them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -91,8 +91,44 @@ class InferenceError(Schema):
     )
 
 
+class ModelState(Schema):
+    """One version of a model, or a model that has none that is served."""
+
+    model: str = Field(examples=["cifar10"])
+    version: str | None = Field(None, examples=["2"])
+    variant: str | None = Field(None, description="Its file.", examples=["model.int8.onnx"])
+    provider: str | None = Field(None, examples=["CPUExecutionProvider"])
+    requested_provider: str | None = Field(None, examples=["CPUExecutionProvider"])
+    sha256: str | None = None
+    status: Literal["ok", "degraded", "failed", "unloaded"] = Field(
+        description="degraded: it answers, yet not on the provider that was asked for, or as a "
+        "version of before. failed and unloaded: it does not answer."
+    )
+    reason: str | None = Field(None, description="Why it is degraded or failed.")
+
+
+class Models(Schema):
+    """All models of the service."""
+
+    default: str = Field(
+        description="Name of the model that answers where none is named.", examples=["cifar10"]
+    )
+    models: list[ModelState] = Field(
+        description="Of each model first the version that answers where none is named."
+    )
+
+
+class ModelDocument(ModelState):
+    """One version of a model, and all that is known of it."""
+
+    versions: list[str] = Field(description="All versions that are served.", examples=[["2"]])
+    card: dict[str, Any] = Field(
+        description="The card that was verified with the file: origin, training, figures."
+    )
+
+
 class Health(Schema):
-    """State of the service."""
+    """State of the service; the fields from `model` to `sha256` are those of the default model."""
 
     status: Status
     model: str
@@ -102,8 +138,11 @@ class Health(Schema):
     requested_provider: str | None = None
     sha256: str | None = None
     uptime_s: float
+    models: list[ModelState] = Field([], description="The other models.")
     reason: str | None = Field(
-        None, description="Why the provider is not the one asked for, or why nothing is computed."
+        None,
+        description="Why the provider is not the one asked for, a model is not loaded, or nothing "
+        "is computed.",
     )
     warning: str | None = Field(
         None, description="What else is not as it should be: a change of model that failed, say."

@@ -36,7 +36,7 @@ class ModelStatus(Schema):
     model_version_status: list[VersionStatus]
 
 
-class PredictRequest(BaseModel):
+class InstancesRequest(BaseModel):
     """Pictures; other keys, such as `signature_name`, mean nothing here."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -56,7 +56,7 @@ class ClassifiedInstance(Schema):
     )
 
 
-class PredictResponse(Schema):
+class InstancesResponse(Schema):
     """The answers, in the order of the pictures."""
 
     predictions: list[ClassifiedInstance]

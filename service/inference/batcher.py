@@ -13,9 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from service.errors import DeadlineExceededError, QueueFullError
+from service.observability.statistics import BatchTimes
 
 # The resolution of an event loop's clock: a timer may fire this much too early.
 _CLOCK_S = 0.001
@@ -24,18 +25,6 @@ In = TypeVar("In")
 Prepared = TypeVar("Prepared")
 Out = TypeVar("Out")
 Key = TypeVar("Key", bound=Hashable)
-
-
-class BatchTimes(NamedTuple):
-    """How long a batch of some items has taken, in seconds.
-
-    `waited_s` is the sum over its items.
-    """
-
-    size: int
-    waited_s: float
-    prepare_s: float
-    process_s: float
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
 from service.inference.served_model import ServedModel
-from service.settings import Settings
+from service.settings import Settings, default_models
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
@@ -122,7 +122,7 @@ class Classifier:
     @classmethod
     def open(
         cls,
-        models: str | Path = "models",
+        models: str | Path | None = None,
         name: str = "cifar10",
         version: int | None = None,
         *,
@@ -137,7 +137,7 @@ class Classifier:
         """Loads a model from the repository, verifies it and warms it up.
 
         Args:
-            models: folder of the model repository.
+            models: folder of the model repository; None takes the default one of the settings.
             name: name of the model.
             version: version of the model; None takes the highest.
             variant: its file; `auto` takes the fastest on the provider that keeps the accuracy.
@@ -151,7 +151,8 @@ class Classifier:
         Raises:
             StartupError: the model is missing or refused, or CUDA is required and missing.
         """
-        stored = repository.load(Path(models), name, version)
+        folder = default_models() if models is None else Path(models)
+        stored = repository.load(folder, name, version)
         return open_classifier(
             stored,
             functools.partial(repository.read, stored),

@@ -14,13 +14,14 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.inference.batcher import BatchTimes, MicroBatcher
+from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Decoded, Observer, Upload
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
 from service.observability import tracing
 from service.observability.metrics import Metrics
+from service.observability.statistics import BatchTimes
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class ModelServer:
         snapshot: the models that are served, None before the first.
         draining: whether the service is shutting down; it still answers.
         fault: why this process cannot compute any more and has to be replaced.
+        failure: why there is no first snapshot, None while it is still being built.
         warning: another fault that the operator should know of, shown in /health.
         started_at: when the service was started, on the monotonic clock.
     """
@@ -67,6 +69,7 @@ class ModelServer:
         self.snapshot: Snapshot | None = None
         self.draining = False
         self.fault: str | None = None
+        self.failure: str | None = None
         self.warning: str | None = None
         self.started_at = time.monotonic()
         self._build = build
@@ -124,6 +127,7 @@ class ModelServer:
         try:
             snapshot = await self.prepare(change)
         except StartupError as error:
+            self.failure = str(error) if self.snapshot is None else None
             raise LoadFailedError(str(error)) from error
         self.commit()
         names = snapshot.failures.keys() if change.load is None else change.load
@@ -142,7 +146,7 @@ class ModelServer:
         if self.fault:
             return "failed"
         if self.snapshot is None:
-            return "loading"
+            return "failed" if self.failure else "loading"
         default = self.snapshot.default
         if default not in self.snapshot.models:
             return "unloaded" if default in self.snapshot.unloaded else "failed"
@@ -152,7 +156,7 @@ class ModelServer:
     def reason(self) -> str | None:
         """Why the status is `failed` or `degraded`."""
         if self.fault or self.snapshot is None:
-            return self.fault
+            return self.fault or self.failure
         reasons = [f"{name}: {why}" for name, why in self.snapshot.failures.items()]
         engines = [model.classifier.engine for model in self.snapshot.loaded]
         reasons += dict.fromkeys(e.degraded_reason for e in engines if e.degraded_reason)
@@ -186,7 +190,7 @@ class ModelServer:
         if self.fault:
             raise NotReadyError(_ENGINE_FAILED)
         if self.snapshot is None:
-            raise NotReadyError(_DRAINING if self.draining else _LOADING)
+            raise NotReadyError(_DRAINING if self.draining else self.failure or _LOADING)
         return self.snapshot.find(name, version)
 
     def check_ready(self, name: str | None = None, version: str | None = None) -> None:
@@ -248,7 +252,7 @@ class ModelServer:
         decode: Callable[[_Job], Any] = _decode
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer)
+            decode, infer = self.tracing.around(decode, infer, _describe)
         return MicroBatcher(
             decode,
             infer,
@@ -261,7 +265,7 @@ class ModelServer:
         )
 
     def _count_batch(self, model: LoadedModel, times: BatchTimes) -> None:
-        self.metrics.count_batch(model.name, str(model.version), *times)
+        self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
         classifier = pictures[0][0].classifier
@@ -278,3 +282,8 @@ class ModelServer:
 
 def _decode(job: _Job) -> tuple[LoadedModel, Decoded]:
     return job.model, job.model.classifier.decode(job.upload)
+
+
+def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:
+    """The attributes of the span of its batch."""
+    return {"model.name": picture[0].name, "model.version": str(picture[0].version)}

@@ -80,22 +80,35 @@ def load(models: Path, name: str, version: int | None = None) -> StoredModel:
     return read_version(_find(models, name, version))
 
 
+def files(model: StoredModel) -> list[str]:
+    """The files that a version has: those that its card lists, or the one that is there alone.
+
+    An installed package brings one file of its model.
+    """
+    listed = list(model.card.files)
+    present = [name for name in listed if (model.folder / name).exists()]
+    return present if len(present) == 1 else listed
+
+
 def choose(model: StoredModel, variant: str, precision: str) -> str:
     """Chooses the file of a model to serve: the named one, or for `auto` one of this precision.
 
-    `auto` takes `model.onnx` where the card does not show that the other keeps the accuracy.
+    `auto` takes `model.onnx` where the card does not show that the other keeps the accuracy, and
+    the only file where there is one alone.
 
     Raises:
         ModelNotFoundError: the card lists no such file.
     """
-    files = model.card.files
+    listed = model.card.files
     if variant == "auto":
-        for name, file in files.items():
+        if len(present := files(model)) == 1:
+            return present[0]
+        for name, file in listed.items():
             if file.precision == precision and model.card.keeps_accuracy(name):
                 return name
         return MODEL_FILE
-    if variant not in files:
-        known = ", ".join(files)
+    if variant not in listed:
+        known = ", ".join(listed)
         raise ModelNotFoundError(f"{model.folder} has no {variant!r}; these are there: {known}.")
     return variant
 

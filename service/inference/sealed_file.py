@@ -46,9 +46,14 @@ class SealedFile:
         """The descriptor; it stays this object's own."""
         return self._descriptor
 
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return os.fstat(self._descriptor).st_size
+
     def read(self) -> bytes:
         """All bytes."""
-        size, parts = os.fstat(self._descriptor).st_size, []
+        size, parts = self.size, []
         read = 0
         while read < size:
             parts.append(os.pread(self._descriptor, size - read, read))

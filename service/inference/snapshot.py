@@ -73,9 +73,13 @@ class Snapshot:
         for model in versions:
             if version == str(model.version):
                 return model
-        served = " and ".join(repr(str(model.version)) for model in versions)
+        served = " and ".join(map(repr, self.versions(name)))
         verb = "is" if len(versions) == 1 else "are"
         raise NotServedError(f"There is no version {version!r} of {name!r} here; {served} {verb}.")
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of a model that are served, the one that answers without a version first."""
+        return [str(model.version) for model in self.models.get(name, ())]
 
     def find_same(self, served: ServedModel) -> LoadedModel | None:
         """Finds the model that computes the same."""

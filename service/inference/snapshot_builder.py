@@ -1,7 +1,7 @@
 """Builds the next snapshot beside the present one: from the repository, or from a handover."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from service.errors import CudaUnavailableError, NotServedError, StartupError
@@ -9,8 +9,10 @@ from service.inference import repository
 from service.inference.card import CARD_FILE, parse_card
 from service.inference.classifier import Classifier, Observer, open_classifier
 from service.inference.engine import CUDA
+from service.inference.memory import Room
 from service.inference.repository import StoredModel
 from service.inference.sealed_file import SealedFile
+from service.inference.selection import default_model, select
 from service.inference.served_model import Change, ServedModel
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.settings import Settings
@@ -50,7 +52,7 @@ def open_default(settings: Settings) -> Classifier:
     Raises:
         StartupError: it is missing or refused, or CUDA is required and missing.
     """
-    name = _default(settings, repository.available(settings.models))
+    name = default_model(settings, repository.available(settings.models))
     stored = repository.load(settings.models, name, settings.version)
     return open_classifier(stored, functools.partial(repository.read, stored), settings)
 
@@ -65,7 +67,7 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
     if snapshot and (name in snapshot.models or name in snapshot.unloaded):
         return
     available = repository.available(settings.models)
-    wanted = _wanted(settings, available, _default(settings, available))
+    wanted = select(settings, available)
     if name not in wanted:
         reason = "CIFAR10_SERVED does not name it" if name in available else "there is none"
         names = ", ".join(map(repr, sorted(wanted)))
@@ -74,13 +76,19 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
 
 def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Open) -> Snapshot:
     available = repository.available(settings.models)
-    default = _default(settings, available)
+    default = default_model(settings, available)
+    room = Room(settings, sum(model.file.size for model in before.loaded) if before else 0)
     models: dict[str, Sequence[LoadedModel]] = {}
     failures: dict[str, str] = {}
     notes: dict[str, str] = {}
     unloaded = (before.unloaded if before else frozenset()) - (change.load or frozenset())
     unloaded |= change.unload
-    for name, versions in _wanted(settings, available, default).items():
+    wanted = select(settings, available)
+    if before and change.load is not None:
+        # One whose folder is gone is served until the whole repository is read again.
+        gone = before.models.keys() - wanted.keys()
+        wanted |= {name: [None] for name in gone}
+    for name, versions in wanted.items():
         if name in unloaded:
             continue
         present = before.models.get(name, ()) if before else ()
@@ -90,7 +98,9 @@ def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Op
                 failures[name] = before.failures[name]
             continue
         try:
-            models[name] = [_load(settings, name, version, present, open_) for version in versions]
+            models[name] = [
+                _load(settings, name, version, present, open_, room) for version in versions
+            ]
         except StartupError as error:
             if name == default and before is None:
                 raise
@@ -131,48 +141,27 @@ def _open_as(
     return model
 
 
-def _default(settings: Settings, available: Mapping[str, object]) -> str:
-    """The default model: a repository with a single one has that, unless a setting names one."""
-    if "model" not in settings.model_fields_set and len(available) == 1:
-        return next(iter(available))
-    return settings.model
-
-
-def _wanted(
-    settings: Settings, available: Mapping[str, Sequence[int]], default: str
-) -> dict[str, list[int | None]]:
-    """The versions of each model that the settings name; None where there is none."""
-    highest = {name: versions[-1] for name, versions in available.items()}
-    wanted: dict[str, list[int | None]] = {default: [settings.version or highest.get(default)]}
-    for entry in settings.served:
-        name, _, version = entry.partition("@")
-        if name == "*":
-            for other in available:
-                wanted.setdefault(other, [highest[other]])
-            continue
-        versions: list[int | None] = [int(version) if version.isdigit() else highest.get(name)]
-        if version == "all" and name in available:
-            versions = [*reversed(available[name])]
-        present = wanted.setdefault(name, [])
-        present += [number for number in versions if number not in present]
-    return wanted
-
-
 def _load(
     settings: Settings,
     name: str,
     version: int | None,
     present: Sequence[LoadedModel],
     open_: Open,
+    room: Room,
 ) -> LoadedModel:
     stored = repository.load(settings.models, name, version)
-    read = functools.cache(functools.partial(repository.read, stored))
     for model in present:
         served = model.served
         is_same = model.version == stored.version and served.provider == served.requested_provider
         if is_same and model.card.read() == stored.card_json:
-            read(served.variant)  # verifies it
+            repository.read(stored, served.variant)  # verifies it
             return model
+
+    @functools.cache
+    def read(file: str) -> bytes:
+        room.add(stored.folder / file, repository.size(stored, file))
+        return repository.read(stored, file)
+
     classifier = open_(stored, read, settings)
     lost = any(model.served.provider == CUDA for model in present)
     if lost and classifier.engine.provider != CUDA:

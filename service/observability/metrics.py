@@ -31,7 +31,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.observability import statistics
-from service.observability.statistics import ModelStatistics, Sample
+from service.observability.statistics import BatchTimes, ModelStatistics, Sample
 
 _SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -222,20 +222,12 @@ class Metrics:
         self._count_event(model, version, event, "", 1, seconds)
         self._asked[model, version] = time.time()
 
-    def count_batch(
-        self,
-        model: str,
-        version: str,
-        size: int,
-        waited_s: float,
-        prepare_s: float,
-        process_s: float,
-    ) -> None:
-        """Counts a batch that was computed; `waited_s` is the sum over its pictures."""
-        count = functools.partial(self._count_event, model, version)
-        count(statistics.QUEUE, "", size, waited_s)
-        count(statistics.PREPARE, str(size), 1, prepare_s)
-        count(statistics.PROCESS, str(size), 1, process_s)
+    def count_batch(self, model: str, version: str, times: BatchTimes) -> None:
+        """Counts a batch that a model has computed."""
+        count, size = functools.partial(self._count_event, model, version), str(times.size)
+        count(statistics.QUEUE, "", times.size, times.waited_s)
+        count(statistics.PREPARE, size, 1, times.prepare_s)
+        count(statistics.PROCESS, size, 1, times.process_s)
 
     def show_models(self, models: Iterable[tuple[str, ...]]) -> None:
         """Shows which models are served, instead of the previous ones.

@@ -29,6 +29,18 @@ class Duration:
         return Duration(self.count + other.count, self.seconds + other.seconds)
 
 
+class BatchTimes(NamedTuple):
+    """How long a batch of some items has taken, in seconds.
+
+    `waited_s` is the sum over its items.
+    """
+
+    size: int
+    waited_s: float
+    prepare_s: float
+    process_s: float
+
+
 @dataclass
 class ModelStatistics:
     """The statistics of one version of a model.

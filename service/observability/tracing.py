@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -47,11 +47,13 @@ class Tracing:
         self,
         prepare: Callable[[In], Prepared],
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
+        describe: Callable[[Prepared], Mapping[str, str]],
     ) -> tuple[Callable[[In], Any], Callable[[Sequence[Any]], Sequence[Out]]]:
         """Wraps the two steps of a micro-batcher, so that each batch is a span.
 
-        `prepare` must be called in the context of the item's request. Returns what to give to the
-        micro-batcher in place of the two.
+        `prepare` must be called in the context of the item's request. `describe` returns the
+        attributes that the spans of an item's batch have beside its size. Returns what to give to
+        the micro-batcher in place of the two steps.
         """
 
         def traced_prepare(item: In) -> tuple[SpanContext, Prepared]:
@@ -60,7 +62,9 @@ class Tracing:
         def traced_process(batch: Sequence[tuple[SpanContext, Prepared]]) -> Sequence[Out]:
             items = [item for _, item in batch]
             requests = [request for request, _ in batch if request.trace_flags.sampled]
-            return self._trace_batch(requests, process, items) if requests else process(items)
+            if not requests:
+                return process(items)
+            return self._trace_batch(requests, process, items, describe(items[0]))
 
         return traced_prepare, traced_process
 
@@ -75,13 +79,14 @@ class Tracing:
         requests: Sequence[SpanContext],
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
         items: Sequence[Prepared],
+        described: Mapping[str, str],
     ) -> Sequence[Out]:
         # Pictures of the same request share its span. Span contexts are not hashable.
         distinct = {request.span_id: request for request in requests}.values()
         batch = self._tracer.start_span(
             "batch",
             _child_of(requests[0]),
-            attributes={"batch.size": len(items)},
+            attributes={"batch.size": len(items), **described},
             links=[Link(request) for request in distinct],
         )
         start = time.time_ns()

@@ -2,6 +2,7 @@
 // works behind any path prefix; all facts about the model come from the service.
 
 import { Card } from "./card.js";
+import { Chooser } from "./chooser.js";
 import { curl } from "./curl.js";
 import { showModel } from "./model.js";
 
@@ -16,7 +17,7 @@ const find = (id) => document.getElementById(id);
 let given = []; // the pictures whose answers are shown
 let request = new AbortController(); // aborts the requests in flight when newer pictures come
 let healthTimer;
-let served; // the model whose card is shown
+let served; // the model whose card is shown, or is asked for
 let classes; // how many that model has, once it is known
 let key; // the API key, once the user has entered one
 
@@ -60,7 +61,8 @@ async function answer(card, signal) {
   try {
     const body = await card.read();
     start = performance.now();
-    response = await ask(`predict?${query}`, { method: "POST", body, signal });
+    const path = `${chooser.path}predict?${query}`;
+    response = await ask(path, { method: "POST", body, signal });
     answer = await response.json();
   } catch (error) {
     // Reading a file raises a DOMException, an answer that is not JSON a SyntaxError, and a failed
@@ -100,15 +102,19 @@ function summarise(cards) {
 
 function command(picture) {
   const guarded = Boolean(key) || !find("key-form").hidden;
-  return curl(picture, new URL("predict", document.baseURI), guarded);
+  return curl(picture, new URL(`${chooser.path}predict`, document.baseURI), guarded);
 }
 
-function describe({ status, model, version, provider, requested_provider: requested }) {
+function describe({ status, reason }) {
   const short = (name) => name.replace("ExecutionProvider", "");
   if (status === "loading") return "Loading the model …";
   if (status === "draining") return "Shutting down";
+  if (!chooser.model) return reason ?? "No model is loaded";
+  const { model, version, provider, requested_provider: requested } = chooser.model;
   const name = `${model} · version ${version} · ${short(provider)}`;
-  return status === "ok" ? name : `${name}, degraded: ${short(requested)} was asked for`;
+  if (status !== "degraded") return name;
+  const why = provider === requested ? reason : `${short(requested)} was asked for`;
+  return `${name}, degraded: ${why}`;
 }
 
 /** Show which model is served; ask again every RETRY_MS while none is. */
@@ -117,24 +123,31 @@ async function showHealth() {
   let health;
   try {
     health = await (await fetch("health")).json();
+    chooser.offer(health);
     find("health").textContent = describe(health);
   } catch {
     health = { status: "down" };
     find("health").textContent = "The service does not answer";
   }
   find("health").dataset.status = health.status;
-  if (["ok", "degraded"].includes(health.status)) await showCardOf(health);
-  else healthTimer = setTimeout(showHealth, RETRY_MS);
+  if (chooser.model) await showCardOf(chooser.model);
+  if (!["ok", "degraded"].includes(health.status)) healthTimer = setTimeout(showHealth, RETRY_MS);
 }
 
-/** Show the card of the served model, once for each version and file. */
-async function showCardOf({ model, version, variant }) {
-  const asked = [model, version, variant].join("/");
+/** Show the card of a model, once for each version and file. */
+async function showCardOf({ model, version, sha256 }) {
+  const asked = [model, version, sha256].join("/");
   if (asked === served) return;
-  const response = await ask("card").catch(() => undefined);
-  if (!response?.ok) return;
-  const card = await response.json();
   served = asked;
+  classes = undefined;
+  const path = `models/${encodeURIComponent(model)}/versions/${version}`;
+  const response = await ask(path).catch(() => undefined);
+  if (served !== asked) return; // another one was chosen meanwhile
+  if (!response?.ok) {
+    served = undefined;
+    return;
+  }
+  const { card, variant } = await response.json();
   classes = card.labels.length;
   showModel(card, variant);
 }
@@ -147,6 +160,11 @@ function take(files, advice) {
     find("status").textContent = advice;
   }
 }
+
+const chooser = new Chooser(async () => {
+  await showHealth();
+  if (given.length > 0) classify(given);
+});
 
 find("file").addEventListener("change", ({ target }) => {
   take(target.files);

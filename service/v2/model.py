@@ -161,8 +161,8 @@ def same_name(model_server: ModelServer, model: LoadedModel) -> Sequence[LoadedM
 
 
 def versions(model_server: ModelServer, model: LoadedModel) -> list[int]:
-    """Their numbers, the lowest first."""
-    return sorted(other.version for other in same_name(model_server, model))
+    """Their numbers, the one that answers without a version first."""
+    return [other.version for other in same_name(model_server, model)]
 
 
 def model_metadata(model: LoadedModel, versions: list[int]) -> ModelMetadata:

@@ -63,8 +63,14 @@ def ask(client: object) -> None:
     assert several.results[0].predictions[0].label == "cat"
     assert several.results[1].error.status == 415
     assert module("api.health.health").sync(client=client).status == "ok"
-    card = module("api.model.card").sync(client=client)
-    assert card["labels"][3] == "cat"
+    document = module("api.model.model").sync("cifar10", client=client)
+    assert document.card["labels"][3] == "cat"
+    version = module("api.model.model_version").sync("cifar10", document.version, client=client)
+    assert version == document
+    assert module("api.model.models").sync(client=client).default == "cifar10"
+    named = module("api.predict.models_predict")
+    assert named.sync("cifar10", client=client, body=cat()).predictions[0].label == "cat"
+    assert named.sync("mnist", client=client, body=cat()).type_ == "/problems/not-served"
     assert "classifier_" in module("api.health.metrics").sync(client=client)
 
 

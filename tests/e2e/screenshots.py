@@ -2,12 +2,14 @@
 
 python -m tests.e2e.screenshots [REPORT]
 
-The page with the cat classified, a query of the dashboard in Prometheus (where that is installed)
-under a little load, and, when a run's `report.html` is named, a part of that.
+The page with the cat classified, its choice among several models, a query of the dashboard in
+Prometheus (where that is installed) under a little load, and, when a run's `report.html` is named,
+a part of that.
 """
 
 import itertools
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -33,6 +35,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, chromium.launch(playwright) as browser:
         photograph_page(browser)
+        photograph_chooser(browser)
         if prometheus.installed:
             photograph_metrics(browser)
         for report in sys.argv[1:]:
@@ -49,6 +52,25 @@ def photograph_page(browser: Browser) -> None:
         page.get_by_role("progressbar").first.wait_for()
         page.get_by_role("region", name="The model", exact=True).wait_for()
         page.screenshot(path=IMAGES / "page.png", full_page=True)
+
+
+def photograph_chooser(browser: Browser) -> None:
+    """Photographs the page of a service with two models, the second of which is chosen."""
+    with tempfile.TemporaryDirectory() as folder:
+        shipped_models = ROOT / "models" / "cifar10"
+        shutil.copytree(shipped_models, Path(folder, "cifar10"))
+        shutil.copytree(shipped_models / "1", Path(folder, "baseline", "1"))
+        with shipped(Path(folder)) as url:
+            page = browser.new_page(
+                viewport={"width": 1000, "height": 640}, device_scale_factor=1.5
+            )
+            page.goto(url)
+            page.get_by_label("Model", exact=True).select_option("baseline · version 1")
+            page.get_by_label("Choose pictures").set_input_files(
+                ROOT / "tests" / "data" / "cat.jpg"
+            )
+            page.get_by_role("progressbar").first.wait_for()
+            page.screenshot(path=IMAGES / "chooser.png")
 
 
 def photograph_metrics(browser: Browser) -> None:

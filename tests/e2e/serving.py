@@ -1,4 +1,4 @@
-"""The repository's own model, served as `make serve` does, on a free port."""
+"""The repository's own models, served as `make serve` does, on a free port."""
 
 import os
 import subprocess
@@ -20,9 +20,9 @@ SETTINGS = {
 
 
 @contextmanager
-def shipped() -> Iterator[str]:
-    """Serves it; gives the address once it can answer."""
-    with running() as server:
+def shipped(models: Path = ROOT / "models") -> Iterator[str]:
+    """Serves them, or another repository; gives the address once it can answer."""
+    with running(CIFAR10_MODELS=str(models)) as server:
         yield server.url
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.contract import encodings
+from tests.contract.encodings import P3
 from tests.e2e.conftest import Server
 from tests.e2e.hostile import PATIENCE_S, TORTURE, memory_mb, peak_memory_mb
 
@@ -88,10 +91,36 @@ def bomb(kind: bytes, prefix: bytes) -> bytes:
     return chunk(kind, prefix + packed + packer.flush())
 
 
+def blank_jpeg(width: int, height: int) -> bytes:
+    return encode(Image.new("L", (width, height)), "JPEG")
+
+
 def jpeg_of_many_scans() -> bytes:
     data = encode(Image.new("L", (7000, 7000)), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * 50_000 + data[-2:]
+
+
+def tiff(width: int, height: int, strips: int = 1, compression: int = 1) -> bytes:
+    """A TIFF of its parts: grey, 8 bits, with hardly any pixels."""
+    at = 8 + 2 + 12 * 8 + 4
+    tags = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, compression)),
+        *((262, 3, 1, 1), (273, 4, strips, at if strips > 1 else 8), (278, 4, 1, 1)),
+        (279, 4, strips, at if strips > 1 else 1),
+    ]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + bytes(4 * strips)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def large(data: bytes, width: int, height: int) -> bytes:
+    """An AVIF or HEIC that claims another size."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
 
 
 def photograph(format_: str, **options: Any) -> bytes:  # noqa: ANN401
@@ -108,12 +137,18 @@ PICTURES: dict[str, tuple[Callable[[], bytes], int]] = {
     "pdf": (lambda: b"%PDF-1.7\n%\xe2\xe3", 415),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415),
     "zip": (lambda: b"PK\3\4" + bytes(100), 415),
-    "tiff": (lambda: photograph("TIFF"), 415),
+    "jpeg 2000": (lambda: photograph("JPEG2000"), 415),
     "icon": (lambda: photograph("ICO"), 415),
     "half a jpeg": (lambda: CAT[: len(CAT) // 2], 422),
     "half a png": (lambda: photograph("PNG")[:10_000], 422),
     "half a webp": (lambda: photograph("WEBP")[:1000], 422),
     "half a gif": (lambda: photograph("GIF")[:5000], 422),
+    "half a tiff": (lambda: photograph("TIFF")[:5000], 422),
+    "half an avif": (lambda: photograph("AVIF")[:3000], 422),
+    "half a heic": (lambda: photograph("HEIF")[:3000], 422),
+    "head of a heic": (lambda: photograph("HEIF")[:40], 422),
+    "brands alone": (lambda: box(b"ftyp", b"heic\0\0\0\0mif1heic"), 422),
+    "mp4": (lambda: box(b"ftyp", b"isom\0\0\0\0mp41isom") + bytes(100), 415),
     "half a bmp": (lambda: photograph("BMP")[:5000], 422),
     "head of a jpeg": (lambda: CAT[:100], 422),
     "png of no size": (lambda: png(0, 0), 422),
@@ -122,8 +157,16 @@ PICTURES: dict[str, tuple[Callable[[], bytes], int]] = {
     "gif of 65,535 x 65,535": (lambda: gif(65_535, 65_535), 413),
     "bmp of 2 thousand million": (lambda: bmp(2**31 - 1, 2**31 - 1), 413),
     "webp of 16,384 x 16,384": (lambda: webp(16_384, 16_384), 413),
+    "tiff of 60,000 x 60,000": (lambda: tiff(60_000, 60_000), 413),
+    "avif of 60,000 x 60,000": (lambda: large(photograph("AVIF"), 60_000, 60_000), 422),
+    "avif of 9000 x 9000": (lambda: large(photograph("AVIF"), 9000, 9000), 413),
+    "heic of 9000 x 9000": (lambda: large(photograph("HEIF"), 9000, 9000), 422),
+    "tiff of a million pieces": (lambda: tiff(8, 1_000_000, 1_000_000), 422),
+    "tiff of nothing, packed": (lambda: tiff(7000, 7000, compression=5), 422),
     "as large as allowed": (lambda: png(7000, 7000, bytes(7000 * 21_001)), 200),
     "nearly as large, but empty": (lambda: png(7000, 7000), 422),
+    "photograph of 200 megapixels": (lambda: blank_jpeg(16_384, 12_200), 200),
+    "photograph of 201 megapixels": (lambda: blank_jpeg(16_384, 12_300), 413),
     "gif of 10,000 frames": (lambda: gif(frames=10_000), 200),
     "webp of 100 frames": (
         lambda: photograph(
@@ -134,7 +177,7 @@ PICTURES: dict[str, tuple[Callable[[], bytes], int]] = {
     "zTXt bomb": (lambda: png(before=bomb(b"zTXt", b"a\0\0")), 422),
     "iTXt bomb": (lambda: png(before=bomb(b"iTXt", b"a\0\1\0\0\0")), 422),
     "iTXt bomb at the end": (lambda: png(after=bomb(b"iTXt", b"a\0\1\0\0\0")), 422),
-    "colour profile bomb": (lambda: png(before=bomb(b"iCCP", b"a\0\0")), 422),
+    "colour profile bomb": (lambda: png(before=bomb(b"iCCP", b"a\0\0")), 200),
     "png of a million chunks": (lambda: png(before=chunk(b"prVt", b"") * 1_000_000), 422),
     "gif of a million comments": (lambda: gif(before=b"!\xfe\1x\0" * 1_000_000), 422),
     "jpeg of a million segments": (lambda: CAT[:2] + b"\xff\xe9\0\2" * 1_000_000 + CAT[2:], 422),
@@ -184,6 +227,17 @@ GOOD = {
     "webp": photograph("WEBP", quality=30),
     "lossless": encode(Image.open(io.BytesIO(CAT)).resize((60, 40)), "WEBP", lossless=True),
     "bmp": encode(Image.open(io.BytesIO(CAT)).resize((60, 40)), "BMP"),
+    "tiff": encode(Image.open(io.BytesIO(CAT)).resize((60, 40)), "TIFF"),
+    "packed tiff": encode(
+        Image.open(io.BytesIO(CAT)).resize((60, 40)), "TIFF", compression="tiff_lzw"
+    ),
+    "avif": photograph("AVIF", quality=50),
+    "heic": photograph("HEIF", quality=50),
+    "profile": photograph("JPEG", quality=50, icc_profile=P3),
+    "key": encodings.png(
+        np.full((9, 9, 3), 300, np.uint16), 2, 16, before=encodings.transparent(300, 300, 300)
+    ),
+    "apng": encodings.animation(encode(Image.new("RGB", (9, 9)), "PNG"), (20, 20), (3, 4)),
 }  # fmt: skip
 WORDS = [b"\0\0", b"\xff\xff", b"\x7f\xff", b"\x80\0", b"\xff\xd8", b"\xff\xd9", b"\xff\xda"]
 

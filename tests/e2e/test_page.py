@@ -334,6 +334,87 @@ def test_card_of_the_model_is_shown_with_its_reliability(page: Page) -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def several(
+    server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service with the default model `tiny` and with `fruit & nuts`, whose classes are others."""
+    models = tmp_path_factory.mktemp("several")
+    write_model(models)
+    write_model(models, "fruit & nuts", 1, labels=["apple", "pear", "plum"])
+    write_model(models, "fruit & nuts", 4, size=(4, 4), labels=["apple", "lime", "sloe"])
+    with server(models=models, model="tiny", served="*,fruit & nuts@all") as running:
+        yield running
+
+
+def test_single_model_is_no_choice(page: Page) -> None:
+    expect(page.get_by_role("region", name="The model", exact=True)).to_be_visible()
+    expect(page.get_by_label("Model", exact=True)).to_be_hidden()
+
+
+def test_chosen_model_answers_and_its_command_too(
+    browser: Browser, several: Server, tmp_path: Path
+) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
+        page = context.new_page()
+        page.goto(several.url)
+        chooser = page.get_by_label("Model", exact=True)
+        expect(chooser.locator("option")).to_have_text(
+            ["tiny · version 1", "fruit & nuts · version 4", "fruit & nuts · version 1"]
+        )
+        (tmp_path / "0.png").write_bytes(picture("blue"))
+        choose(page, picture("blue"))
+        expect(headline(page)).to_have_text("blue")
+        for choice, label, input_ in (("version 4", "sloe", 4), ("version 1", "plum", 8)):
+            chooser.select_option(f"fruit & nuts · {choice}")
+            expect(headline(page)).to_have_text(label)
+            expect(page.get_by_role("banner")).to_contain_text(f"fruit & nuts · {choice} · CPU")
+            model = page.get_by_role("region", name="The model", exact=True)
+            expect(model).to_contain_text(f"apple, {'lime' if input_ == 4 else 'pear'}, {label}")
+            expect(cards(page)).to_contain_text(f"{input_}\u00a0{TIMES}\u00a0{input_} pixels")
+            bars = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
+            expect(bars).to_have_count(3)
+            assert answer_of_copied_command(page, tmp_path)[0]["label"] == label
+            check_accessibility(page)
+        page.get_by_role("button", name="Sample: cat").click()
+        expect(headline(page)).to_have_text("apple")
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_choice_outlives_a_change_of_the_models_and_a_lost_one_falls_back(
+    browser: Browser, several: Server
+) -> None:
+    health = web.get(f"{several.url}/health").json()
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/health", lambda route: route.fulfill(json=health))
+        page.goto(several.url)
+        chooser = page.get_by_label("Model", exact=True)
+        chooser.select_option("fruit & nuts · version 4")
+        health["models"].append(health["models"].pop(0) | {"model": "late", "version": "1"})
+        health["models"].insert(0, health["models"][-1] | {"model": "fruit & nuts", "version": "5"})
+        choose(page, picture("blue"))
+        expect(page.get_by_role("banner")).to_contain_text("fruit & nuts · version 5")
+        del health["models"][:2]
+        choose(page, picture("blue"))
+        expect(page.get_by_role("banner")).to_contain_text("tiny · version 1")
+
+
+def test_model_that_failed_is_named_with_its_reason(
+    browser: Browser, server: Callable[..., Server], tmp_path: Path
+) -> None:
+    write_model(tmp_path)
+    (write_model(tmp_path, "broken") / "model.onnx").write_bytes(b"damaged")
+    with server(models=tmp_path, model="tiny") as running, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(running.url)
+        expect(page.get_by_role("banner")).to_contain_text("degraded: broken: ")
+        expect(page.get_by_label("Model", exact=True)).to_be_hidden()
+        choose(page, picture("blue"))
+        expect(headline(page)).to_have_text("blue")
+
+
 def test_model_without_figures_says_so(
     browser: Browser, server: Callable[..., Server], tiny_models: Path
 ) -> None:

@@ -123,7 +123,7 @@ def test_what_shows_a_promise_is_there() -> None:
 
 def test_troubleshooting_quotes_what_the_service_says() -> None:
     large = io.BytesIO()
-    Image.new("1", (10_000, 5_001)).save(large, "PNG")
+    Image.new("1", (10_000, 7_000)).save(large, "PNG")
     with shipped() as url:
         refused = [
             web.post(f"{url}/predict", content=bytes(20_000_001)),

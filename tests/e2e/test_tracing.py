@@ -131,6 +131,9 @@ def test_batch_and_the_inferences_in_it_are_linked(traced: Server, collector: Co
     inferences = [span for span in collector.spans if span.name == "infer"]
     assert len(inferences) == 8
     assert sum(int(attributes(batch)["batch.size"]) for batch in batches) == 8
+    for batch in batches:
+        assert attributes(batch)["model.name"] == "tiny"
+        assert attributes(batch)["model.version"] == "1"
     assert [[link.span_id for link in batch.links] for batch in batches] == [[request]] * len(
         batches
     )

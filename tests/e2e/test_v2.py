@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from tritonclient.http import (
 )
 from tritonclient.utils import InferenceServerException
 
+from service.inference.model_server import WATCH_S
 from tests.e2e import web
 from tests.e2e.conftest import Server
+from tests.service.conftest import colour
+from tests.service.models import LABELS
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
 
@@ -69,7 +73,10 @@ def test_server_and_model_are_live_and_ready(client: InferenceServerClient, vers
 def test_metadata_describe_the_server_and_the_model(client: InferenceServerClient) -> None:
     assert client.get_server_metadata()["extensions"] == [
         "binary_tensor_data",
+        "classification",
+        "model_configuration",
         "model_repository",
+        "statistics",
     ]
     metadata = client.get_model_metadata("tiny")
     assert metadata == client.get_model_metadata("tiny", "1")
@@ -158,18 +165,50 @@ def test_refusals_reach_the_user_of_the_client(client: InferenceServerClient) ->
     assert (status, "Input should be 'UINT8'" in sentence) == ("400", True)
     status, sentence = refusal(client, image(np.repeat(PICTURES, 2, axis=0)))
     assert (status, "than allowed (8)" in sentence) == ("413", True)
-    classes = [InferRequestedOutput("probabilities", class_count=3)]
-    assert refusal(client, image(), outputs=classes)[0] == "400"
+    classes = [InferRequestedOutput("energy", class_count=3)]
+    status, sentence = refusal(client, image(), outputs=classes)
+    assert (status, "`energy` has no classes" in sentence) == ("400", True)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_classes_are_text(client: InferenceServerClient, binary: bool) -> None:
+    wanted = [InferRequestedOutput("probabilities", binary_data=binary, class_count=2)]
+    found = client.infer("tiny", [image()], outputs=wanted).as_numpy("probabilities")
+    rows = expected()["probabilities"]
+    assert found.shape == (5, 2)
+    for (first, _), row in zip(found.tolist(), rows, strict=True):
+        text = first.decode() if isinstance(first, bytes) else first
+        probability, class_id, label = text.split(":")
+        assert float(probability) == pytest.approx(row.max(), abs=1e-5)
+        assert (int(class_id), label) == (row.argmax(), LABELS[row.argmax()])
+
+
+def test_files_are_decoded_by_the_service(client: InferenceServerClient) -> None:
+    files = np.array([colour("red"), colour("blue")], object)
+    tensor = InferInput("image", [2], "BYTES")
+    tensor.set_data_from_numpy(files)
+    assert client.infer("tiny", [tensor]).as_numpy("probabilities").argmax(1).tolist() == [0, 2]
+
+
+def test_statistics_are_those_of_all_workers(client: InferenceServerClient) -> None:
+    def pictures() -> int:
+        (found,) = client.get_inference_statistics("tiny")["model_stats"]
+        batches = found["batch_stats"]
+        executions = sum(batch["compute_infer"]["count"] for batch in batches)
+        assert found["execution_count"] == executions
+        return int(found["inference_count"])
+
+    time.sleep(2 * WATCH_S)
+    before = pictures()
+    for pending in [client.async_infer("tiny", [image()]) for _ in range(20)]:
+        check(pending.get_result())
+    time.sleep(2 * WATCH_S)
+    assert [pictures() for _ in range(8)] == [before + 100] * 8
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compression_is_refused_on_the_way_in_only(
+def test_requests_may_be_compressed_and_answers_are_not(
     client: InferenceServerClient, algorithm: str
 ) -> None:
-    status, sentence = refusal(client, image(), request_compression_algorithm=algorithm)
-    assert (status, sentence) == (
-        "415",
-        f"The body is compressed ({algorithm}), which is not accepted; "
-        "send it without Content-Encoding.",
-    )
+    check(client.infer("tiny", [image()], request_compression_algorithm=algorithm))
     check(client.infer("tiny", [image()], response_compression_algorithm=algorithm))

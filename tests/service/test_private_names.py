@@ -65,12 +65,17 @@ NAMES = {
         ("python_multipart.multipart:MultipartState", "BOUNDARY_PADDING"),
     ],
     "service/http/routes/page.py": [("fastapi_offline", "static")],
-    "service/cli/files.py": [("PIL.Image", "EXTENSION")],
     "service/process/supervisor.py": [("multiprocessing.util", "register_after_fork")],
     "service/process/worker_pool.py": [
         ("multiprocessing.resource_tracker", "ensure_running"),
         ("multiprocessing.util", "register_after_fork"),
     ],
+    "service/inference/pictures/formats.py": [
+        ("PIL.AvifImagePlugin", "DEFAULT_MAX_THREADS"),
+        *(("pi_heif.options", f"{name}_IMAGES") for name in ("DEPTH", "AUX")),
+        *(("pi_heif.options", name) for name in ("DECODE_THREADS", "THUMBNAILS")),
+    ],
+    "service/inference/pictures/png.py": [("PIL.ImageFile:_Tile", "_replace")],
 }
 CASES = [(file, *where) for file, names in NAMES.items() for where in names]
 

@@ -76,6 +76,20 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
     assert (settings.worker_count, settings.thread_count) == (workers, threads)
 
 
+@pytest.mark.parametrize(
+    ("model_bytes", "workers"),
+    [(0, 5), (10_000_000, 4), (100_000_000, 1), (10_000_000_000, 1)],
+)
+def test_workers_have_room_for_two_snapshots(
+    monkeypatch: pytest.MonkeyPatch, model_bytes: int, workers: int
+) -> None:
+    monkeypatch.setattr("service.settings.available_cpus", lambda: 8)
+    monkeypatch.setattr("service.settings.available_memory", lambda: 2e9)
+    monkeypatch.setattr("service.settings.nvidia_driver_visible", lambda: False)
+    assert Settings().workers_for(model_bytes) == workers
+    assert Settings(workers=3).workers_for(model_bytes) == 3
+
+
 def test_pending_bytes_are_divided_and_one_body_always_fits() -> None:
     for workers, share in [(1, 256_000_000), (4, 64_000_000), (100, 20_000_000)]:
         assert Settings(workers=workers).pending_bytes_per_worker == share
@@ -123,6 +137,18 @@ def test_setting_of_two_types_is_explained_once() -> None:
         "model_version: Input should be a valid integer, unable to parse string as an integer, "
         "or 'latest'"
     )
+
+
+def test_models_of_the_working_directory_go_before_those_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = Settings().models
+    assert [path.name for path in packaged.iterdir() if path.is_dir()] == ["cifar10"]
+    (tmp_path / "models").mkdir()
+    assert Settings().models == Path("models")
+    monkeypatch.setenv("CIFAR10_MODELS", "others")
+    assert Settings().models == Path("others")
 
 
 def test_grpc_without_its_extra_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 COMMANDS = (
-    "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare", "ablate",
-    "resize-rules", "bench",
+    "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare",
+    "photographs", "ablate", "resize-rules", "bench",
 )  # fmt: skip
 
 
@@ -43,7 +43,10 @@ def test_help_of_every_command_names_its_options(
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--seed", "x", "'x' is not a whole number from 0 on"),
+        ("--seed", "x", "'x' is not a whole number from 0 to 2147483648"),
+        ("--seed", "-1", "'-1' is not a whole number from 0 to 2147483648"),
+        ("--seed", "4294967296", "'4294967296' is not a whole number from 0 to 2147483648"),
+        ("--name", "../../escaped", "'../../escaped' is no name of a file or folder"),
         ("--seeds", "0", "'0' is not a whole number from 1 on"),
         ("--image-size", "8", "'8' is not a whole number from 16 to 128"),
         ("--image-size", "129", "'129' is not a whole number from 16 to 128"),

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import PIL
 import platformdirs
 from PIL import Image
 
@@ -18,7 +19,7 @@ from training.presets import ResizeRule
 def read(
     reader: Reader, split: SplitName, size: int, rule: ResizeRule, classes: Classes = None
 ) -> Raw:
-    """A split at the network's size, from the cache where its files have not changed.
+    """A split at the network's size, from the cache where files and reader have not changed.
 
     Args:
         reader: of the data.
@@ -30,7 +31,7 @@ def read(
     files = reader.files(split)
     if not files:  # Keras keeps its own copy
         return _at_size(reader.read(split, classes), size, rule)
-    path, key = _entry(files, size, rule, classes)
+    path, key = _entry(reader, files, size, rule, classes)
     cached = _load(path, key)
     if cached is None:
         cached = _at_size(reader.read(split, classes), size, rule)
@@ -45,11 +46,18 @@ def _at_size(raw: Raw, size: int, rule: ResizeRule) -> Raw:
     return Raw(np.stack([np.asarray(image) for image in resized]), raw.labels, raw.classes)
 
 
-def _entry(files: list[Path], size: int, rule: ResizeRule, classes: Classes) -> tuple[Path, str]:
-    """The path of a split's cache entry, and the key that an entry for these files has."""
+def _entry(
+    reader: Reader, files: list[Path], size: int, rule: ResizeRule, classes: Classes
+) -> tuple[Path, str]:
+    """The path of a split's cache entry, and the key that an entry for these files has.
+
+    Pillow decodes and resizes, and other releases may do so differently.
+    """
     stats = [(str(path.resolve()), path.stat()) for path in files]
     where = repr([stats[0][0], size, rule])
-    state = repr([classes, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])
+    readers = [reader.kind, reader.version, PIL.__version__]
+    changes = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    state = repr([readers, classes, *changes])
     folder = Path(platformdirs.user_cache_dir("cifar10-serve"))
     name = hashlib.sha256(where.encode()).hexdigest()[:16]
     return folder / f"{name}.npz", hashlib.sha256(state.encode()).hexdigest()

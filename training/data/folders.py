@@ -10,12 +10,15 @@ from tqdm import tqdm
 from training.data import pictures
 from training.data.reader import Classes, Raw, SplitName
 from training.errors import TrainingError
+from training.files import is_litter
 from training.presets import ResizeRule
 
 
 @dataclass(frozen=True)
 class ClassFolders:
     """`train/<class>/*` and `test/<class>/*`: image files of any size.
+
+    Hidden files and folders are left out, and what systems and programs leave in such folders.
 
     Attributes:
         folder: holds `train` and `test`.
@@ -27,15 +30,18 @@ class ClassFolders:
     size: int
     rule: ResizeRule
     kind: ClassVar[str] = "class folders"
+    version: ClassVar[int] = 2
 
     def files(self, split: SplitName) -> list[Path]:
-        """Every file of the split in a fixed order, without hidden files."""
-        found = (self.folder / split).glob("*/*")
-        return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
+        """Every file of the split in a fixed order, without hidden files and litter."""
+        return [path for path in self._visible(split, "*/*") if path.is_file()]
 
     def _classes(self, split: SplitName) -> list[str]:
-        folders = (self.folder / split).glob("[!.]*")
-        return sorted(folder.name for folder in folders if folder.is_dir())
+        return [folder.name for folder in self._visible(split, "*") if folder.is_dir()]
+
+    def _visible(self, split: SplitName, pattern: str) -> list[Path]:
+        folder = self.folder / split
+        return sorted(path for path in folder.glob(pattern) if not is_litter(path, folder))
 
     def read(self, split: SplitName, classes: Classes = None) -> Raw:  # noqa: D102
         classes = classes or tuple(self._classes("train"))

@@ -1,7 +1,6 @@
 """Converts a trained Keras network into `model.onnx`."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,16 @@ import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
-from scipy.special import logsumexp
 
 from training.data.dataset import Split
-from training.export import calibration
-from training.export.calibration import Calibration, Floats
-from training.presets import Preset
+from training.export import outputs
+from training.export.calibration import Floats
+from training.export.outputs import Fitted
 from training.train import network
 from training.train.checkpoint import Run
 
 OPSET = 18  # the highest that tf2onnx writes
 BATCH = 500
-
-
-@dataclass(frozen=True)
-class Exported:
-    """Values of an exported file that are fitted on the validation split.
-
-    Attributes:
-        calibration: from logits to probabilities.
-        energy_threshold: pictures with less energy count as unfamiliar.
-    """
-
-    calibration: Calibration
-    energy_threshold: float
 
 
 def load_float32(run: Run) -> keras.Model:
@@ -97,7 +82,7 @@ def logits(model: keras.Model, images: npt.NDArray[np.uint8]) -> Floats:
     return np.asarray(model.predict(images, batch_size=BATCH, verbose=0), np.float32)
 
 
-def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Exported:
+def export(run: Run, validation: Split, path: Path, *, name: str, version: int) -> Fitted:
     """Write the network of a run as an ONNX file.
 
     The input is `image`, uint8 (batch, size, size, 3). The outputs are `probabilities`, float32
@@ -116,39 +101,26 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
     """
     settings = run.read_settings()
     preset = settings.preset
-    model = load_float32(run)
-    scores = logits(model, validation.images)
-    fitted = calibration.fit(scores, validation.labels)
-    threshold = calibration.energy_threshold(logsumexp(scores, axis=1))
-    proto = _convert(model, preset, fitted)
-    onnx.helper.set_model_props(
-        proto,
-        {
-            "name": name,
-            "version": str(version),
-            "labels": json.dumps(settings.classes),
-            "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
-            "energy_threshold": repr(threshold),
-        },
-    )
-    onnx.checker.check_model(proto, full_check=True)
+    proto = _convert(load_float32(run), preset.image_size)
+    outputs.attach(proto, len(settings.classes))
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
-    return Exported(fitted, threshold)
+    properties = {
+        "name": name,
+        "version": str(version),
+        "labels": json.dumps(settings.classes),
+        "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
+    }
+    return outputs.fit(path, validation, properties)
 
 
-def _convert(model: keras.Model, preset: Preset, fitted: Calibration) -> Any:  # noqa: ANN401
-    size = preset.image_size
+def _convert(model: keras.Model, size: int) -> Any:  # noqa: ANN401
+    """The network as an ONNX graph with the output `logits`."""
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = model(image, training=False)
-        top = tf.reduce_max(scores, axis=1, keepdims=True)
-        # tf.reduce_logsumexp adds a dozen operators for infinite logits, which do not occur.
-        energy = tf.math.log(tf.reduce_sum(tf.exp(scores - top), axis=1)) + top[:, 0]
-        gaps = (top - scores) ** fitted.exponent / fitted.temperature
-        return {"probabilities": tf.nn.softmax(-gaps), "energy": energy}
+        return {outputs.LOGITS: model(image, training=False)}
 
     proto, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
     for value in [*proto.graph.input, *proto.graph.output]:

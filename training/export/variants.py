@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.helper import make_node, set_model_props
+from onnx.helper import make_node
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -26,12 +26,14 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.data.dataset import DataSet, Split
-from training.export.calibration import energy_threshold
+from training.export import calibration, outputs
+from training.export.outputs import Fitted
 from training.figures import Precision
 from training.measure import metrics
-from training.measure.predict import Predictions, predict
+from training.measure.predict import predict
 
 ACCURACY_LOSS_LIMIT = 0.005
+SIGNIFICANT = 0.05
 CALIBRATION_PICTURES = 256
 CALIBRATION_SEED = 0
 CALIBRATION_METHODS = {
@@ -49,43 +51,45 @@ class Variant:
     Attributes:
         path: the file.
         precision: of its inner layers.
-        energy_threshold: pictures with less energy count as unfamiliar.
-        calibration: how the ranges of an int8 file were found, one of `CALIBRATION_METHODS`.
+        fitted: its own calibration and energy threshold.
+        ranges: how the ranges of an int8 file were found, one of `CALIBRATION_METHODS`.
     """
 
     path: Path
     precision: Precision
-    energy_threshold: float
-    calibration: str | None = None
+    fitted: Fitted
+    ranges: str | None = None
 
 
 def write(model: Path, data: DataSet) -> list[Variant]:
     """Write `model.int8.onnx` and `model.fp16.onnx` beside `model.onnx`.
 
-    A file that loses more than half a percentage point of validation accuracy is deleted.
+    Each gets the calibration and the energy threshold that fit its own answers. A file is deleted
+    that loses more than half a percentage point of validation accuracy, where McNemar's test on the
+    same pictures says that this is not chance.
 
     Returns:
         The files that are left.
     """
     int8, fp16 = model.with_name("model.int8.onnx"), model.with_name("model.fp16.onnx")
-    calibration = write_int8(model, int8, data)
+    ranges = write_int8(model, int8, data)
     write_fp16(model, fp16)
     files: tuple[tuple[Path, Precision, str | None], ...] = (
-        (int8, "int8", calibration),
+        (int8, "int8", ranges),
         (fp16, "float16", None),
     )
     variants = []
-    full = predict(model, data.validation.images)
+    properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
+    full = _right(model, data.validation)
     for path, precision, method in files:
-        answers = predict(path, data.validation.images)
-        lost = _accuracy(full, data.validation) - _accuracy(answers, data.validation)
-        if round(lost, 6) > ACCURACY_LOSS_LIMIT:
+        fitted = outputs.fit(path, data.validation, properties)
+        own = _right(path, data.validation)
+        lost = float(full.mean() - own.mean())
+        if round(lost, 6) > ACCURACY_LOSS_LIMIT and metrics.mcnemar(full, own) < SIGNIFICANT:
             print(f"{path.name} is not kept: it loses {lost:.2%} of validation accuracy")
             path.unlink()
             continue
-        threshold = energy_threshold(answers.energy)
-        _label(path, model, threshold)
-        variants.append(Variant(path, precision, threshold, method))
+        variants.append(Variant(path, precision, fitted, method))
     return variants
 
 
@@ -93,11 +97,13 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
     """Write a file whose inner layers compute in int8, with ranges found on training pictures.
 
     Returns:
-        The calibration method with the smallest log-loss on the validation split.
+        The method of finding ranges with the smallest log-loss on the validation split, each
+        with the calibration that fits it best.
     """
     rng = np.random.default_rng(CALIBRATION_SEED)
     count = min(CALIBRATION_PICTURES, len(data.train))
     pictures = data.train.images[rng.choice(len(data.train), count, replace=False)]
+    labels = data.validation.labels
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -111,9 +117,8 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
                     weight_type=QuantType.QInt8, per_channel=True, reduce_range=False,
                     nodes_to_quantize=[node.name for node in body], calibrate_method=method,
                 )  # fmt: skip
-            answers = predict(Path(folder) / name, data.validation.images)
-            figures = metrics.metrics(answers, data.validation.labels, energy_threshold=0)
-            losses[name] = figures.log_loss
+            scores = outputs.logits(Path(folder) / name, data.validation.images)
+            losses[name] = calibration.log_loss(calibration.fit(scores, labels), scores, labels)
         best = min(losses, key=lambda name: losses[name])
         shutil.copyfile(Path(folder) / best, path)
     return best
@@ -171,17 +176,9 @@ def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) ->
     return list(found)
 
 
-def _label(path: Path, model: Path, threshold: float) -> None:
-    """Give a file the metadata of `model.onnx` and an energy threshold of its own."""
-    proto = onnx.load(path)
-    properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    set_model_props(proto, properties | {"energy_threshold": repr(threshold)})
-    onnx.checker.check_model(proto, full_check=True)
-    onnx.save(proto, path)
-
-
-def _accuracy(answers: Predictions, split: Split) -> float:
-    return float(np.mean(answers.probabilities.argmax(axis=1) == split.labels))
+def _right(path: Path, split: Split) -> npt.NDArray[np.bool_]:
+    answers = predict(path, split.images).probabilities.argmax(axis=1)
+    return np.asarray(answers == split.labels)
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]

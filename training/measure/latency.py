@@ -12,6 +12,7 @@ from training import environment
 from training.figures import Figures
 
 ROUNDS = 50
+BATCHES = (1, 32)  # pictures in one call
 UNIT = "microseconds of one core a picture"
 
 
@@ -47,7 +48,7 @@ def figures(paths: Sequence[Path]) -> Latency:
     return Latency(hardware=environment.hardware(), unit=UNIT, files=files)
 
 
-def measure(paths: Iterable[Path], batches: Iterable[int] = (1, 32)) -> pd.DataFrame:
+def measure(paths: Iterable[Path], batches: Iterable[int] = BATCHES) -> pd.DataFrame:
     """Time ONNX files on one core, alternately, so that load on the machine affects all alike.
 
     Measured is the processor time of the one thread that computes. On a free core it equals the

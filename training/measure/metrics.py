@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn.metrics import log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from training.figures import Figures
@@ -122,3 +123,14 @@ def per_class(
         name: ClassMetrics(precision=precision, recall=recall, f1=f1, pictures=int(pictures))
         for name, precision, recall, f1, pictures in zip(classes, *columns, strict=True)
     }
+
+
+def mcnemar(right: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """The p-value of McNemar's exact test: whether two files are equally often right.
+
+    Args:
+        right: which pictures one file gets right, shape (N,).
+        other: which pictures the other file gets right, shape (N,).
+    """
+    won, lost = int((other & ~right).sum()), int((right & ~other).sum())
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0

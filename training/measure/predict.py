@@ -25,12 +25,19 @@ class Predictions:
 
 def predict(model: Path, images: npt.NDArray[np.uint8], *, batch: int = BATCH) -> Predictions:
     """Run an exported file on the CPU over uint8 pictures (N, size, size, 3)."""
+    return Predictions(*run(model, ["probabilities", "energy"], images, batch=batch))
+
+
+def run(
+    model: Path | bytes, outputs: list[str], images: npt.NDArray[np.uint8], *, batch: int = BATCH
+) -> list[npt.NDArray[np.float32]]:
+    """The named outputs of an ONNX file, or of its bytes, for uint8 pictures (N, size, size, 3)."""
     options = ort.SessionOptions()
     # Threads that wait for work in a loop take processor time from all else on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    outputs = [
-        session.run(["probabilities", "energy"], {"image": images[start : start + batch]})
+    parts = [
+        session.run(outputs, {"image": images[start : start + batch]})
         for start in range(0, len(images), batch)
     ]
-    return Predictions(*(np.concatenate(parts) for parts in zip(*outputs, strict=True)))
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]

@@ -9,11 +9,17 @@ from sklearn.metrics import roc_auc_score
 
 from training.data import pictures
 from training.figures import Figures
+from training.measure import intervals
+from training.measure.intervals import Estimate
 from training.measure.predict import predict
-from training.measure.unfamiliar_pictures import kinds
+from training.measure.unfamiliar_pictures import kinds, photographs
 from training.presets import ResizeRule
 
+KINDS = tuple(kinds.KINDS)
 PICTURES = 300  # of each kind
+
+# Tiles of one photograph are much alike: their number says less than that of the photographs.
+SOURCES = {"photographs": len(photographs.NAMES)}
 
 Energies = npt.NDArray[np.float32]
 
@@ -49,15 +55,32 @@ class UnfamiliarFigures(Figures):
     per_kind: dict[str, KindFigures]
 
 
+def estimates(kind: str, figures: KindFigures, familiar: int) -> tuple[Estimate, list[Estimate]]:
+    """The share under the threshold and the AUROC for each split, with their intervals.
+
+    Args:
+        kind: its name.
+        figures: of the kind.
+        familiar: pictures of the smallest split.
+    """
+    sources = min(figures.pictures, SOURCES.get(kind, figures.pictures))
+
+    def estimate(value: float, interval: tuple[float, float]) -> Estimate:
+        return Estimate(value=value, low=interval[0], high=interval[1], pictures=sources)
+
+    share = figures.under_threshold
+    return estimate(share, intervals.wilson(share, sources)), [
+        estimate(area, intervals.hanley(area, familiar, sources)) for area in figures.auroc.values()
+    ]
+
+
 def energies(model: Path, size: int, rule: ResizeRule) -> dict[str, Energies]:
     """Energies of an exported file for out-of-distribution pictures, resized as in the service.
 
     Returns:
         The energy of each picture, float32 (pictures,), for each of `kinds.KINDS`.
     """
-    return {
-        kind: predict(model, _pictures(kind, PICTURES, size, rule)).energy for kind in kinds.KINDS
-    }
+    return {kind: predict(model, _pictures(kind, PICTURES, size, rule)).energy for kind in KINDS}
 
 
 @cache  # made once for all files of a process

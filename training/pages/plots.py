@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay
@@ -37,17 +38,25 @@ def style() -> Iterator[None]:
 def samples(data: DataSet) -> Figure:
     """A row of training pictures for each class."""
     classes = data.classes[:20]  # further rows would make the page too long
-    figure, axes = plt.subplots(
-        len(classes), SAMPLES_PER_CLASS, figsize=(7.5, 0.85 * len(classes)), squeeze=False
-    )
-    for row, name in zip(axes, classes, strict=False):
+    figure, axis = plt.subplots(figsize=(7.5, 0.8 * len(classes)))
+    for row, name in enumerate(classes):
         chosen = np.flatnonzero(data.train.labels == data.classes.index(name))[:SAMPLES_PER_CLASS]
-        for axis in row:
-            axis.set_axis_off()
-        for axis, index in zip(row, chosen, strict=False):
-            axis.imshow(data.train.images[index])
-        row[0].text(-0.15, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
+        for column, index in enumerate(chosen):
+            _show(axis, data.train.images[index], column, row)
+        axis.text(-0.1, row + 0.5, name, ha="right", va="center")
+    _fit(axis, columns=SAMPLES_PER_CLASS, rows=len(classes))
     return figure
+
+
+def _show(axis: Axes, image: npt.NDArray[np.uint8], left: float, top: float) -> None:
+    """Draws a picture into a square of one unit; an axis for each picture would take seconds."""
+    axis.imshow(image, extent=(left, left + 0.93, top + 0.93, top))
+
+
+def _fit(axis: Axes, *, columns: float, rows: float) -> None:
+    """Shows what has been drawn from the origin to here, and nothing else."""
+    axis.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+    axis.set_axis_off()
 
 
 def balance(data: DataSet) -> Figure:
@@ -171,13 +180,15 @@ def _profile(
 def gallery(split: Split, chosen: Indices, titles: list[str]) -> Figure:
     """Pictures of a split, each with a title."""
     rows = max(1, -(-len(chosen) // _COLUMNS))
-    height = 1.15 + 0.15 * max((title.count("\n") for title in titles), default=0)
-    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(7.5, height * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, index, title in zip(axes.flat, chosen, titles, strict=False):
-        axis.imshow(split.images[index])
-        axis.set_title(title, fontsize=7)
+    # Of a row, in units of a picture.
+    height = 1.15 + 0.13 * (1 + max((title.count("\n") for title in titles), default=0))
+    figure, axis = plt.subplots(figsize=(7.5, 7.5 / _COLUMNS * height * rows))
+    for place, (index, title) in enumerate(zip(chosen, titles, strict=True)):
+        row, column = divmod(place, _COLUMNS)
+        bottom = (row + 1) * height
+        _show(axis, split.images[index], column, bottom - 1)
+        axis.text(column + 0.465, bottom - 1.05, title, ha="center", va="bottom", fontsize=7)
+    _fit(axis, columns=_COLUMNS, rows=rows * height)
     return figure
 
 

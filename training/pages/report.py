@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from training.data.dataset import DataSet, Split
+from training.measure import unfamiliar
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import expected_calibration_error
 from training.measure.predict import Predictions
 from training.measure.robustness import StrengthAccuracy
-from training.measure.unfamiliar_pictures import photographs
 from training.pages import html, plots
 from training.publish.card import Card
 
@@ -75,6 +75,16 @@ class Change(NamedTuple):
     mean: float
 
 
+class Kind(NamedTuple):
+    """A row of the table of out-of-distribution pictures, with intervals."""
+
+    kind: str
+    pictures: int
+    sources: int
+    auroc: list[str]
+    called_unfamiliar: str
+
+
 class Disagreement(NamedTuple):
     """Pictures on which two versions differ: a heading, their number and some of them."""
 
@@ -104,7 +114,7 @@ def write(report: Report, path: Path) -> None:
             plots=_plots(report, evaluation),
             disagreements=_disagreements(report),
             published=report.published,
-            photographs=len(photographs.NAMES),
+            kinds=_kinds(report),
             seeds=sorted(report.histories),
             error_before=expected_calibration_error(evaluation.reliability_before),
             layers=_layers(report.model),
@@ -199,6 +209,17 @@ def _changes(rows: list[StrengthAccuracy]) -> list[Change]:
         )
         for change, group in table.groupby("change", sort=False)
     ]
+
+
+def _kinds(report: Report) -> list[Kind]:
+    """The rows of all kinds, photographs first."""
+    familiar = min(one.pictures for one in report.evaluations.values())
+    rows = []
+    for kind, figures in report.card.unfamiliar.per_kind.items():
+        share, areas = unfamiliar.estimates(kind, figures, familiar)
+        texts = [area.text(".3f") for area in areas]
+        rows.append(Kind(kind, figures.pictures, share.pictures, texts, share.text()))
+    return sorted(rows, key=lambda row: row.kind != "photographs")
 
 
 def _table(table: pd.DataFrame) -> str:

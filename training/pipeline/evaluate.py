@@ -10,12 +10,14 @@ from training.data import dataset
 from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.export import to_onnx
-from training.measure import latency, metrics, robustness, unfamiliar
+from training.files import write_whole
+from training.measure import latency, metrics, photographs, robustness, unfamiliar
 from training.measure.evaluation import Evaluation, evaluate
 from training.measure.metrics import Metrics
+from training.measure.photographs import PhotographFigures
 from training.measure.predict import Predictions, predict
 from training.pages import report
-from training.publish import artifact, repository
+from training.publish import artifact, readings, repository
 from training.publish.artifact import Artifact
 from training.publish.card import Card, ExportedCard
 from training.train import checkpoint
@@ -23,17 +25,23 @@ from training.train.checkpoint import Run
 
 
 def evaluate_run(
-    run: Run, data: DataSet, folder: Path | None, models: Path
+    run: Run,
+    data: DataSet,
+    folder: Path | None,
+    models: Path,
+    photograph_folders: tuple[Path, Path] | None = None,
 ) -> dict[str, Evaluation]:
-    """Measure the exported files; only this step reads the test split.
+    """Measure the exported files; of the steps, only this one reads the test split.
 
-    Completes the card, and writes `evaluation.json` and `report.html` into the run folder.
+    Each reading is recorded in the run before the split is used, and counted in the card. Completes
+    the card, and writes `evaluation.json` and `report.html` into the run folder.
 
     Args:
         run: an exported and verified run.
         data: that it was trained on.
         folder: of the data, with the test split.
         models: the model repository, for the comparison with the version published before.
+        photograph_folders: of photographs of the classes and of other things.
 
     Returns:
         The evaluation of each split: `validation`, and `test` if there are labelled test pictures.
@@ -47,6 +55,8 @@ def evaluate_run(
         raise TrainingError(f"{run.folder}: not evaluated: run `verify` first")
     preset = exported.training.config
     test = dataset.load_test(folder, preset.image_size, preset.resize)
+    if test:
+        readings.record(run.folder, "evaluate", found.model)
     splits = {"validation": data.validation} | ({"test": test} if test else {})
     shown = list(splits)[-1]
     answers = {
@@ -67,9 +77,16 @@ def evaluate_run(
     }
     energies = unfamiliar.energies(found.model, preset.image_size, preset.resize)
     evaluated = _complete(found, exported, answers, evaluations, splits, energies)
+    if test:
+        counted = {"test_readings": readings.count(run.folder)}
+        evaluated = evaluated.model_copy(update=counted)
+    if photograph_folders:
+        seen = {"photographs": _on_photographs(found, exported, *photograph_folders)}
+        evaluated = evaluated.model_copy(update=seen)
     found.write_card(evaluated)
     written = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
-    (run.folder / "evaluation.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    write_whole(run.folder / "evaluation.json", lambda path: path.write_text(text))
     ablation = run.folder.parent / f"ablation-{preset.name}" / "ablation.csv"
     report.write(
         report.Report(
@@ -129,6 +146,17 @@ def _complete(
         ),
     }  # fmt: skip
     return Card(**dict(exported) | figures)
+
+
+def _on_photographs(
+    found: Artifact, exported: ExportedCard, familiar: Path, other: Path
+) -> dict[str, PhotographFigures]:
+    labels, size = exported.labels, exported.input.height
+    loaded = photographs.load(familiar, other, labels, size, exported.resize)
+    return {
+        name: photographs.measure(found.folder / name, loaded, labels, file.energy_threshold)
+        for name, file in exported.files.items()
+    }
 
 
 def _published(models: Path, own: ExportedCard, split: Split) -> report.Published | None:

@@ -23,6 +23,7 @@ def run_all(
     seeds: Sequence[int],
     resume: bool = False,
     devices: int = 1,
+    photographs: tuple[Path, Path] | None = None,
 ) -> Path:
     """Train, export, verify and evaluate each seed, its teacher before it; publish the first seed.
 
@@ -39,6 +40,7 @@ def run_all(
         seeds: at least one.
         resume: continue runs that were interrupted.
         devices: number of GPUs that share each batch.
+        photographs: folders of photographs of the classes and of other things, to measure on.
 
     Returns:
         The folder of the published version.
@@ -54,12 +56,16 @@ def run_all(
         print(f"{preset.name}, seed {seed}, in {run.folder}")
         fit.fit(preset, data, run.folder, seed=seed, resume=resume, devices=devices)
         steps.export_run(run, data, models, name)
-        print(f"  Keras and ONNX Runtime differ by {steps.verify_run(run, data):.1e} at most")
-        results.append(evaluate.evaluate_run(run, data, folder, models))
+        print(
+            f"  the checkpoint and model.onnx differ by {steps.verify_run(run, data):.1e} at most"
+        )
+        results.append(evaluate.evaluate_run(run, data, folder, models, photographs))
         for line in evaluate.summary(results[-1]):
             print(f"  {line}")
     first = artifact.of_run(done[0].folder)
     if len(results) > 1:
-        spread = {"seeds": card.spread(seeds, results)}
-        first.write_card(first.read_card().model_copy(update=spread))
+        spread = card.spread(seeds, results)
+        for split, figures in spread.items():
+            print(f"  {split}: accuracy {figures.text()}")
+        first.write_card(first.read_card().model_copy(update={"seeds": spread}))
     return repository.publish(first, models)

@@ -1,5 +1,6 @@
 """The steps `export` and `verify`, and what all steps need of a run."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from training.data import dataset
@@ -7,6 +8,7 @@ from training.data.dataset import DataSet
 from training.data.reader import CIFAR10_LABELS
 from training.errors import TrainingError
 from training.export import parity, to_onnx, variants
+from training.files import one_component
 from training.measure import agreement, cost
 from training.publish import artifact, repository
 from training.publish.artifact import Artifact
@@ -15,10 +17,17 @@ from training.train.checkpoint import Run
 
 
 def model_name(data: DataSet, folder: Path | None) -> str:
-    """`cifar10` for CIFAR-10 in any layout, otherwise the name of the data folder."""
+    """`cifar10` for CIFAR-10 in any layout, otherwise the name of the data folder.
+
+    Raises:
+        TrainingError: that is no name for a model.
+    """
     if folder is None or data.classes == CIFAR10_LABELS:
         return "cifar10"
-    return folder.resolve().name
+    try:
+        return one_component(folder.resolve().name)
+    except ValueError as error:
+        raise TrainingError(f"{folder}: {error}; name the model with --name") from None
 
 
 def load_for(run: Run, folder: Path | None) -> DataSet:
@@ -51,12 +60,12 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
         raise TrainingError(f"{run.folder}: no epoch is finished; continue with `fit --resume`")
     preset, origin = settings.preset, settings.origin
     found = artifact.of_run(run.folder)
-    version = max([0, *repository.versions(models, name)]) + 1
+    version = repository.next_version(models, name)
     exported = to_onnx.export(run, data.validation, found.model, name=name, version=version)
-    files = {found.model.name: artifact.describe(found.model, "float32", exported.energy_threshold)}
+    files = {found.model.name: artifact.describe(found.model, "float32", exported)}
     for variant in variants.write(found.model, data):
         files[variant.path.name] = artifact.describe(
-            variant.path, variant.precision, variant.energy_threshold, variant.calibration
+            variant.path, variant.precision, variant.fitted, variant.ranges
         )
     found.write_card(
         ExportedCard(
@@ -66,8 +75,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             input=InputSize(height=preset.image_size, width=preset.image_size),
             resize=preset.resize,
             energy_threshold=exported.energy_threshold,
-            temperature=exported.calibration.temperature,
-            exponent=exported.calibration.exponent,
+            **asdict(exported.calibration),
             cost=cost.cost(found.model),
             accuracy_loss_limit=variants.ACCURACY_LOSS_LIMIT,
             files=files,
@@ -77,6 +85,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
                 config=preset,
                 epochs=len(history),
                 wall_time_s=round(float(history["seconds"].sum()), 1),
+                changes=settings.changes or None,
                 **dict(origin),
             ),
             data=settings.data,
@@ -86,10 +95,10 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
 
 
 def verify_run(run: Run, data: DataSet) -> float:
-    """Compare `model.onnx` with Keras and the variants with `model.onnx`; complete the card.
+    """Compare `model.onnx` with the checkpoint, variants with `model.onnx`; complete the card.
 
     Returns:
-        The largest difference between Keras and `model.onnx`.
+        The largest difference between the trained network and `model.onnx`.
 
     Raises:
         TrainingError: a difference is too large, or nothing is exported.

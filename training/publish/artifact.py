@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from training.errors import TrainingError
+from training.export.outputs import Fitted
 from training.figures import Precision
+from training.files import write_whole
 from training.publish.card import Card, ExportedCard, ModelFile
 
 
@@ -62,9 +65,8 @@ class Artifact:
 
     def write_card(self, card: ExportedCard) -> None:
         """Write the card, whole or not at all."""
-        unfinished = self.card.with_name("unfinished-card.json")
-        unfinished.write_text(json.dumps(card.to_json(), indent=1) + "\n")
-        unfinished.replace(self.card)
+        text = json.dumps(card.to_json(), indent=1) + "\n"
+        write_whole(self.card, lambda path: path.write_text(text))
 
 
 def of_run(folder: Path) -> Artifact:
@@ -73,15 +75,16 @@ def of_run(folder: Path) -> Artifact:
 
 
 def describe(
-    path: Path, precision: Precision, energy_threshold: float, calibration: str | None = None
+    path: Path, precision: Precision, fitted: Fitted, ranges: str | None = None
 ) -> ModelFile:
-    """The card's entry for a file."""
+    """The card's entry for a file, with what was fitted to it, and how int8 ranges were found."""
     return ModelFile(
         sha256=sha256(path),
         bytes=path.stat().st_size,
         precision=precision,
-        energy_threshold=energy_threshold,
-        calibration=calibration,
+        energy_threshold=fitted.energy_threshold,
+        calibration=ranges,
+        **asdict(fitted.calibration),
     )
 
 

@@ -6,19 +6,27 @@ has all figures, and only models with a `Card` are published.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
+from scipy import stats
 
 from training.data.dataset import DataFacts
 from training.export.calibration import Calibration
 from training.figures import Figures, Precision
+from training.files import one_component
 from training.measure.agreement import Agreement
 from training.measure.cost import Cost
 from training.measure.latency import Latency
 from training.measure.metrics import Bin, Metrics
+from training.measure.photographs import PhotographFigures
 from training.measure.robustness import ChangeAccuracy
 from training.measure.unfamiliar import UnfamiliarFigures
 from training.presets import PresetField, ResizeRule
+
+# A component of a path: a card cannot name what lies elsewhere.
+FileName = Annotated[str, AfterValidator(one_component)]
 
 
 class InputSize(Figures):
@@ -37,6 +45,10 @@ class ModelFile(Figures):
         precision: of its inner layers.
         energy_threshold: pictures with less energy count as unfamiliar.
         calibration: how the ranges of an int8 file were found.
+        temperature: of its calibration; None where that of `model.onnx` applies, in this and the
+            next two.
+        exponent: of its calibration.
+        certainty: the highest probability of its answers.
     """
 
     sha256: str
@@ -44,6 +56,9 @@ class ModelFile(Figures):
     precision: Precision
     energy_threshold: float
     calibration: str | None = None
+    temperature: float | None = None
+    exponent: float | None = None
+    certainty: float | None = None
 
 
 class Training(Figures):
@@ -60,6 +75,8 @@ class Training(Figures):
         libraries: versions, by name.
         precision: Keras dtype policy.
         devices: number of devices that shared each batch.
+        changes: what was another library or machine when the run was resumed; None where nothing
+            was.
     """
 
     preset: str
@@ -72,6 +89,7 @@ class Training(Figures):
     libraries: dict[str, str]
     precision: str
     devices: int
+    changes: tuple[str, ...] | None = None
 
 
 class SeedSpread(Figures):
@@ -82,12 +100,34 @@ class SeedSpread(Figures):
         accuracy: of each seed.
         mean: over the seeds.
         standard_deviation: of the sample.
+        interval: of the mean over further seeds, with a confidence of 95 % (Student's t).
     """
 
     seeds: tuple[int, ...]
     accuracy: tuple[float, ...]
     mean: float
     standard_deviation: float
+    interval: tuple[float, float]
+
+    def text(self) -> str:
+        """The spread in words."""
+        low, high = self.interval
+        return (
+            f"{self.mean:.2%}, standard deviation {self.standard_deviation:.2%}, 95 % interval of "
+            f"the mean {low:.2%} to {high:.2%} ({len(self.seeds)} seeds)"
+        )
+
+
+class Readings(Figures):
+    """How many times the test split was read before and for the card's figures.
+
+    Attributes:
+        run: for the run of the model.
+        all_runs: for all runs beside it, on the same data; the run itself is one of them.
+    """
+
+    run: int
+    all_runs: int
 
 
 class ExportedCard(Figures):
@@ -100,8 +140,9 @@ class ExportedCard(Figures):
         input: size of the pictures.
         resize: how pictures of other sizes become the input.
         energy_threshold: of `model.onnx`.
-        temperature: of the calibration.
-        exponent: of the calibration.
+        temperature: of the calibration of `model.onnx`.
+        exponent: of the calibration of `model.onnx`.
+        certainty: the highest probability of an answer of `model.onnx`; None for 1.
         cost: of `model.onnx`.
         accuracy_loss_limit: largest loss of validation accuracy that a faster file may have.
         files: by file name, `model.onnx` first.
@@ -111,17 +152,18 @@ class ExportedCard(Figures):
         agreement: of each faster file with `model.onnx`; None before `verify`.
     """
 
-    name: str
-    version: int
+    name: FileName
+    version: Annotated[int, Field(ge=1)]
     labels: tuple[str, ...]
     input: InputSize
     resize: ResizeRule
     energy_threshold: float
     temperature: float
     exponent: float
+    certainty: float | None = None
     cost: Cost
     accuracy_loss_limit: float
-    files: dict[str, ModelFile]
+    files: dict[FileName, ModelFile]
     training: Training
     data: DataFacts
     parity: float | None = None
@@ -130,7 +172,7 @@ class ExportedCard(Figures):
     @property
     def calibration(self) -> Calibration:
         """The calibration of `model.onnx`."""
-        return Calibration(self.temperature, self.exponent)
+        return Calibration(self.temperature, self.exponent, self.certainty or 1.0)
 
 
 class Card(ExportedCard):
@@ -143,6 +185,8 @@ class Card(ExportedCard):
         unfamiliar: of `model.onnx`.
         latency: of the files for processors.
         seeds: by split, where more than one seed was trained.
+        photographs: by file name; None where no folders of photographs were named.
+        test_readings: of the test split; None where they were not counted.
     """
 
     parity: float
@@ -153,6 +197,8 @@ class Card(ExportedCard):
     unfamiliar: UnfamiliarFigures
     latency: Latency
     seeds: dict[str, SeedSpread] | None = None
+    photographs: dict[str, PhotographFigures] | None = None
+    test_readings: Readings | None = None
 
 
 def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> dict[str, SeedSpread]:
@@ -165,10 +211,13 @@ def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> di
     spreads = {}
     for split in results[0]:
         accuracy = tuple(result[split].accuracy for result in results)
+        mean, deviation = float(np.mean(accuracy)), float(np.std(accuracy, ddof=1))
+        half = float(stats.t.ppf(0.975, len(seeds) - 1)) * deviation / len(seeds) ** 0.5
         spreads[split] = SeedSpread(
             seeds=tuple(seeds),
             accuracy=accuracy,
-            mean=float(np.mean(accuracy)),
-            standard_deviation=float(np.std(accuracy, ddof=1)),
+            mean=mean,
+            standard_deviation=deviation,
+            interval=(mean - half, mean + half),
         )
     return spreads

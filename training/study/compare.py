@@ -8,25 +8,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import binomtest
 
 from training import environment
 from training.data import dataset
 from training.data.dataset import Split
 from training.errors import TrainingError
-from training.measure import latency, metrics
+from training.measure import intervals, latency, metrics
 from training.measure.cost import cost
 from training.measure.metrics import Metrics
 from training.measure.predict import predict
 from training.pages import html, plots
 from training.presets import ResizeRule
-from training.publish import artifact
+from training.publish import artifact, readings
 from training.publish.artifact import Artifact
 from training.publish.card import ExportedCard
 
-CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
-BATCHES = (1, 32)
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,13 @@ class Contender:
         label: its name in tables.
         model: the ONNX file.
         card: of its folder.
+        run: the folder of the run that it lies in; None where it is published.
     """
 
     label: str
     model: Path
     card: ExportedCard
+    run: Path | None = None
 
     @property
     def size(self) -> int:
@@ -90,14 +89,24 @@ def find(what: str, models: Path) -> Contender:
     card = found.read_exported()
     if model.name not in card.files:
         raise TrainingError(f"{model}: not among the files of {found.card}")
-    return Contender(label, model, card)
+    run = found.folder.parent
+    return Contender(label, model, card, run if (run / "run.json").exists() else None)
 
 
-def compare(contenders: list[Contender], folder: Path | None) -> Comparison:
-    """Measure all contenders on the test split, or on the validation split if there is none.
+def compare(
+    contenders: list[Contender], folder: Path | None, *, test: bool | None = None
+) -> Comparison:
+    """Measure all contenders on the same pictures.
+
+    Args:
+        contenders: what is compared.
+        folder: the data; None for the download of Keras.
+        test: whether to use the test split, or the validation split; by default only published
+            versions are compared on the test split, where it has labels, because a comparison of
+            runs is a choice. Each run records that its test split was read.
 
     Raises:
-        TrainingError: their labels, input sizes or data differ.
+        TrainingError: their labels, input sizes or data differ, or there is no such split.
     """
     first = contenders[0]
     for other in contenders[1:]:
@@ -105,7 +114,10 @@ def compare(contenders: list[Contender], folder: Path | None) -> Comparison:
             raise TrainingError(f"{other.label}: its labels are not those of {first.label}")
         if other.card.input != first.card.input:
             raise TrainingError(f"{other.label}: its input size is not that of {first.label}")
-    name, splits = _splits(contenders, folder)
+    name, splits = _splits(contenders, folder, test)
+    for one in contenders:
+        if name == "test" and one.run:
+            readings.record(one.run, "compare", one.model)
     labels = splits[first.card.resize].labels
     correct, rows, recalls = {}, {}, {}
     for one in contenders:
@@ -113,10 +125,10 @@ def compare(contenders: list[Contender], folder: Path | None) -> Comparison:
         probabilities = answer.probabilities
         correct[one.label] = probabilities.argmax(axis=1) == labels
         figures = metrics.metrics(answer, labels, one.card.energy_threshold)
-        rows[one.label] = _figures(figures, int(correct[one.label].sum()), one.model)
+        rows[one.label] = _figures(figures, one.model)
         of_class = metrics.per_class(probabilities, labels, one.card.labels)
         recalls[one.label] = {name: row.recall for name, row in of_class.items()}
-    speed = latency.measure([one.model for one in contenders], BATCHES)
+    speed = latency.measure([one.model for one in contenders])
     return Comparison(
         split=name,
         pictures=len(labels),
@@ -143,7 +155,7 @@ def difference(
     won, lost = int((other & ~right).sum()), int((right & ~other).sum())
     if won == lost == 0:
         return f"{first} and {second} are right on the same pictures."
-    chance = float(binomtest(won, won + lost).pvalue)
+    chance = metrics.mcnemar(right, other)
     p = "p < 0.001" if chance < 0.001 else f"p = {chance:.3f}"
     better = second if won > lost else first
     verdict = f"{better} is better" if chance < SIGNIFICANT else "this may be chance"
@@ -160,7 +172,7 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
     quality = pd.DataFrame(
         {
             "accuracy": figures["accuracy"].map(percent),
-            f"{CONFIDENCE:.0%} interval": [
+            f"{intervals.CONFIDENCE:.0%} interval": [
                 f"{low:.2%} to {high:.2%}"
                 for low, high in zip(figures["low"], figures["high"], strict=True)
             ],
@@ -188,7 +200,7 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
 def write(comparison: Comparison, folder: Path) -> Path:
     """Write the tables and a plot as a page named after the contenders; returns its path."""
     labels = list(comparison.figures.index)
-    ylabel = f"accuracy ({comparison.split}), {CONFIDENCE:.0%} interval"
+    ylabel = f"accuracy ({comparison.split}), {intervals.CONFIDENCE:.0%} interval"
     plot = plots.accuracy_against_time(comparison.figures, comparison.latency, ylabel)
     page = html.render(
         "compare.html",
@@ -210,7 +222,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 
 def _splits(
-    contenders: list[Contender], folder: Path | None
+    contenders: list[Contender], folder: Path | None, test: bool | None
 ) -> tuple[str, dict[ResizeRule, Split]]:
     """The name of the split to compare on, and the split by resize rule."""
     size = contenders[0].size
@@ -219,25 +231,29 @@ def _splits(
     for one in contenders:
         if data[one.card.resize].classes != one.card.labels:
             raise TrainingError(f"{one.label}: its labels are not the classes of the data")
-    test = {rule: dataset.load_test(folder, size, rule) for rule in data}
-    labelled = {rule: split for rule, split in test.items() if split is not None}
-    if labelled:
-        return "test", labelled
+    published = not any(one.run for one in contenders)
+    if test or (test is None and published):
+        splits = {rule: dataset.load_test(folder, size, rule) for rule in data}
+        labelled = {rule: split for rule, split in splits.items() if split is not None}
+        if labelled:
+            return "test", labelled
+        if test:
+            raise TrainingError("--data has no labelled test pictures")
     for one in contenders:
         if data[one.card.resize].fingerprint != one.card.data.fingerprint:
             raise TrainingError(
                 f"{one.label}: was trained on other data, possibly on these validation pictures; "
-                "a comparison needs labelled test pictures"
+                "compare on labelled test pictures, with --split test"
             )
     return "validation", {rule: loaded.validation for rule, loaded in data.items()}
 
 
-def _figures(figures: Metrics, correct: int, model: Path) -> dict[str, float]:
-    interval = binomtest(correct, figures.pictures).proportion_ci(CONFIDENCE, method="wilson")
+def _figures(figures: Metrics, model: Path) -> dict[str, float]:
+    low, high = intervals.wilson(figures.accuracy, figures.pictures)
     return {
         "accuracy": figures.accuracy,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": low,
+        "high": high,
         "log_loss": figures.log_loss,
         "calibration_error": figures.expected_calibration_error,
         **dict(cost(model)),

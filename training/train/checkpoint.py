@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from training.data.dataset import DataFacts
 from training.errors import TrainingError
 from training.figures import Figures
+from training.files import write_whole
 from training.presets import PresetField
 
 HISTORY_COLUMNS = [
@@ -46,6 +46,7 @@ class Settings(Figures):
         classes: class names in the order of the labels.
         data: the data set.
         origin: when and with what the run was started.
+        changes: what was another library or machine when it was resumed, in words.
     """
 
     preset: PresetField
@@ -53,10 +54,15 @@ class Settings(Figures):
     classes: tuple[str, ...]
     data: DataFacts
     origin: Origin
+    changes: tuple[str, ...] = ()
 
 
 class Run:
-    """A folder that holds one training run: `run.json`, `checkpoint.keras`, `history.csv`."""
+    """A folder that holds one training run.
+
+    `run.json` has its settings, `checkpoint.keras` and `history.csv` its state after the last
+    finished epoch.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Reads and writes nothing yet."""
@@ -110,10 +116,3 @@ def histories(run: Run) -> dict[int, pd.DataFrame]:
         if (settings.preset, settings.data) == (own.preset, own.data):
             found[settings.seed] = beside.read_history()
     return found | {own.seed: run.read_history()}
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all; `write` is called with the path of an unfinished file."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    write(unfinished)
-    unfinished.replace(path)

@@ -32,8 +32,9 @@ def fit(
 ) -> keras.Model:
     """Train a preset, or resume an interrupted run.
 
-    All randomness depends on (seed, epoch, step) only, so that a resumed run gives the same model
-    as one that was not interrupted.
+    All randomness depends on (seed, epoch, step) only, so that on one machine and its CPU a resumed
+    run gives the same weights as one that was not interrupted. On GPUs it need not: there the order
+    of sums is not fixed.
 
     Args:
         preset: what to train.
@@ -47,9 +48,11 @@ def fit(
         The trained model.
 
     Raises:
-        TrainingError: the folder holds a run and `resume` is false, or a run with other settings;
-            the preset has a teacher that is not trained; or there are fewer devices.
+        TrainingError: the folder holds a run and `resume` is false, or a run with other settings,
+            precision or number of devices; the preset has a teacher that is not trained; or there
+            are fewer devices.
     """
+    _fix_order_of_sums()
     run = Run(folder)
     settings = _settings(preset, data, seed, devices)
     teacher = _teacher(preset, data, folder, seed)
@@ -145,6 +148,16 @@ def _train_epoch(
     }  # fmt: skip
 
 
+def _fix_order_of_sums() -> None:
+    """Let TensorFlow compute in a fixed order where that is cheap, which is without a GPU."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
     """Make the dropout of an epoch depend on (seed, epoch): checkpoints do not hold its state."""
     for position, layer in enumerate(model.layers):
@@ -213,12 +226,30 @@ def _optimizer(preset: Preset, steps: int) -> keras.Optimizer:
 
 
 def _resumed(run: Run, settings: Settings) -> keras.Model:
-    before, after = dict(run.read_settings()), dict(settings)
-    changed = [key for key in after if key != "origin" and before[key] != after[key]]
+    before = run.read_settings()
+    old, new = before.origin, settings.origin
+    changed = [key for key in ("preset", "seed", "classes", "data")
+               if getattr(before, key) != getattr(settings, key)]  # fmt: skip
+    changed += [key for key in ("precision", "devices") if getattr(old, key) != getattr(new, key)]
     if changed:
         raise TrainingError(
             f"{run.folder}: cannot resume, the run was started with another {', '.join(changed)}"
         )
+    parts = {"hardware": (old.hardware, new.hardware)} | {
+        name: (old.libraries.get(name, "none"), new.libraries.get(name, "none"))
+        for name in sorted(old.libraries | new.libraries)
+    }
+    epochs = len(run.read_history())
+    others = [
+        f"after epoch {epochs}: {name} {was} -> {now}"
+        for name, (was, now) in parts.items()
+        if was != now
+    ]
+    for other in (change for change in others if change not in before.changes):
+        print(f"warning: resumed {other}; the weights will not be those of an uninterrupted run")
+    if others:
+        every = tuple(dict.fromkeys((*before.changes, *others)))
+        run.write_settings(before.model_copy(update={"changes": every}))
     return keras.saving.load_model(run.checkpoint)
 
 

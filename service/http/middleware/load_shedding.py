@@ -13,8 +13,8 @@ from service.inference.model_server import ModelServer
 class LoadSheddingMiddleware:
     """Refuses a request before its key is checked or its body is read.
 
-    It stands in front of the router and answers by itself: an exception that is raised in a route
-    crosses seven layers on its way to the handler, and takes a refusal from 28 us to 40.
+    It stands in front of the router and answers by itself, which takes the app 24 us. An exception
+    that is raised in a route crosses many layers on its way to the handler: with it they are 36.
     """
 
     def __init__(

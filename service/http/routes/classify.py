@@ -14,6 +14,20 @@ from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 
 
+def named_model(request: Request) -> LoadedModel:
+    """Finds the model that the path of a request names, by default the default model.
+
+    Raises:
+        NotServedError: there is no such model or version here.
+        NotReadyError: it is not loaded, or nothing can be computed.
+    """
+    model_server: ModelServer = request.app.state.model_server
+    named = request.path_params
+    model = model_server.find(named.get("model_name"), named.get("model_version"))
+    context_of(request.scope).model = model.served
+    return model
+
+
 async def classify(
     request: Request, model: LoadedModel, uploads: Sequence[Upload], timeout_ms: int | None
 ) -> list[Classification | Exception]:

@@ -7,8 +7,10 @@ from fastapi import APIRouter, Request, Response
 
 from service.http import problems
 from service.http.openapi import describe
-from service.http.schemas import Health, Live
+from service.http.routes.models import states
+from service.http.schemas import Health, Live, ModelState
 from service.inference.model_server import ModelServer
+from service.inference.snapshot import Snapshot
 from service.observability.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
@@ -31,8 +33,15 @@ async def health(request: Request, response: Response) -> Health:
         uptime_s=round(time.monotonic() - model_server.started_at, 1),
         reason=model_server.reason,
         warning=model_server.warning,
+        models=_others(snapshot) if snapshot else [],
         **(served.served._asdict() if served else {"model": default}),
     )
+
+
+def _others(snapshot: Snapshot) -> list[ModelState]:
+    """All models but the first version of the default one, which is described by itself."""
+    first, *others = states(snapshot)
+    return others if first.model == snapshot.default else [first, *others]
 
 
 @router.get("/health/live", response_model_exclude_none=True, **describe("live"))

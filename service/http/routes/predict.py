@@ -1,4 +1,4 @@
-"""POST /predict and /predict/batch.
+"""POST /predict and /predict/batch, of the default model and of each by its name.
 
 The answers are written as plain objects, at once to JSON: to make and to validate the models in
 `schemas.py`, which document them, takes longer than to read the request. A test holds the two
@@ -10,6 +10,7 @@ import functools
 import io
 from typing import Any
 
+from fastapi import Depends
 from PIL import Image
 from pydantic_core import to_json
 from starlette.requests import Request
@@ -24,11 +25,13 @@ from service.http.openapi import describe
 from service.http.parameters import (
     BatchQuery,
     DeadlineHeader,
+    ModelName,
+    ModelVersion,
     PredictQuery,
     read_headers,
     read_query,
 )
-from service.http.routes.classify import classify
+from service.http.routes.classify import classify, named_model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas import BatchResponse, PredictResponse
 from service.http.uploads import is_form, read_body, read_files
@@ -38,13 +41,16 @@ from service.inference.snapshot import LoadedModel
 
 DEFAULT_TOP_K = 5
 
+_OF_MODEL = "/models/{model_name}"
+_OF_VERSION = _OF_MODEL + "/versions/{model_version}"
+
 
 async def predict(request: Request) -> Response:
     """Classifies one picture, sent as the body or as the field `file` of a form."""
     query = read_query(request, PredictQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
-    model = model_server.find()
+    model = named_model(request)
     top_k = _top_k(query, model)
     if is_form(request):
         max_fields = model_server.settings.max_form_fields
@@ -65,7 +71,7 @@ async def predict_batch(request: Request) -> Response:
     query = read_query(request, BatchQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
-    model, limits = model_server.find(), model_server.settings
+    model, limits = named_model(request), model_server.settings
     top_k = _top_k(query, model)
     if not is_form(request):
         raise MissingFieldError(
@@ -88,24 +94,43 @@ async def predict_batch(request: Request) -> Response:
 
 
 def routes(guard: Guard) -> list[BaseRoute]:
-    """The two routes, behind a guard."""
+    """The routes of both, behind a guard."""
     route = functools.partial(PlainRoute, guard=guard, headers=DeadlineHeader, tags=["predict"])
+    one = functools.partial(
+        route, endpoint=predict, query=PredictQuery, response_model=PredictResponse
+    )
+    several = functools.partial(
+        route, endpoint=predict_batch, query=BatchQuery, response_model=BatchResponse
+    )
+    named, with_version = [Depends(_name)], [Depends(_name), Depends(_version)]
     return [
-        route(
-            "/predict",
-            predict,
-            query=PredictQuery,
-            response_model=PredictResponse,
-            **describe("predict"),
+        one("/predict", **describe("predict")),
+        several("/predict/batch", **describe("predict_batch")),
+        one(f"{_OF_MODEL}/predict", dependencies=named, **describe("predict", names_model=True)),
+        several(
+            f"{_OF_MODEL}/predict/batch",
+            dependencies=named,
+            **describe("predict_batch", names_model=True),
         ),
-        route(
-            "/predict/batch",
-            predict_batch,
-            query=BatchQuery,
-            response_model=BatchResponse,
-            **describe("predict_batch"),
+        one(
+            f"{_OF_VERSION}/predict",
+            dependencies=with_version,
+            **describe("predict", names_model=True),
+        ),
+        several(
+            f"{_OF_VERSION}/predict/batch",
+            dependencies=with_version,
+            **describe("predict_batch", names_model=True),
         ),
     ]
+
+
+async def _name(model_name: ModelName) -> None:
+    """Documents the name, which `named_model` reads."""
+
+
+async def _version(model_version: ModelVersion) -> None:
+    """Documents the version, which `named_model` reads."""
 
 
 def _top_k(query: BatchQuery, model: LoadedModel) -> int:

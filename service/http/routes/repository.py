@@ -7,8 +7,7 @@ from fastapi.responses import JSONResponse
 
 from service.errors import InvalidInferenceRequestError
 from service.http.openapi import describe
-from service.http.parameters import read_json
-from service.http.routes.v2 import ModelName
+from service.http.parameters import ModelName, read_json
 from service.http.schemas_v2 import RepositoryIndexRequest, RepositoryRequest
 from service.http.uploads import read_body
 from service.v2 import repository

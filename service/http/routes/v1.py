@@ -18,10 +18,10 @@ from service.http.routes.classify import classify
 from service.http.routes.v2 import NAME, VERSION, Model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v1 import (
+    InstancesRequest,
+    InstancesResponse,
     ModelList,
     ModelStatus,
-    PredictRequest,
-    PredictResponse,
     VersionStatus,
 )
 from service.http.tensors import flatten
@@ -63,7 +63,7 @@ async def predict(request: Request) -> Response:
     body = await read_body(request, is_json=True, may_be_compressed=True)
     if not body:
         raise EmptyUploadError("The request is empty; send instances.")
-    instances = read_json(body, PredictRequest).instances
+    instances = read_json(body, InstancesRequest).instances
     if len(instances) > (most := model_server.settings.max_files):
         raise TooManyFilesError(
             f"There are more instances than allowed ({most}); send fewer at a time."
@@ -86,7 +86,7 @@ def routes(guard: Guard) -> list[BaseRoute]:
         guard=guard,
         headers=DeadlineHeader,
         tags=[TAG],
-        response_model=PredictResponse,
+        response_model=InstancesResponse,
         **describe("v1_predict"),
     )
     return [

@@ -3,14 +3,14 @@
 import functools
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
-from service.http.parameters import InferHeaders, read_headers
+from service.http.parameters import InferHeaders, ModelName, ModelVersion, read_headers
 from service.http.routes.classify import classify
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v2 import (
@@ -26,9 +26,6 @@ from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.v2 import model as descriptions
 from service.v2.model import EXTENSIONS, ModelConfig, ModelMetadata, StatisticsResponse
-
-ModelName = Annotated[str, Path(examples=["cifar10"])]
-ModelVersion = Annotated[str, Path(examples=["1"])]
 
 TAG = "inference protocol"
 _OF_MODEL = "/v2/models/{model_name}"
@@ -90,7 +87,7 @@ async def all_statistics(request: Request) -> StatisticsResponse:
 @router.get(_OF_MODEL, **describe("model_metadata"))
 @router.get(_OF_VERSION, dependencies=VERSION, **describe("model_metadata"))
 async def model_metadata(request: Request, model: Model) -> ModelMetadata:
-    """Describes the tensors that the model takes and returns."""
+    """Describes the tensors that the model takes and returns, and lists the versions of it."""
     return descriptions.model_metadata(model, _versions(request, model))
 
 

@@ -106,3 +106,23 @@ def test_bad_files_fail_alone_and_say_why(classifier: Classifier, tmp_path: Path
         strict=True,
     ):
         assert text in str(answer)
+
+
+def test_litter_is_found_only_where_it_is_named(folder: Path) -> None:
+    litter = [".thumbnails/a.png", "deep/@eaDir/b.png", "._c.png", "__MACOSX/d.png"]
+    for name in litter:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(colour("red"))
+    whole = ["a.PNG", "b.png", "deep/er/c.jpeg", "deep/x.png/d.gif"]
+    assert [str(path) for path in files.find(["."])] == whole
+    assert [str(path) for path in files.find(["**/*.png"])] == ["b.png", whole[3]]
+    for name in litter:
+        assert files.find([name]) == [Path(name)]
+    assert files.find(["deep/@eaDir/*.png"]) == [Path("deep/@eaDir/b.png")]
+    assert files.find(["deep/@eaDir"]) == [Path("deep/@eaDir/b.png")]
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HIF", ".avif", ".tif", ".TIFF", ".mpo", ".jfif"])
+def test_files_of_phones_and_scanners_are_found(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{suffix}").touch()
+    assert files.find([str(tmp_path)]) == [tmp_path / f"a{suffix}"]

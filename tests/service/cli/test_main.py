@@ -77,6 +77,27 @@ def test_good_pictures_alone_end_with_status_0(capsys: pytest.CaptureFixture[str
     assert (status, err) == (0, "")
 
 
+def test_dash_is_the_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(colour("red"))))
+    status, out, err = run(capsys, "predict", "-", "pictures/blue.png")
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["-", "red"],
+        ["pictures/blue.png", "blue"],
+    ]
+    assert (status, err) == (0, "")
+
+
+def test_empty_standard_input_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    status, _, err = run(capsys, "predict", "-")
+    assert "  -: The upload is empty" in err
+    assert status == 1
+
+
 def test_csv_is_quoted_as_readers_expect(
     capsys: pytest.CaptureFixture[str], pictures: Path
 ) -> None:
@@ -122,7 +143,7 @@ def test_file_name_that_is_not_text_is_escaped(
 
 def test_arguments_choose_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     write_model(Path("others"), "dim", 3, energy_threshold=9)
-    options = ("--models=others", "--model=dim", "--model-version=3")
+    options = ("--models=others", "--model=dim", "--version=3")
     status, out, _ = run(capsys, "predict", "pictures/red.png", *options)
     assert out.split()[1:] == ["red", "96.5%", "unfamiliar"]
     assert status == 0
@@ -141,8 +162,8 @@ def test_variant_of_the_settings_is_used(
     ("arguments", "status", "text"),
     [
         (["--model=none"], 1, "There is no model 'none'"),
-        (["--model-version=9"], 1, "no version 9; these are there: 1."),
-        (["--model-version=new"], 2, "model_version: "),
+        (["--version=9"], 1, "no version 9; these are there: 1."),
+        (["--version=new"], 2, "model_version: "),
         (["--top-k=4"], 2, "the model has 3 classes"),
         (["--top-k=0"], 2, "ask for 1 to 3"),
     ],

@@ -205,6 +205,7 @@ def test_health_tells_the_truth(client: TestClient) -> None:
         "provider": "CPUExecutionProvider",
         "requested_provider": "CPUExecutionProvider",
         "sha256": "0" * 64,
+        "models": [],
     }
 
 

@@ -176,12 +176,12 @@ def test_unknown_key_is_not_counted(make_client: MakeClient, tmp_path: Path) -> 
         ({"Authorization": "Basic secret", "X-API-Key": "secret"}, 200),
     ],
 )
-@pytest.mark.parametrize("path", ["/predict", "/card", "/v2"])
+@pytest.mark.parametrize("path", ["/predict", "/models", "/models/tiny/predict", "/v2"])
 def test_key_is_read_alike_by_all_kinds_of_routes(
     make_client: MakeClient, path: str, key: dict[str, str], status: int
 ) -> None:
     client = make_client(api_keys="secret")
-    method = "POST" if path == "/predict" else "GET"
+    method = "POST" if path.endswith("predict") else "GET"
     response = client.request(method, path, content=colour("red"), headers=key)
     assert (response.status_code == 401) == (status == 401)
     assert ("www-authenticate" in response.headers) == (status == 401)

@@ -198,3 +198,25 @@ async def test_process_that_was_paused_is_not_stuck(
         await busy
         await asyncio.sleep(0.7)
         assert model_server.status == "ok"
+
+
+async def test_watch_goes_on_after_an_error_of_a_sample(
+    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as too many open files; a stuck thread is still found then."""
+    monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
+    samples = []
+
+    def fail(*_: object) -> None:
+        samples.append(1)
+        raise OSError(24, "Too many open files")
+
+    async with running(make_app(stuck_s=0.2)) as model_server:
+        monkeypatch.setattr(model_server.metrics, "sample", fail)
+        engine.go.clear()
+        waiting = model_server.submit(model_server.find(), [colour("blue")])
+        with pytest.raises(NotReadyError):
+            await asyncio.wait_for(waiting[0], 30)
+        assert model_server.fault is not None
+        engine.go.set()
+    assert len(samples) > 1

@@ -178,6 +178,21 @@ def test_unknown_shapes_of_figures_do_not_prevent_serving(tmp_path: Path, metric
     assert read(tmp_path, "auto") == (folder / "model.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("precision", ["int8", "float16", "float32"])
+def test_file_that_is_there_alone_is_chosen_and_listed(tmp_path: Path, precision: str) -> None:
+    folder = write_model(tmp_path)
+    add_variant(folder, "int8", accuracy=None)
+    add_variant(folder, "float16")
+    stored = repository.load(tmp_path, "tiny")
+    assert repository.files(stored) == ["model.onnx", "model.int8.onnx", "model.fp16.onnx"]
+    (folder / "model.fp16.onnx").unlink()
+    # Another one is missed while there are two: one may be on its way.
+    assert repository.files(stored) == ["model.onnx", "model.int8.onnx", "model.fp16.onnx"]
+    (folder / "model.onnx").unlink()
+    assert repository.files(stored) == ["model.int8.onnx"]
+    assert repository.choose(stored, "auto", precision) == "model.int8.onnx"
+
+
 def test_unknown_file_names_those_that_exist(tmp_path: Path) -> None:
     add_variant(write_model(tmp_path), "int8")
     known = r"no 'model\.fp16\.onnx'; these are there: model\.onnx, model\.int8\.onnx"

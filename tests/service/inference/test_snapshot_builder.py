@@ -121,6 +121,18 @@ def test_load_changes_the_named_model_alone_and_takes_over_what_is_the_same(mode
     assert again.find("birds") is after.find("birds")
 
 
+def test_model_whose_folder_is_gone_is_served_until_all_are_read_again(models: Path) -> None:
+    settings = settings_of(models, model="pets")
+    before = build_snapshot(settings, LOAD_ALL)
+    shutil.rmtree(models / "birds")
+    after = build_snapshot(settings, load("pets"), before)
+    assert after.find("birds") is before.find("birds")
+    named = build_snapshot(settings, load("birds"), after)
+    assert named.find("birds") is before.find("birds")
+    assert "no model 'birds'" in named.failures["birds"]
+    assert versions(build_snapshot(settings, LOAD_ALL, named)) == {"pets": [10]}
+
+
 def test_changed_card_is_loaded_again(models: Path) -> None:
     settings = settings_of(models, model="birds")
     before = build_snapshot(settings, LOAD_ALL)

@@ -17,6 +17,7 @@ from service.observability.metrics import FILE_BYTES, Metrics, forget_gauges
 WORKER = """
 import sys
 from service.observability.metrics import Metrics, share_metrics
+from service.observability.statistics import BatchTimes
 
 slot, version, status, queue_depth = sys.argv[1:]
 share_metrics(int(slot))
@@ -28,7 +29,7 @@ for label in ("cat", "ship"):
     metrics.count_answer("tiny", label, unfamiliar=label == "ship")
     metrics.observe_stage("decode", 0.0004)
 metrics.observe_batch("tiny", 2)
-metrics.count_batch("tiny", version, 2, 0.004, 0.001, 0.002)
+metrics.count_batch("tiny", version, BatchTimes(2, 0.004, 0.001, 0.002))
 metrics.count_outcome("tiny", version, 0.01, is_success=True)
 metrics.count_outcome("tiny", version, 0.02, is_success=False)
 for seconds in (0.001, 0.003):
@@ -127,6 +128,28 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(
     assert found["process_resident_memory_bytes"] < memory
 
 
+def test_statistics_are_those_of_all_processes_dead_ones_too(
+    start_worker: Callable[..., Worker],
+) -> None:
+    for version in ("1", "1", "2"):
+        start_worker(version=version)
+    dead = start_worker()
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait()
+    found = Metrics([]).statistics()
+    assert found.keys() == {("tiny", "1"), ("tiny", "2")}
+    one = found["tiny", "1"]
+    assert one.requests["success"].count == one.requests["fail"].count == 3
+    assert one.requests["fail"].seconds == pytest.approx(0.06)
+    assert one.queue.count == 6
+    assert one.queue.seconds == pytest.approx(0.012)
+    assert one.batches[2]["process"].count == 3
+    assert one.pictures("process").count == 6
+    assert one.pictures("process").seconds == pytest.approx(0.012)
+    assert one.pictures("prepare").seconds == pytest.approx(0.006)
+    assert time.time() - 60 < one.last_request_s <= time.time()
+
+
 def test_successor_goes_on_with_the_counts_of_the_dead_in_the_same_files(
     start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
@@ -146,29 +169,6 @@ def test_successor_goes_on_with_the_counts_of_the_dead_in_the_same_files(
 
 def is_counter(name: str) -> bool:
     return name.partition(" ")[0].endswith(("_total", "_count", "_sum", "_bucket"))
-
-
-def test_statistics_are_those_of_all_processes_dead_ones_too(
-    start_worker: Callable[..., Worker],
-) -> None:
-    for version in ("1", "1", "2"):
-        start_worker(version=version)
-    dead = start_worker()
-    os.kill(dead.pid, signal.SIGKILL)
-    dead.wait()
-    metrics = Metrics([])
-    found = metrics.statistics()
-    assert found.keys() == {("tiny", "1"), ("tiny", "2")}
-    one = found["tiny", "1"]
-    assert one.requests["success"].count == one.requests["fail"].count == 3
-    assert one.requests["fail"].seconds == pytest.approx(0.06)
-    assert one.queue.count == 6
-    assert one.queue.seconds == pytest.approx(0.012)
-    assert one.batches[2]["process"].count == 3
-    assert one.pictures("process").count == 6
-    assert one.pictures("process").seconds == pytest.approx(0.012)
-    assert one.pictures("prepare").seconds == pytest.approx(0.006)
-    assert time.time() - 60 < one.last_request_s <= time.time()
 
 
 def test_each_status_counts_its_workers(start_worker: Callable[..., Worker]) -> None:

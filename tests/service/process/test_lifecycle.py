@@ -4,6 +4,7 @@ There are no processes here: the clock, the workers and the repository are those
 """
 
 import logging
+import os
 from typing import get_args
 
 from hypothesis import settings
@@ -25,6 +26,8 @@ from tests.service.process.crew import DRAIN_S, STUCK_S, FakeWorker, Outcome, Wo
 
 # Longest time until all that was broken is repaired, once nothing breaks any more.
 REST_S = 2 * START_S + 2 * STEP_S + STUCK_S + EXIT_S + MAX_BACK_OFF_S
+# `make torture` has more.
+HISTORIES = 10_000 if os.environ.get("TORTURE") else 500
 
 NAMES = st.sampled_from(["tiny", "other"])
 CHANGES = st.one_of(
@@ -63,7 +66,7 @@ class Machine(RuleBasedStateMachine):
         workers = self.world.workers
         return workers[index % len(workers)] if workers else None
 
-    @initialize(size=st.integers(1, 3), starts=st.booleans())
+    @initialize(size=st.sampled_from([1, 2, 3, 3]), starts=st.booleans())
     def begin(self, size: int, starts: bool) -> None:
         self.world = World(size)
         if not starts:
@@ -102,13 +105,17 @@ class Machine(RuleBasedStateMachine):
 
     @rule(index=INDICES)
     def replace(self, index: int) -> None:
-        """A worker dies, and another one starts in its place."""
+        """A worker dies; the next one builds what it is told to, and has not said so."""
         if worker := self.pick(index):
             worker.end(-11)
             self.world.reap(worker)
             self.world.advance(0)
             for other in self.world.workers:
-                other.start()
+                if other.state == "starting":
+                    other.start()
+                    self.world.deliver(other)
+                    while other.inbox:
+                        other.work()
 
     @rule(index=INDICES)
     def find_fault(self, index: int) -> None:
@@ -160,16 +167,27 @@ class Machine(RuleBasedStateMachine):
     def reload(self) -> None:
         self.world.lifecycle.reload()
 
-    @rule(version=st.integers(1, 5))
-    def begin_change(self, version: int) -> None:
-        """The first worker builds what is new, and the others are told to build it."""
+    @rule(version=st.integers(1, 5), outcome=OUTCOMES, late=st.booleans())
+    def change(self, version: int, outcome: Outcome, late: bool) -> None:
+        """A change in which the first follower has this outcome, and which a late worker meets."""
+        if late:
+            self.replace(2)
         self.world.repository["tiny"] = version
         self.world.lifecycle.reload()
         for worker in self.world.ready[:1]:
-            while worker.state == "running" and worker.inbox:
-                worker.work()
-            while worker.outbox:
+            self.finish(worker)
+        if late:
+            for worker in self.world.workers:
                 self.world.deliver(worker)
+        for worker in self.world.ready[1:2]:
+            self.finish(worker, outcome)
+
+    def finish(self, worker: FakeWorker, outcome: Outcome = "good") -> None:
+        """A worker does all that it is told to do, and its replies arrive."""
+        while worker.state == "running" and worker.inbox:
+            worker.work(outcome)
+        while worker.outbox:
+            self.world.deliver(worker)
 
     @precondition(lambda self: not self.going_on)
     @rule()
@@ -180,8 +198,10 @@ class Machine(RuleBasedStateMachine):
         self.world.lifecycle.hang_up()
         assert before == [(it.state, list(it.received)) for it in self.world.workers]
 
-    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]))
-    def stop(self, how: str) -> None:
+    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 4))
+    def stop(self, how: str, luck: int) -> None:
+        if self.going_on and luck < 4:  # else few histories would last
+            return
         getattr(self.world.lifecycle, how)()
         if self.stopped_at is None:
             self.stopped_at = self.world.lifecycle.now
@@ -280,4 +300,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLifecycle = Machine.TestCase
-TestLifecycle.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestLifecycle.settings = settings(max_examples=HISTORIES, stateful_step_count=40, deadline=None)

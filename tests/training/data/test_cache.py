@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from training.data import dataset
+from training.data.kaggle import KaggleCsv
+from training.data.reader import Classes, Raw, SplitName
 from training.presets import ResizeRule
 
 RULE = ResizeRule()
@@ -43,3 +45,23 @@ def test_cache_that_cannot_be_written_is_no_error(
     monkeypatch.setattr("training.data.cache.platformdirs.user_cache_dir", lambda _: str(blocked))
     assert len(dataset.load(kaggle, 32, RULE).train) == 108
     assert "not cached" in capsys.readouterr().out
+
+
+def test_changed_reader_reads_again(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.load(kaggle, 32, RULE)
+    reads: list[str] = []
+    read = KaggleCsv.read
+
+    def note(reader: KaggleCsv, split: SplitName, classes: Classes = None) -> Raw:
+        reads.append(split)
+        return read(reader, split, classes)
+
+    monkeypatch.setattr(KaggleCsv, "read", note)
+    dataset.load(kaggle, 32, RULE)
+    assert reads == []
+    monkeypatch.setattr(KaggleCsv, "version", 2, raising=False)
+    dataset.load(kaggle, 32, RULE)
+    assert reads == ["train", "test"]
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    dataset.load(kaggle, 32, RULE)
+    assert reads == ["train", "test"] * 2

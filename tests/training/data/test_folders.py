@@ -31,3 +31,23 @@ def test_unreadable_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat" / "zzz.jpg").write_bytes(b"no picture")
     with pytest.raises(TrainingError, match=r"zzz\.jpg: not a readable picture"):
         read(tmp_path)
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for path in (FOLDERS / split / name).iterdir():
+                (folder / path.name).write_bytes(path.read_bytes())
+        checkpoints = tmp_path / split / ".ipynb_checkpoints"
+        checkpoints.mkdir()
+        (checkpoints / "copy.jpg").write_bytes(b"a picture of no class")
+        (tmp_path / split / "cat" / ".DS_Store").write_bytes(b"no picture")
+    assert read(tmp_path).classes == ("cat", "dog")
+
+
+def test_data_may_lie_in_a_hidden_folder(tmp_path: Path) -> None:
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "train").symlink_to(FOLDERS / "train")
+    assert len(read(tmp_path / ".data").classes) == 10

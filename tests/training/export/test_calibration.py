@@ -45,3 +45,30 @@ def test_order_of_the_classes_stays() -> None:
     calibrated = Calibration(0.9, 1.6).apply(some)
     np.testing.assert_array_equal(calibrated.argsort(axis=1), some.argsort(axis=1))
     np.testing.assert_allclose(calibrated.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("gap", [0.1, 1.0, 30.0])
+def test_few_pictures_claim_no_more_than_they_can_show(gap: float) -> None:
+    labels = np.zeros(12, np.int64)
+    scores = np.zeros((12, 3), np.float32)
+    scores[:, 0] = gap
+    found = calibration.fit(scores, labels)
+    certain = found.apply(np.array([[100.0, 0, 0]], np.float32)).max()
+    assert certain == pytest.approx(13 / 14)  # Laplace's rule of succession
+    assert found.apply(np.array([[0.1, 0, 0]], np.float32)).max() < 0.8
+
+
+def test_few_pictures_move_a_calibration_less_than_many() -> None:
+    scores = LOGITS * 3
+    labels = drawn(softmax(LOGITS, axis=1))
+    few, many = (calibration.fit(scores[:n], labels[:n]) for n in (40, 5_000))
+    assert 1 < few.temperature < many.temperature
+    assert many.certainty == pytest.approx(1, abs=1e-3)
+
+
+def test_calibration_that_does_not_help_unseen_pictures_is_left_out() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 1, (30, 5)).astype(np.float32)
+    below = rng.random((30, 1)) > softmax(scores, axis=1).cumsum(axis=1)
+    found = calibration.fit(scores, below[:, :-1].sum(axis=1))
+    assert (found.temperature, found.exponent) == (1, 1)

@@ -1,15 +1,19 @@
 """The int8 and the fp16 file of a small trained network."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
+from scipy.special import logsumexp
 
-from training.data.dataset import DataSet
-from training.export import variants
+from training.data.dataset import DataSet, Split
+from training.export import calibration, outputs, variants
 from training.measure.predict import predict
 from training.publish import artifact
 from training.publish.artifact import Artifact
@@ -78,6 +82,13 @@ def test_body_is_fp16_and_the_rest_is_not(trained: Run) -> None:
     assert inner <= {TensorProto.FLOAT, TensorProto.INT64}
 
 
+def answered_rightly(found: Artifact, sample: DataSet) -> DataSet:
+    """The sample with validation labels that `model.onnx` is always right about."""
+    images = sample.validation.images
+    labels = predict(found.model, images).probabilities.argmax(axis=1)
+    return replace(sample, validation=Split(images, labels))
+
+
 def test_file_that_loses_too_much_accuracy_is_deleted(
     finished: Artifact,
     sample: DataSet,
@@ -93,7 +104,44 @@ def test_file_that_loses_too_much_accuracy_is_deleted(
         onnx.save(proto, path)
 
     monkeypatch.setattr(variants, "write_fp16", write_nonsense)
-    kept = variants.write(finished.model, sample)
+    kept = variants.write(finished.model, answered_rightly(finished, sample))
     assert [variant.path.name for variant in kept] == ["model.int8.onnx"]
     assert not (finished.folder / "model.fp16.onnx").exists()
     assert "model.fp16.onnx is not kept: it loses " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pictures", "lost", "kept"),
+    [(12, 1, True), (12, 7, False), (5000, 24, True), (5000, 40, False)],
+)
+def test_loss_that_may_be_chance_deletes_no_file(
+    finished: Artifact,
+    sample: DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+    pictures: int,
+    lost: int,
+    kept: bool,
+) -> None:
+    def right(path: Path, _: Split) -> npt.NDArray[np.bool_]:
+        return np.arange(pictures) >= (lost if path.name == "model.fp16.onnx" else 0)
+
+    monkeypatch.setattr(variants, "_right", right)
+    monkeypatch.setattr(variants, "write_int8", lambda model, path, _: shutil.copy(model, path))
+    names = [variant.path.name for variant in variants.write(finished.model, sample)]
+    assert names == ["model.int8.onnx"] + ["model.fp16.onnx"] * kept
+
+
+@pytest.mark.parametrize("name", ["model.onnx", *NAMES.values()])
+def test_calibration_and_threshold_of_a_file_fit_its_own_answers(
+    trained: Run, sample: DataSet, name: str
+) -> None:
+    found = artifact.of_run(trained.folder)
+    stated = found.read_card().files[name]
+    scores = outputs.logits(found.folder / name, sample.validation.images)
+    own = calibration.fit(scores, sample.validation.labels)
+    assert (stated.temperature, stated.exponent, stated.certainty) == pytest.approx(
+        (own.temperature, own.exponent, own.certainty)
+    )
+    answers = predict(found.folder / name, sample.validation.images)
+    np.testing.assert_allclose(answers.probabilities, own.apply(scores), atol=1e-6)
+    np.testing.assert_allclose(answers.energy, logsumexp(scores, axis=1), atol=1e-5)

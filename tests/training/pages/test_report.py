@@ -14,6 +14,7 @@ from training.measure.predict import Predictions
 from training.pages import report
 from training.pipeline import evaluate, steps
 from training.publish import artifact, repository
+from training.publish.card import Readings
 from training.train.checkpoint import Run
 
 
@@ -26,7 +27,7 @@ def pictures_in(page: str) -> int:
 def test_report_needs_nothing_but_itself(trained: Run) -> None:
     page = (trained.folder / "report.html").read_text()
     for heading in ("Sample", "Class balance", "Network", "Learning curves", "Confusion",
-                    "Reliability", "Changed pictures", "Out-of-distribution pictures",
+                    "Reliability", "Changed pictures", "out-of-distribution pictures",
                     "confident errors"):  # fmt: skip
         assert heading in page
     assert pictures_in(page) == 8
@@ -43,7 +44,11 @@ def test_report_shows_every_figure_of_the_card(trained: Run) -> None:
         assert f"<td>{accuracy.accuracy:.{digits}%}</td>".replace("%", " %") in page
     for kind, figures in card.unfamiliar.per_kind.items():
         assert kind.replace("_", " ") in page
-        assert f"<td>{figures.auroc['test']:.3f}</td>" in page
+        assert f"<td>{figures.auroc['test']:.3f} (" in page
+    # Tiles of 13 photographs, which stand first.
+    assert page.index("<td>photographs</td><td>300</td><td>13</td>") < page.index("<td>plain</td>")
+    assert "Not measured on real photographs" in page
+    assert "The test split was read 1 times for this run" in page
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +65,23 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
     repository.publish(artifact.of_run(folder / "seed0"), folder / "models")
     steps.export_run(run, sample, folder / "models", "small")
     steps.verify_run(run, sample)
-    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models")
+    photographs = FOLDERS / "test", FOLDERS / "train" / "cat"
+    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs)
     return run
+
+
+def test_photographs_stand_first_with_their_intervals(second: Run) -> None:
+    page = (second.folder / "report.html").read_text()
+    card = artifact.of_run(second.folder).read_card()
+    assert card.photographs is not None
+    assert list(card.photographs) == list(card.files)
+    right = card.photographs["model.int8.onnx"].accuracy
+    assert right.pictures == 40
+    assert right.value == card.metrics["model.int8.onnx"]["test"].accuracy
+    assert f"<td>{right.text().replace('%', ' %')}</td>" in page
+    assert "12 of other things: called unfamiliar" in page
+    assert page.index("of the classes: right") < page.index("<td>photographs</td>")
+    assert card.test_readings == Readings(run=2, all_runs=4)
 
 
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:

@@ -10,7 +10,8 @@ from training.data.dataset import DataSet
 from training.errors import TrainingError
 from training.measure.metrics import Metrics
 from training.pipeline import evaluate
-from training.publish import artifact
+from training.publish import artifact, readings
+from training.publish.card import Readings
 from training.train.checkpoint import Run
 
 
@@ -28,6 +29,25 @@ def test_evaluation_is_written_as_json(trained: Run) -> None:
     assert set(card.reliability) == set(card.files)
     reliability = [one.to_json() for one in card.reliability["model.onnx"]["test"]]
     assert reliability == found["test"]["reliability"]
+
+
+def test_each_reading_of_the_test_split_is_recorded_before_it_is_used(
+    trained: Run, sample: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    card = artifact.of_run(trained.folder).read_card()
+    assert card.test_readings == Readings(run=1, all_runs=1)
+    runs = [Run(Path(shutil.copytree(trained.folder, tmp_path / name))) for name in "ab"]
+    monkeypatch.setattr(evaluate, "predict", interrupt)
+    for run in runs:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate.evaluate_run(run, sample, FOLDERS, tmp_path / "models")
+    assert readings.count(runs[0].folder) == Readings(run=2, all_runs=4)
+    lines = (runs[0].folder / "test-readings.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["command"] == "evaluate"
+    assert json.loads(lines[-1])["sha256"] == card.files["model.onnx"].sha256
 
 
 def test_every_file_is_evaluated_and_those_for_processors_are_timed(trained: Run) -> None:

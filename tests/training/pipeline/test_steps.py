@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ from training.train.checkpoint import Run
 def test_model_is_named_after_its_data(sample: DataSet) -> None:
     assert steps.model_name(sample, FOLDERS) == "cifar10"
     assert steps.model_name(sample, None) == "cifar10"
+
+
+@pytest.mark.parametrize("name", [".hidden", "two\nlines"])
+def test_folder_whose_name_is_none_for_a_model_is_named(sample: DataSet, name: str) -> None:
+    own = replace(sample, classes=("a", "b"))
+    with pytest.raises(TrainingError, match="name the model with --name"):
+        steps.model_name(own, Path(name))
 
 
 def test_other_data_than_the_run_was_trained_on_is_refused(trained: Run, kaggle: Path) -> None:

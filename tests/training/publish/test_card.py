@@ -65,3 +65,8 @@ def test_spread_over_seeds() -> None:
     assert spread.seeds == (0, 1, 2)
     assert spread.mean == pytest.approx(0.82)
     assert spread.standard_deviation == pytest.approx(0.02)
+    # Student's t with two degrees of freedom: 4.3027 standard errors.
+    assert spread.interval == pytest.approx((0.82 - 0.049683, 0.82 + 0.049683), abs=1e-6)
+    assert spread.text() == (
+        "82.00%, standard deviation 2.00%, 95 % interval of the mean 77.03% to 86.97% (3 seeds)"
+    )

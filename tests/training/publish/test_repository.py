@@ -1,3 +1,5 @@
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def test_published_version_is_whole(tmp_path: Path, finished: Artifact) -> None:
     assert sorted(path.name for path in target.iterdir()) == [
         "card.json", "model.fp16.onnx", "model.int8.onnx", "model.onnx",
     ]  # fmt: skip
-    assert [path.name for path in target.parent.iterdir()] == ["1"]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["1", "published.json"]
     assert repository.versions(tmp_path / "models", "small") == [1]
 
 
@@ -55,3 +57,60 @@ def test_full_disk_leaves_nothing_behind(
     with pytest.raises(OSError, match="No space left"):
         repository.publish(finished, tmp_path / "models")
     assert list((tmp_path / "models" / "small").iterdir()) == []
+
+
+def test_version_that_was_published_and_deleted_is_not_used_again(
+    tmp_path: Path, finished: Artifact
+) -> None:
+    models = tmp_path / "models"
+    shutil.rmtree(repository.publish(finished, models))
+    assert repository.versions(models, "small") == []
+    assert repository.next_version(models, "small") == 2
+    with pytest.raises(TrainingError, match="published already; `export` again to take the next"):
+        repository.publish(finished, models)
+    assert not (models / "small" / "1").exists()
+
+
+def test_version_that_was_copied_there_counts(tmp_path: Path, finished: Artifact) -> None:
+    first = repository.publish(finished, tmp_path)
+    shutil.copytree(first, tmp_path / "small" / "7")
+    assert repository.next_version(tmp_path, "small") == 8
+
+
+def test_record_of_versions_that_is_damaged_is_named(tmp_path: Path, finished: Artifact) -> None:
+    repository.publish(finished, tmp_path)
+    (tmp_path / "small" / "published.json").write_text("[1]")
+    with pytest.raises(TrainingError, match=r"published\.json: not a record"):
+        repository.next_version(tmp_path, "small")
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "..", ".hidden", "a/b", "a\\b", "", "a\nb"])
+def test_name_that_leads_elsewhere_is_refused(
+    tmp_path: Path, finished: Artifact, name: str
+) -> None:
+    change_card(finished, lambda card: card.update(name=name))
+    with pytest.raises(TrainingError, match=r"name: .* is no name of a file or folder"):
+        repository.publish(finished, tmp_path / "a" / "b" / "models")
+    assert not (tmp_path / "a").exists()
+
+
+def test_published_files_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, finished: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_sync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        synced.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    repository.publish(finished, tmp_path / "models")
+    before, after = synced[: synced.index("rename")], synced[synced.index("rename") :]
+    assert {"card.json", "model.onnx", "model.int8.onnx", "model.fp16.onnx"} <= set(before)
+    assert "small" in after

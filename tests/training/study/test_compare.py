@@ -9,9 +9,11 @@ import pytest
 
 from tests.training.conftest import FOLDERS, change_card
 from training.__main__ import main
+from training.data.dataset import DataSet
 from training.errors import TrainingError
-from training.publish import artifact
+from training.publish import artifact, readings
 from training.publish.artifact import Artifact
+from training.publish.card import Readings
 from training.study import compare
 from training.study.compare import Comparison, Contender
 from training.train.checkpoint import Run
@@ -40,10 +42,12 @@ def comparison(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Compar
     return compare.compare(found, FOLDERS)
 
 
-def test_figures_are_those_of_the_card(trained: Run, comparison: Comparison) -> None:
-    assert (comparison.split, comparison.pictures) == ("test", 40)
+def test_figures_are_those_of_the_card(
+    trained: Run, sample: DataSet, comparison: Comparison
+) -> None:
+    assert (comparison.split, comparison.pictures) == ("validation", 12)
     card = artifact.of_run(trained.folder).read_card()
-    known = card.metrics["model.onnx"]["test"]
+    known = card.metrics["model.onnx"]["validation"]
     for label in ("cifar10/7", str(trained.folder)):
         row = comparison.figures.loc[label]
         assert row["accuracy"] == known.accuracy
@@ -51,7 +55,8 @@ def test_figures_are_those_of_the_card(trained: Run, comparison: Comparison) -> 
         assert row["calibration_error"] == known.expected_calibration_error
         assert row["bytes"] == card.files["model.onnx"].bytes
         assert 0 < row["low"] < row["accuracy"] < row["high"] < 1
-    assert comparison.per_class.iloc[:, 0].mean() == pytest.approx(known.accuracy)
+    recall = comparison.per_class.iloc[:, 0].to_numpy()
+    assert recall[sample.validation.labels].mean() == pytest.approx(known.accuracy)
     assert (comparison.latency["min"] > 0).all()
 
 
@@ -122,6 +127,20 @@ def test_validation_is_used_where_nothing_is_tested(copy: Copy, tmp_path: Path) 
         compare.compare([trained_on_it, stranger], tmp_path / "data")
 
 
+def test_test_split_is_for_published_versions_and_each_reading_of_a_run_is_recorded(
+    trained: Run, copy: Copy, tmp_path: Path
+) -> None:
+    assert compare.compare([copy("published")], FOLDERS).split == "test"
+    shutil.copytree(trained.folder, tmp_path / "runs" / "run")
+    one = compare.find(str(tmp_path / "runs" / "run"), tmp_path)
+    before = readings.count(tmp_path / "runs" / "run")
+    assert before == Readings(run=1, all_runs=1)  # by `evaluate`
+    assert compare.compare([one], FOLDERS).split == "validation"
+    assert readings.count(tmp_path / "runs" / "run") == before
+    assert compare.compare([one], FOLDERS, test=True).split == "test"
+    assert readings.count(tmp_path / "runs" / "run") == Readings(run=2, all_runs=2)
+
+
 def test_file_that_its_card_does_not_know_is_refused(copy: Copy, tmp_path: Path) -> None:
     stranger = copy("one").model.with_name("another.onnx")
     stranger.write_bytes(b"something else")
@@ -153,7 +172,7 @@ def test_command_prints_the_tables_and_writes_a_page_of_its_own(
     monkeypatch.setattr(sys, "argv", ["python -m training", *command])
     assert main() == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("test split, 40 pictures")
+    assert printed.startswith("validation split, 12 pictures")
     assert "95% interval" in printed
     (page,) = (tmp_path / "compare").iterdir()
     assert str(page) in printed

@@ -114,6 +114,57 @@ def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
         fit.fit(replace(preset, epochs=9), sample, trained.folder, seed=5, resume=True)
 
 
+@pytest.mark.parametrize(
+    "change", [{"precision": "float64"}, {"devices": 2}], ids=["precision", "devices"]
+)
+def test_run_is_not_resumed_with_another_precision_or_number_of_devices(
+    trained: Run, sample: DataSet, preset: Preset, tmp_path: Path, change: dict[str, object]
+) -> None:
+    run = Run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
+    settings = run.read_settings()
+    origin = settings.origin.model_copy(update=change)
+    run.write_settings(settings.model_copy(update={"origin": origin}))
+    with pytest.raises(TrainingError, match=f"was started with another {next(iter(change))}$"):
+        fit.fit(preset, sample, run.folder, resume=True)
+
+
+def test_resumption_with_another_library_or_machine_is_said_and_recorded(
+    trained: Run,
+    sample: DataSet,
+    preset: Preset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = Run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
+    fit.fit(preset, sample, run.folder, resume=True)
+    assert run.read_settings().changes == ()
+    settings = run.read_settings()
+    libraries = settings.origin.libraries
+    other = {"hardware": "a toaster", "libraries": libraries | {"keras": "3.0.0"}}
+    origin = settings.origin.model_copy(update=other)
+    run.write_settings(settings.model_copy(update={"origin": origin}))
+    for _ in range(2):
+        fit.fit(preset, sample, run.folder, resume=True)
+    hardware, keras_version = run.read_settings().changes
+    assert hardware.startswith("after epoch 3: hardware a toaster -> ")
+    assert keras_version == f"after epoch 3: keras 3.0.0 -> {libraries['keras']}"
+    assert capsys.readouterr().out.count(f"warning: resumed {keras_version}; ") == 1
+
+
+def test_operations_run_in_a_fixed_order_without_a_gpu(
+    trained: Run, sample: DataSet, preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(
+        "tensorflow.config.experimental.enable_op_determinism", lambda: calls.append("fixed")
+    )
+    for gpus in ([], ["a GPU"]):
+        monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _, found=gpus: found)
+        with pytest.raises(TrainingError, match="holds a run already"):
+            fit.fit(preset, sample, trained.folder)
+    assert calls == ["fixed"]
+
+
 def test_history_has_a_row_for_each_epoch(trained: Run, preset: Preset) -> None:
     history = trained.read_history()
     assert list(history.columns) == HISTORY_COLUMNS

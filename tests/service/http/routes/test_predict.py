@@ -210,7 +210,7 @@ def test_two_files_for_one_picture_is_413(client: TestClient) -> None:
 
 def test_text_is_415(client: TestClient) -> None:
     detail = problem(client.post("/predict", content=b"hello"), 415, "unsupported-format")
-    assert "JPEG, PNG, WebP, GIF or BMP" in detail
+    assert "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC" in detail
 
 
 def test_truncated_jpeg_is_422(client: TestClient) -> None:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.http.schemas_v1 import PredictResponse
+from service.http.schemas_v1 import InstancesResponse
 from tests.service.conftest import FakeEngine, colour, encode
 from tests.service.http.routes.test_v2 import error, pixels
 
@@ -51,7 +51,7 @@ def test_answer_is_that_of_predict(client: TestClient, path: str) -> None:
     file = encode(Image.new("RGB", (40, 30), "teal"), "JPEG")
     expected = client.post("/predict", content=file).json()
     (found,) = predict(client, b64(file), path=path)
-    assert PredictResponse.model_validate({"predictions": [found]})
+    assert InstancesResponse.model_validate({"predictions": [found]})
     best = expected["predictions"][0]
     assert (found["label"], found["class_id"]) == (best["label"], best["class_id"])
     assert found["unfamiliar"] == expected["unfamiliar"]

@@ -1,0 +1,173 @@
+"""What Pillow leaves out of a PNG: exact transparency, colour spaces, the first animation frame."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from . import colour
+
+_GREY, _RGB, _GREY_WITH_ALPHA = 0, 2, 4
+# A file with more chunks before its pixels is left to Pillow as it is.
+_MAX_CHUNKS = 1000
+# The chunks that the first frame of an animation shares with the whole.
+_SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+
+
+class Part(NamedTuple):
+    """A part of a canvas: the canvas' size, and left, top, right and bottom edge of the part."""
+
+    canvas: tuple[int, int]
+    box: tuple[int, int, int, int]
+
+
+class Png(NamedTuple):
+    """A PNG as Pillow is to read it, and what Pillow does not see.
+
+    Attributes:
+        data: the file, without its profile; of an animation, the file of its first frame.
+        profile: ICC profile of the colours; None is sRGB.
+        is_grey: whether it stores no colours.
+        depth: bits of a sample.
+        transparent: the samples of the colour that is transparent, in full depth, if there is one.
+        part: what part of an animation its first frame is; None if it is all of it.
+    """
+
+    data: bytes
+    profile: bytes | None = None
+    is_grey: bool = False
+    depth: int = 8
+    transparent: tuple[int, ...] | None = None
+    part: Part | None = None
+
+
+def read(data: bytes) -> Png:
+    """Reads the chunks before the pixels; a file that is broken there is left as it is."""
+    chunks: dict[bytes, bytes] = {}
+    for_pillow, part = data, None
+    try:
+        for kind, start, end in _chunks(data):
+            if kind == b"IDAT":
+                break
+            # Pillow would refuse the picture whose profile is broken or large.
+            if kind == b"iCCP" and kind not in chunks:
+                for_pillow = data[:start] + data[end:]
+            chunks.setdefault(kind, data[start + 8 : end - 4])
+        depth, kind_of_colour = chunks[b"IHDR"][8:10]
+        if b"acTL" in chunks and b"fcTL" not in chunks:
+            for_pillow, part = _first_frame(data, chunks)
+        return Png(
+            for_pillow,
+            _profile(chunks),
+            kind_of_colour in (_GREY, _GREY_WITH_ALPHA),
+            depth,
+            _transparent(chunks, depth, kind_of_colour),
+            part,
+        )
+    except (KeyError, ValueError, struct.error):
+        return Png(data)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind, the start and the end of each chunk."""
+    start = 8
+    for _ in range(_MAX_CHUNKS):
+        (length,) = struct.unpack_from(">I", data, start)
+        end = start + 12 + length
+        yield data[start + 4 : start + 8], start, end
+        start = end
+    raise ValueError("too many chunks")
+
+
+def _transparent(
+    chunks: dict[bytes, bytes], depth: int, kind_of_colour: int
+) -> tuple[int, ...] | None:
+    if b"tRNS" not in chunks or kind_of_colour not in (_GREY, _RGB):
+        return None
+    samples = struct.unpack_from(">H" if kind_of_colour == _GREY else ">3H", chunks[b"tRNS"])
+    return tuple(sample & (1 << depth) - 1 for sample in samples)
+
+
+def _profile(chunks: dict[bytes, bytes]) -> bytes | None:
+    if b"cICP" in chunks:
+        primaries, curve = chunks[b"cICP"][:2]
+        return colour.profile_of_codes(primaries, curve)
+    if b"iCCP" in chunks:
+        _name, _, packed = chunks[b"iCCP"].partition(b"\0")
+        unpacker = zlib.decompressobj()
+        try:
+            return unpacker.decompress(packed[1:], colour.MAX_PROFILE_BYTES)
+        except zlib.error:
+            return None
+    if b"sRGB" in chunks or b"gAMA" not in chunks:
+        return None
+    (gamma,) = struct.unpack_from(">I", chunks[b"gAMA"])
+    numbers = struct.unpack_from(">8I", chunks[b"cHRM"]) if b"cHRM" in chunks else None
+    return colour.profile_of_gamma(gamma / 1e5, numbers and [number / 1e5 for number in numbers])
+
+
+def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:
+    """A PNG of the first frame of an animation whose own picture (IDAT) is no frame of it.
+
+    Returns:
+        The PNG, and which part of the animation it is.
+
+    Raises:
+        ValueError: the animation has no frame, or one that lies beyond its canvas.
+    """
+    control, packed = None, []
+    for kind, start, end in _chunks(data):
+        content = data[start + 8 : end - 4]
+        if kind == b"fdAT":
+            packed.append(content[4:])
+        elif kind == b"fcTL" and control is None:
+            control = content
+        elif packed or kind == b"IEND":
+            break
+    if control is None or not packed:
+        raise ValueError("no frame")
+    width, height = struct.unpack_from(">II", shared[b"IHDR"])
+    frame_width, frame_height, left, top = struct.unpack_from(">4I", control, 4)
+    if left + frame_width > width or top + frame_height > height:
+        raise ValueError("beyond the canvas")
+    part = Part((width, height), (left, top, left + frame_width, top + frame_height))
+    header = control[4:12] + shared[b"IHDR"][8:]
+    parts = [(b"IHDR", header), *((kind, shared[kind]) for kind in _SHARED if kind in shared)]
+    parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
+    return data[:8] + b"".join(_chunk(*part) for part in parts), part
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    sum_ = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", sum_)
+
+
+def with_transparency(image: Image.Image, png: Png) -> Image.Image:
+    """The loaded picture, 8 bits a sample, with its transparency: L, LA, RGB, RGBA or P."""
+    if png.depth == 16 and image.mode.startswith("I"):
+        samples = np.asarray(image)
+        image = Image.fromarray((samples >> 8).astype(np.uint8))
+        if png.transparent is not None:
+            image.putalpha(_alpha(samples == png.transparent[0]))
+    elif png.depth == 16 and png.transparent is not None:
+        image.info.pop("transparency", None)
+        # Pillow keeps the high bytes alone; read as little-endian samples, it keeps the low ones.
+        with PngImageFile(io.BytesIO(png.data)) as low:
+            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+            low.load()
+            high_of, low_of = np.divmod(png.transparent, 256)
+            is_it = (np.asarray(image) == high_of) & (np.asarray(low) == low_of)
+        image.putalpha(_alpha(is_it.all(-1)))
+    elif png.transparent is not None:
+        samples_8 = [sample * 255 // ((1 << png.depth) - 1) for sample in png.transparent]
+        image.info["transparency"] = samples_8[0] if png.is_grey else tuple(samples_8)
+    return image
+
+
+def _alpha(is_transparent: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Image.Image:
+    return Image.fromarray(np.where(is_transparent, 0, 255).astype(np.uint8))

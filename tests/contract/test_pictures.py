@@ -1,0 +1,60 @@
+"""What service and training have twice, because neither imports the other, is the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.cli import files
+from service.inference import decoding
+from tests.contract.encodings import encode
+from training.data import pictures
+from training.data.folders import ClassFolders
+from training.files import LITTER as LITTER_OF_SYSTEMS
+from training.presets import ResizeRule
+
+SERVICE, TRAINING = Path("service/inference/pictures"), Path("training/data/picture_files")
+CASES = Path("tests/data/pictures")
+LITTER = [
+    *(".ipynb_checkpoints/a-checkpoint.jpg", ".thumbnails/a.jpg", "cat/.thumbnails/a.jpg"),
+    *("cat/._a.jpg", "cat/Thumbs.db", "cat/@eaDir/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg"),
+    *("cat/desktop.ini", "#recycle/a.jpg"),
+]
+
+
+def test_files_about_pictures_are_the_same() -> None:
+    shared = {path.name for path in TRAINING.glob("*.py")} - {"__init__.py"}
+    assert shared == {"appearance.py", "colour.py", "jpeg.py", "orientation.py", "png.py"}
+    for name in shared:
+        assert (TRAINING / name).read_text() == (SERVICE / name).read_text(), name
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.*")), ids=lambda path: path.name)
+def test_both_packages_see_the_same_picture(path: Path) -> None:
+    data = path.read_bytes()
+    served = decoding.decode(data, 10**6).image
+    np.testing.assert_array_equal(np.asarray(pictures.to_rgb(data)), np.asarray(served))
+
+
+def test_both_packages_ignore_the_same_litter(tmp_path: Path) -> None:
+    picture = encode(Image.new("RGB", (8, 8)), "PNG")
+    names = ["cat/a.jpg", "dog/b.png"]
+    for name in (*names, *LITTER):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture if name in names else b"litter")
+    wanted = [tmp_path / "train" / name for name in names]
+    assert files.find([str(tmp_path / "train")]) == wanted
+    assert files.find([f"{tmp_path}/train/**/*.*"]) == wanted
+    reader = ClassFolders(tmp_path, 32, ResizeRule("stretch", "bilinear"))
+    assert reader.files("train") == wanted
+    assert reader.read("train").classes == ("cat", "dog")
+    assert files._LITTER == LITTER_OF_SYSTEMS
+
+
+def test_training_reads_the_formats_of_the_service() -> None:
+    image = Image.open("tests/data/cat.jpg")
+    for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"):
+        read = pictures.to_rgb(encode(image, format_))
+        assert np.abs(np.asarray(read).astype(int) - np.asarray(image)).mean() < 10, format_

@@ -1,0 +1,127 @@
+"""Formats: which parser reads what, and what is said of the rest."""
+
+import base64
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import UndecodableImageError, UnsupportedFormatError
+from service.inference.decoding import decode
+from service.inference.pictures import formats
+from tests.contract.encodings import encode
+from tests.service.inference.pictures import picture
+
+LIMIT = 1_000_000
+CAT = Path("tests/data/cat.jpg").read_bytes()
+MPO = Path("tests/data/pictures/cat-mpo.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("written", "name"), [("HEIF", "HEIC"), ("AVIF", "AVIF"), ("TIFF", "TIFF"), ("MPO", "JPEG")]
+)
+def test_formats_of_phones_and_scanners_are_read(written: str, name: str) -> None:
+    decoded = decode(encode(picture(), written, quality=95), LIMIT)
+    assert (decoded.facts.width, decoded.facts.height, decoded.facts.format) == (40, 24, name)
+    assert np.abs(np.asarray(decoded.image).astype(int) - np.asarray(picture())).mean() < 4
+
+
+def test_portrait_of_a_phone_is_a_jpeg() -> None:
+    assert decode(MPO, LIMIT).facts.format == "JPEG"
+
+
+def test_heic_is_upright_and_in_srgb() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(picture().rotate(90, expand=True), "HEIF", quality=95, exif=exif.tobytes())
+    decoded = decode(data, LIMIT)
+    assert decoded.facts.width == 40
+    assert np.abs(np.asarray(decoded.image).astype(int) - np.asarray(picture())).mean() < 4
+
+
+def test_heic_without_its_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(formats.PARSERS, "HEIC")
+    with pytest.raises(UnsupportedFormatError, match="extra `heic`"):
+        decode(encode(picture(), "HEIF"), LIMIT)
+
+
+TIFF16 = np.asarray(picture().convert("L")).astype(np.uint16) * 257
+
+
+def test_16_bit_tiff_is_scaled_and_not_clipped() -> None:
+    decoded = decode(encode(Image.fromarray(TIFF16), "TIFF"), LIMIT)
+    np.testing.assert_array_equal(np.asarray(decoded.image)[..., 0], TIFF16 >> 8)
+
+
+def test_16_bit_tiff_whose_white_is_zero_is_inverted() -> None:
+    data = encode(Image.fromarray(65535 - TIFF16), "TIFF", tiffinfo={262: 0})
+    decoded = decode(data, LIMIT)
+    np.testing.assert_array_equal(np.asarray(decoded.image)[..., 0], TIFF16 >> 8)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_tiff_without_a_range_of_values_is_not_supported(mode: str) -> None:
+    with pytest.raises(UnsupportedFormatError, match="a TIFF of a kind"):
+        decode(encode(Image.new(mode, (8, 8)), "TIFF"), LIMIT)
+
+
+def test_tiff_of_lab_colours_is_converted() -> None:
+    lab = Image.new("LAB", (4, 4), (255, 128, 128))
+    assert np.asarray(decode(encode(lab, "TIFF"), LIMIT).image).min() >= 253
+
+
+def test_tiff_of_too_many_pieces_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(picture(), "TIFF", strip_size=120, compression="raw")
+    assert decode(data, LIMIT)
+    monkeypatch.setattr("service.inference.decoding.MAX_READS", 20)
+    with pytest.raises(UndecodableImageError, match="too many pieces"):
+        decode(data, LIMIT)
+
+
+def bmp(bits: int, compression: int, masks: tuple[int, ...] = (), size: int = 40) -> bytes:
+    """A BMP of 8 x 8 zeros."""
+    head = struct.pack("<IiiHHIIiiII", size, 8, 8, 1, bits, compression, 0, 0, 0, 0, 0)
+    body = struct.pack(f"<{len(masks)}I", *masks) + bytes(8 * 8 * 4)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + 4 * len(masks)) + head + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bmp(16, 3, (0x00E0, 0x001C, 0x0003)),
+        bmp(32, 3, (0x3FF00000, 0x000FFC00, 0x000003FF)),
+        bmp(2, 0),
+        bmp(24, 4),
+        bmp(0, 5),
+    ],
+    ids=["3-3-2 bits", "10 bits", "2 bits", "RLE24", "PNG"],
+)
+def test_uncommon_bmp_is_not_supported_rather_than_broken(data: bytes) -> None:
+    with pytest.raises(UnsupportedFormatError, match="a BMP of a kind that is not supported"):
+        decode(data, LIMIT)
+
+
+@pytest.mark.parametrize("change", [(18, b"\0\0\0\0"), (26, b"\7\0"), (28, b"\x63\0")])
+def test_bmp_with_a_broken_head_is_undecodable(change: tuple[int, bytes]) -> None:
+    place, content = change
+    data = bytearray(bmp(2, 0))
+    data[place : place + len(content)] = content
+    with pytest.raises(UndecodableImageError):
+        decode(bytes(data), LIMIT)
+
+
+@pytest.mark.parametrize("data", [CAT, encode(picture(), "PNG"), encode(picture(), "GIF"), MPO])
+@pytest.mark.parametrize(
+    "form", ["{}", "\n{}", "data:image/png;base64,{}", '{{"instances":[{{"b64":"{}"}}]}}']
+)
+def test_base64_and_json_are_told_where_to_go(data: bytes, form: str) -> None:
+    text = form.format(base64.b64encode(data).decode()).encode()
+    with pytest.raises(UnsupportedFormatError, match=r"/v1/models/<name>:predict"):
+        decode(text, LIMIT)
+
+
+def test_other_text_is_no_picture() -> None:
+    with pytest.raises(UnsupportedFormatError, match="send JPEG, PNG, WebP"):
+        decode(b"ThisIsNotAPictureInBase64AtAllOfCourse", LIMIT)

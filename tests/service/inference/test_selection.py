@@ -1,0 +1,25 @@
+"""How large the models are that the settings name."""
+
+from pathlib import Path
+
+from service.inference.selection import selected_bytes
+from service.settings import Settings
+from tests.service.models import add_variant, write_model
+
+
+def test_size_is_that_of_the_largest_file_of_each_version(tmp_path: Path) -> None:
+    write_model(tmp_path, "pets", 1)
+    highest = write_model(tmp_path, "pets", 2)
+    other = write_model(tmp_path, "other", 1)
+    larger = add_variant(highest, "int8").stat().st_size + 1000
+    with (highest / "model.int8.onnx").open("r+b") as file:
+        file.truncate(larger)
+    smaller = (other / "model.onnx").stat().st_size
+    assert selected_bytes(Settings(models=tmp_path, model="pets")) == larger + smaller
+    assert selected_bytes(Settings(models=tmp_path, model="pets", served=())) == larger
+
+
+def test_what_is_not_there_has_no_size(tmp_path: Path) -> None:
+    assert selected_bytes(Settings(models=tmp_path / "nothing")) == 0
+    write_model(tmp_path, "pets", 1)
+    assert selected_bytes(Settings(models=tmp_path, model="other", served=("another@7",))) == 0

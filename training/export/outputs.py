@@ -1,0 +1,109 @@
+"""The outputs of an exported file: nodes behind its logits, fitted on the file's own answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+from onnx.helper import make_node, make_tensor_value_info, set_model_props
+from scipy.special import logsumexp
+
+from training.data.dataset import Split
+from training.export import calibration
+from training.export.calibration import Calibration, Floats
+from training.measure.predict import run
+
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a file has of its own: fitted on its answers for the validation split.
+
+    Attributes:
+        calibration: from logits to probabilities.
+        energy_threshold: pictures with less energy count as unfamiliar.
+    """
+
+    calibration: Calibration
+    energy_threshold: float
+
+
+def attach(proto: onnx.ModelProto, classes: int) -> None:
+    """Make `probabilities` and `energy` the outputs of a graph whose output is `logits`.
+
+    The probabilities are not calibrated yet: `fit` does that.
+    """
+    nodes = (
+        ("ReduceMax", [LOGITS, "class_axis"], "top"),
+        ("Sub", ["top", LOGITS], "gaps"),
+        ("Pow", ["gaps", "exponent"], "powers"),
+        ("Div", ["powers", "temperature"], "scaled"),
+        ("Neg", ["scaled"], "scores"),
+        ("Softmax", ["scores"], "softmax"),
+        ("Mul", ["softmax", "share"], "part"),
+        ("Add", ["part", "rest"], "probabilities"),
+        # The logsumexp of the logits, without overflow.
+        ("Neg", ["gaps"], "differences"),
+        ("Exp", ["differences"], "ratios"),
+        ("ReduceSum", ["ratios", "class_axis"], "sum"),
+        ("Log", ["sum"], "log"),
+        ("Add", ["log", "top"], "energies"),
+        ("Squeeze", ["energies", "class_axis"], "energy"),
+    )
+    graph = proto.graph
+    graph.node.extend(make_node(kind, ins, [out], f"outputs/{out}") for kind, ins, out in nodes)
+    axis = numpy_helper.from_array(np.array([1], np.int64), "class_axis")
+    graph.initializer.extend([axis, *_constants(Calibration(), classes)])
+    del graph.output[:]
+    shapes: dict[str, list[str | int]] = {"probabilities": ["batch", classes], "energy": ["batch"]}
+    graph.output.extend(
+        make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
+    )
+
+
+def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
+    """Fit calibration and energy threshold to the answers of a file, and write them into it.
+
+    Args:
+        path: the file, which has the outputs of `attach`.
+        validation: the split that both are fitted on.
+        properties: further metadata of the file.
+    """
+    scores = logits(path, validation.images)
+    fitted = Fitted(
+        calibration.fit(scores, validation.labels),
+        calibration.energy_threshold(logsumexp(scores, axis=1)),
+    )
+    proto = onnx.load(path)
+    constants = {x.name: x for x in _constants(fitted.calibration, scores.shape[1])}
+    for tensor in proto.graph.initializer:
+        if tensor.name in constants:
+            tensor.CopyFrom(constants[tensor.name])
+    threshold = {"energy_threshold": repr(fitted.energy_threshold)}
+    set_model_props(proto, dict(properties) | threshold)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path)
+    return fitted
+
+
+def logits(path: Path, images: npt.NDArray[np.uint8]) -> Floats:
+    """The logits (N, classes) that a file computes for uint8 pictures (N, size, size, 3)."""
+    proto = onnx.load(path)
+    proto.graph.output.append(onnx.ValueInfoProto(name=LOGITS))
+    (scores,) = run(proto.SerializeToString(), [LOGITS], images)
+    return scores
+
+
+def _constants(values: Calibration, classes: int) -> list[TensorProto]:
+    share = values.share(classes)
+    numbers = {
+        "exponent": values.exponent,
+        "temperature": values.temperature,
+        "share": share,
+        "rest": (1 - share) / classes,
+    }
+    return [numpy_helper.from_array(np.array(x, np.float32), name) for name, x in numbers.items()]

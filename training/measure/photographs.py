@@ -1,0 +1,144 @@
+"""How a model does on real photographs: of its classes, and of other things."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data import pictures
+from training.data.dataset import Split
+from training.errors import TrainingError
+from training.figures import Figures
+from training.files import is_litter
+from training.measure import intervals
+from training.measure.intervals import Estimate
+from training.measure.predict import predict
+from training.presets import ResizeRule
+
+CONFIDENT = 0.9
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Photographs at the size of a network.
+
+    Attributes:
+        familiar: of its classes.
+        other: of other things, uint8 (N, size, size, 3).
+    """
+
+    familiar: Split
+    other: npt.NDArray[np.uint8]
+
+
+class PhotographFigures(Figures):
+    """Figures of one file on photographs, each with its interval.
+
+    Attributes:
+        accuracy: on photographs of the classes.
+        mean_over_classes: mean accuracy of the classes that have photographs.
+        per_class: accuracy of each of these classes.
+        familiar_called_unfamiliar: share of the photographs of the classes.
+        other_called_unfamiliar: share of the photographs of other things.
+        other_confident: share of the photographs of other things that are not called unfamiliar
+            and get a class with a probability over 0.9.
+        auroc: how probably a photograph of the classes has more energy than one of other things.
+    """
+
+    accuracy: Estimate
+    mean_over_classes: Estimate
+    per_class: dict[str, Estimate]
+    familiar_called_unfamiliar: Estimate
+    other_called_unfamiliar: Estimate
+    other_confident: Estimate
+    auroc: Estimate
+
+    def rows(self) -> dict[str, str]:
+        """The figures with their intervals as text, by what they are of."""
+        known, other = self.accuracy.pictures, self.other_confident.pictures
+        return {
+            f"{known} of the classes: right": self.accuracy.text(),
+            "the same, mean over classes": self.mean_over_classes.text(),
+            "the same, called unfamiliar": self.familiar_called_unfamiliar.text(),
+            f"{other} of other things: called unfamiliar": self.other_called_unfamiliar.text(),
+            "the same, not called so and over 90 % sure": self.other_confident.text(),
+            "AUROC of the energy, the ones against the others": self.auroc.text(".3f"),
+            **{f"{one.pictures} of {name}: right": one.text()
+               for name, one in self.per_class.items()},
+        }  # fmt: skip
+
+
+def load(
+    familiar: Path, other: Path, classes: tuple[str, ...], size: int, rule: ResizeRule
+) -> Photographs:
+    """Read photographs of any size.
+
+    Args:
+        familiar: a folder with a folder for each class that has photographs.
+        other: a folder of photographs of other things, at any depth; it may lie in `familiar`.
+        classes: the class names.
+        size: height and width that they are brought to.
+        rule: how they are brought to it.
+
+    Raises:
+        TrainingError: a folder is missing or empty or is none of a class, or a file is no picture.
+    """
+    for folder in (familiar, other):
+        if not folder.is_dir():
+            raise TrainingError(f"{folder}: no such folder")
+    files, labels = [], []
+    for folder in sorted(familiar.iterdir()):
+        if is_litter(folder, familiar) or not folder.is_dir() or folder.samefile(other):
+            continue
+        if folder.name not in classes:
+            raise TrainingError(f"{folder}: {folder.name!r} is no class of the model")
+        found = _files(folder)
+        files += found
+        labels += [classes.index(folder.name)] * len(found)
+    return Photographs(
+        Split(_read(familiar, files, size, rule), np.array(labels, np.int64)),
+        _read(other, _files(other), size, rule),
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not is_litter(p, folder))
+
+
+def _read(folder: Path, files: list[Path], size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
+    if not files:
+        raise TrainingError(f"{folder}: the folder holds no photographs")
+    return np.stack([pictures.read(path, size, rule) for path in files])
+
+
+def measure(
+    model: Path, photographs: Photographs, classes: tuple[str, ...], threshold: float
+) -> PhotographFigures:
+    """Measure a file.
+
+    Args:
+        model: the ONNX file.
+        photographs: of its input size.
+        classes: the class names.
+        threshold: pictures with less energy are called unfamiliar.
+    """
+    labels = photographs.familiar.labels
+    familiar, other = (
+        predict(model, images) for images in (photographs.familiar.images, photographs.other)
+    )
+    right = familiar.probabilities.argmax(axis=1) == labels
+    passed = other.energy >= threshold
+    return PhotographFigures(
+        accuracy=intervals.share(right),
+        mean_over_classes=intervals.mean_over_classes(right, labels),
+        per_class={
+            name: intervals.share(right[labels == number])
+            for number, name in enumerate(classes)
+            if number in labels
+        },
+        familiar_called_unfamiliar=intervals.share(familiar.energy < threshold),
+        other_called_unfamiliar=intervals.share(~passed),
+        other_confident=intervals.share(passed & (other.probabilities.max(axis=1) > CONFIDENT)),
+        auroc=intervals.area(familiar.energy, other.energy),
+    )
