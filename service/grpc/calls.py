@@ -127,18 +127,12 @@ class Calls(grpc.GenericRpcHandler):
             is_late = call.deadline_s is not None and _elapsed(call) >= call.deadline_s
             code = StatusCode.DEADLINE_EXCEEDED if is_late else StatusCode.CANCELLED
             raise
-        except ServiceError as error:
-            code, text = TABLE.get(type(error), StatusCode.INTERNAL), str(error)
-            self._model_server.metrics.count_rejection(errors.reason(type(error)))
+        except Exception as error:
+            code, text = self._explain(error, call)
             trailing += self._pushback(error)
-        except Exception:
-            logger.exception("unhandled error", extra={"fields": {"request_id": call.request_id}})
-            code = StatusCode.INTERNAL
         finally:
             self._model_server.metrics.count_call(name, code.name, _elapsed(call))
             self._log(name, method, code, call, len(answer), context.peer())
-        if code is StatusCode.INTERNAL:
-            text = "The service failed; report it with the request id, which is in its log."
         if code is not StatusCode.OK:
             await context.abort(code, text, tuple(trailing))
         context.set_trailing_metadata(tuple(trailing))
@@ -172,7 +166,16 @@ class Calls(grpc.GenericRpcHandler):
                 f"The message took longer than {seconds:g} s to arrive; send less at a time."
             ) from None
 
-    def _pushback(self, error: ServiceError) -> list[tuple[str, str]]:
+    def _explain(self, error: Exception, call: Call) -> tuple[StatusCode, str]:
+        """The status of an error; that of one that is not expected gives no detail away."""
+        if isinstance(error, ServiceError) and type(error) in TABLE:
+            self._model_server.metrics.count_rejection(errors.reason(type(error)))
+            return TABLE[type(error)], str(error)
+        logger.exception("unhandled error", extra={"fields": {"request_id": call.request_id}})
+        text = "The service failed; report it with the request id, which is in its log."
+        return StatusCode.INTERNAL, text
+
+    def _pushback(self, error: Exception) -> list[tuple[str, str]]:
         """When to try again, in the words that gRPC's clients understand."""
         seconds: float
         if isinstance(error, errors.RateLimitedError):
@@ -209,7 +212,7 @@ class Calls(grpc.GenericRpcHandler):
             fields["trace_id"] = trace_id
         is_quiet = method.is_probe and code is StatusCode.OK
         level = logging.DEBUG if is_quiet else logging.INFO
-        access_log.write({"grpc_status": code.name}, _elapsed(call), fields, level)
+        access_log.write(logger, level, {"grpc_status": code.name}, _elapsed(call), fields)
 
 
 def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Message:

@@ -8,17 +8,22 @@ from typing import Any
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-logger = logging.getLogger(__name__)
 
-
-def write(status: dict[str, Any], seconds: float, fields: dict[str, Any], level: int) -> None:
+def write(
+    logger: logging.Logger,
+    level: int,
+    status: dict[str, Any],
+    seconds: float,
+    fields: dict[str, Any],
+) -> None:
     """Writes the line of a request.
 
     Args:
+        logger: the logger of its protocol.
+        level: the severity, as of `logging`.
         status: how it ended, in the words of its protocol.
         seconds: how long it took.
         fields: what else is known of it.
-        level: the severity, as of `logging`.
     """
     if logger.isEnabledFor(level):
         fields = {**status, "duration_ms": round(seconds * 1000, 2), **fields}

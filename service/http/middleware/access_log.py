@@ -64,7 +64,7 @@ class AccessLog:
         self._metrics.count_request(route, status, seconds)
         is_probe = route.startswith(PROBES) and status < 400
         level = logging.DEBUG if is_probe else logging.INFO
-        access_log.write({"status": status}, seconds, fields, level)
+        access_log.write(logger, level, {"status": status}, seconds, fields)
 
 
 class AccessLogMiddleware:

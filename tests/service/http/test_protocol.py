@@ -69,7 +69,7 @@ REFUSALS = [
 async def test_refused_head_is_in_the_metrics_and_the_access_log(
     serve: Serve, caplog: pytest.LogCaptureFixture, refusal: Refusal
 ) -> None:
-    caplog.set_level(logging.INFO, "service.http")
+    caplog.set_level(logging.INFO, "service")
     async with serve(max_head_bytes=1000, head_timeout_ms=100) as connect:
         transport = connect()
         transport.send(refusal.sent)
@@ -96,7 +96,7 @@ async def test_refused_head_is_in_the_metrics_and_the_access_log(
 async def test_refused_body_is_in_the_metrics_and_the_access_log(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "service.http")
+    caplog.set_level(logging.INFO, "service")
     async with serve() as connect:
         transport = connect()
         transport.send(chunked(b"zz\r\n", headers=("X-Request-ID: one",)))

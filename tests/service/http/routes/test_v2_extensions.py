@@ -333,7 +333,7 @@ def test_models_and_versions_answer_by_name(several: TestClient) -> None:
             assert (answer["model_name"], answer["model_version"]) == (name, version)
         assert client.get("/v2/models/tiny/versions/1").json()["versions"] == ["2", "1"]
         config = client.get("/v2/models/tiny/config").json()
-        assert config["version_policy"] == {"specific": {"versions": [1, 2]}}
+        assert config["version_policy"] == {"specific": {"versions": [2, 1]}}
         found = client.get("/v2/models/stats").json()["model_stats"]
         assert [(s["name"], s["version"], s["inference_count"]) for s in found] == [
             ("tiny", "2", 1),
