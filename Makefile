@@ -32,11 +32,11 @@ serve: $(SERVE_ENV) ## Serve on http://localhost:8000, on the GPU where there is
 train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), PRESET=default, ARGS=--resume
 	$(DEV)/python -m training run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-# Tests that measure time or fill the machine run by themselves, after all others. None of them is in
-# tests/training, which takes long to import; its conftest.py sees to that.
+# Tests that measure time or fill the machine run by themselves, after all others: to import the
+# files that hold none takes longer.
 test: $(DEV_ENV) ## Run every test
 	$(DEV)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
-	$(DEV)/python -m pytest -m alone --ignore tests/training
+	$(DEV)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 	$(DEV)/python -m pytest tests/service

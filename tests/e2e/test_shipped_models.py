@@ -51,6 +51,7 @@ def test_default_is_accurate_calibrated_small_and_recognises_unfamiliar_pictures
     assert card["unfamiliar"]["auroc"]["test"] >= 0.90
 
 
+@pytest.mark.long
 @pytest.mark.full_data
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_figures_of_every_card_are_measured_again(version: Path, tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.e2e import shapes, web
 from tests.e2e.conftest import StartServer
 
-SIZE = 24  # of the network's input
+SIZE = 16  # of the network's input
 TIMEOUT_S = 240
+
+pytestmark = pytest.mark.long
 
 
 class Training:

@@ -30,12 +30,6 @@ FOLDERS = Path(__file__).parents[1] / "data" / "cifar10"
 SMALL = replace(BASELINE, network=ArticleNetwork(widths=(8, 16), dense=16), epochs=3, batch_size=32)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuse a mark that `make test` does not look for in this folder."""
-    if item.get_closest_marker("alone"):
-        raise pytest.UsageError(f"{item.nodeid}: `make test` runs no test of this folder alone")
-
-
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep the tests out of the user's cache."""

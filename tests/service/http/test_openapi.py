@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from service import errors
@@ -65,6 +64,9 @@ def test_every_answer_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    # It takes a second to import, which else every process of the tests spends.
+    from jsonschema import Draft202012Validator
+
     for example in examples(document):
         schema = example.schema | {"components": document["components"]}
         Draft202012Validator(schema).validate(example.value)

@@ -14,6 +14,8 @@ from training.study.bench import Bench
 from training.train import fit
 from training.train.feed import Batches
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True, scope="module")
 def brief() -> Iterator[None]:

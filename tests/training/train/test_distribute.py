@@ -21,6 +21,8 @@ from training.train import distribute, fit
 from training.train.checkpoint import Run
 from training.train.feed import Batches
 
+pytestmark = pytest.mark.long
+
 PRESET = replace(DEFAULT, network=WhitenedNetwork(widths=(8, 16)), epochs=2, batch_size=32)
 PICTURES = 2 * (32 + round(32 * PRESET.augmentation.outliers))  # of a step, twice
 

@@ -77,6 +77,7 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
     )
 
 
+@pytest.mark.long
 def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
     tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
