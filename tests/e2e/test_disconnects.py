@@ -48,12 +48,12 @@ def busy(server: Server) -> Iterator[list[Answer]]:
             thread.start()
             stack.callback(thread.join)
         # One is in work, or will be; what comes from now on is behind it.
-        wait_until(lambda: metric(server, "classifier_queue_depth") >= 1)
+        wait_until(lambda: metric(server, 'classifier_queue_depth{model="tiny"}') >= 1)
         yield answers
 
 
 def computed(server: Server) -> float:
-    return metric(server, "classifier_batch_size_sum")
+    return metric(server, 'classifier_batch_size_sum{model="tiny"}')
 
 
 def test_picture_of_a_client_who_has_left_is_not_computed(running: Server) -> None:
@@ -62,10 +62,10 @@ def test_picture_of_a_client_who_has_left_is_not_computed(running: Server) -> No
         for _ in range(CLIENTS):
             connections.append(connect(running))
             connections[-1].sendall(head(content_length=len(RED)) + RED)
-        wait_until(lambda: metric(running, "classifier_queue_depth") >= CLIENTS)
+        wait_until(lambda: metric(running, 'classifier_queue_depth{model="tiny"}') >= CLIENTS)
         for connection in connections:
             connection.close()
-        wait_until(lambda: metric(running, "classifier_queue_depth") < CLIENTS)
+        wait_until(lambda: metric(running, 'classifier_queue_depth{model="tiny"}') < CLIENTS)
     assert [answer.status for answer in answers] == [200] * LARGE_ONES
     assert computed(running) == LARGE_ONES
     assert metric(running, 'http_requests_total{route="/predict",status="499"}') == CLIENTS
