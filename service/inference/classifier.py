@@ -11,7 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ModelRefusedError, ServiceError
-from service.inference import decoding, repository, resizing
+from service.inference import decoding, opening, repository, resizing
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
+from service.inference.opening import Opened
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
 from service.inference.served_model import ServedModel
@@ -108,16 +109,16 @@ class Classifier:
         *,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
-        large: AbstractContextManager[object] | None = None,
     ) -> None:
         """Wraps an engine that computes `model`; `open` takes one of the repository."""
         self.model = model
         self.engine = engine
         self._max_pixels = max_pixels
+        self._smallest = decoding.OVERSAMPLING * max(engine.width, engine.height)
         self._observe = observe
-        # Decoding takes up to 12 bytes a pixel. Large pictures are decoded one at a time, so that
-        # a few of them cannot exhaust the memory.
-        self._large = large or threading.Lock()
+        # Decoding takes up to 12 bytes a pixel. Huge pictures are decoded one at a time, so that a
+        # few of them cannot exhaust the memory.
+        self._huge = threading.Lock()
 
     @classmethod
     def open(
@@ -132,7 +133,6 @@ class Classifier:
         cuda_graphs: bool = False,
         max_pixels: int = 50_000_000,
         observe: Observer = _ignore,
-        large: AbstractContextManager[object] | None = None,
     ) -> "Classifier":
         """Loads a model from the repository, verifies it and warms it up.
 
@@ -146,7 +146,6 @@ class Classifier:
             cuda_graphs: capture a CUDA graph for each size of batch.
             max_pixels: most pixels in one picture.
             observe: called with the stage, `decode` or `infer`, and its seconds.
-            large: held while a large picture is decoded; by default a lock of this classifier.
 
         Raises:
             StartupError: the model is missing or refused, or CUDA is required and missing.
@@ -164,7 +163,6 @@ class Classifier:
                 max_pixels=max_pixels,
             ),
             observe,
-            large,
         )
 
     @property
@@ -198,19 +196,40 @@ class Classifier:
         answers = iter(self.infer(good) if good else ())
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
 
-    def decode(self, upload: Upload) -> Decoded:
-        """Decodes one upload and resizes it to the model's size.
+    def decode(self, upload: Upload | Opened) -> Decoded:
+        """Decodes one upload, or one that was opened, and resizes it to the model's size.
 
         Raises:
             ServiceError: it is not a picture, is broken, or is too large.
+            TakesLongError: it was opened by `decode_quickly`, and is in too many pieces for that.
         """
-        width, height = self.engine.width, self.engine.height
-        if not isinstance(upload, bytes):
-            return Decoded(upload, ImageFacts(width, height, "pixels"))
         start = time.perf_counter()
-        smallest = decoding.OVERSAMPLING * max(width, height)
-        image, facts, box = decoding.decode(upload, self._max_pixels, self._large, smallest)
-        pixels = resizing.fit(image, width, height, self.model.resize, box)
+        if isinstance(upload, bytes):
+            upload = self.open_picture(upload)
+        if isinstance(upload, Opened):
+            return self._decode(upload, start)
+        return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
+
+    def decode_quickly(self, data: bytes) -> Decoded | Opened:
+        """Like `decode`, yet a large picture is only opened.
+
+        Raises:
+            ServiceError: it is not a picture, is broken, or is too large.
+            TakesLongError: it takes long to open.
+        """
+        start = time.perf_counter()
+        opened = self.open_picture(data, quickly=True)
+        return opened if opened.is_large else self._decode(opened, start)
+
+    def open_picture(self, data: bytes, *, quickly: bool = False) -> Opened:
+        """Reads the head of an upload; see `opening.open_picture`."""
+        return opening.open_picture(data, self._max_pixels, self._smallest, quickly=quickly)
+
+    def _decode(self, opened: Opened, start: float) -> Decoded:
+        width, height = self.engine.width, self.engine.height
+        with self._huge if opened.is_huge else nullcontext():
+            image, facts, box = decoding.decode_opened(opened)
+            pixels = resizing.fit(image, width, height, self.model.resize, box)
         self._observe("decode", time.perf_counter() - start)
         return Decoded(pixels, facts)
 
@@ -256,7 +275,6 @@ def open_classifier(
     read: Callable[[str], bytes],
     settings: Settings,
     observe: Observer = _ignore,
-    large: AbstractContextManager[object] | None = None,
 ) -> Classifier:
     """Opens a version whose card was read; see `Classifier.open`.
 
@@ -286,8 +304,7 @@ def open_classifier(
         resize=card.resize,
         energy_threshold=card.threshold(file),
     )
-    max_pixels = settings.max_pixels
-    classifier = Classifier(model, engine, max_pixels=max_pixels, observe=observe, large=large)
+    classifier = Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
     if (classes := classifier.self_test()) != len(model.labels):
         raise ModelRefusedError(
             f"{stored.folder / file} computes {classes} classes and names {len(model.labels)}; "

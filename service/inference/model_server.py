@@ -1,11 +1,13 @@
 """The models that this process serves: build and replace them, classify pictures, report health."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from contextlib import AbstractContextManager
+from typing import Any, Literal, get_args
 
 from service.errors import (
     EngineFailedError,
@@ -16,6 +18,7 @@ from service.errors import (
 )
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
@@ -40,13 +43,6 @@ _LOADING = "The model is still loading; try again in a moment."
 _DRAINING = "The service is shutting down; try again in a moment."
 
 
-class _Job(NamedTuple):
-    """A picture, and the model that its request has named when it began."""
-
-    model: LoadedModel
-    upload: Upload
-
-
 class ModelServer:
     """Serves a snapshot of models; the event loop calls its methods, compute threads do the work.
 
@@ -60,8 +56,16 @@ class ModelServer:
         started_at: when the service was started, on the monotonic clock.
     """
 
-    def __init__(self, settings: Settings, build: Build = build_snapshot) -> None:
-        """Creates a server that has no models, with metrics and traces of its own."""
+    def __init__(
+        self,
+        settings: Settings,
+        build: Build = build_snapshot,
+        huge: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """Creates a server that has no models, with metrics and traces of its own.
+
+        `huge` is a lock that all processes share: one of them decodes a huge picture at a time.
+        """
         self.settings = settings
         self.tracing = tracing.start()
         on_stage = self.tracing.trace_stage if self.tracing else None
@@ -75,7 +79,7 @@ class ModelServer:
         self._build = build
         self._builds = 0
         self._prepared: Snapshot | None = None
-        self._batcher = self._new_batcher()
+        self._batcher = self._new_batcher(huge or contextlib.nullcontext())
 
     def start(self) -> None:
         """Starts the compute threads."""
@@ -217,7 +221,7 @@ class ModelServer:
             QueueFullError: the model's queue has no room for all of them.
         """
         deadline = min(timeout_s, self.settings.deadline_ms / 1000)
-        return self._batcher.submit(model, [_Job(model, upload) for upload in uploads], deadline)
+        return self._batcher.submit(model, [Job(model, upload) for upload in uploads], deadline)
 
     def drop_cancelled(self) -> None:
         """Removes pictures from the queues whose future was cancelled."""
@@ -227,7 +231,7 @@ class ModelServer:
         """Updates the gauges."""
         depths: dict[str, int] = {}
         for model in self.snapshot.loaded if self.snapshot else ():
-            depths[model.name] = depths.get(model.name, 0) + self._batcher.depth(model)
+            depths[model.name] = depths.get(model.name, 0) + self._batcher.waiting(model)
         self.metrics.sample(self.status, depths, self.settings.max_queue)
 
     async def keep_watch(self) -> None:
@@ -248,8 +252,10 @@ class ModelServer:
                 logger.warning("no metrics", extra={"fields": {"why": str(error)}})
             await asyncio.sleep(WATCH_S)
 
-    def _new_batcher(self) -> MicroBatcher[LoadedModel, _Job, Any, Classification]:
-        decode: Callable[[_Job], Any] = _decode
+    def _new_batcher(
+        self, huge: AbstractContextManager[object]
+    ) -> MicroBatcher[LoadedModel, Job, Any, Classification]:
+        decode: Callable[[Job], Any] = prepare
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
             decode, infer = self.tracing.around(decode, infer, _describe)
@@ -259,6 +265,7 @@ class ModelServer:
             max_batch=self.settings.max_batch,
             max_queue=self.settings.max_queue,
             threads=self.settings.thread_count,
+            lanes=lanes(self.settings, huge),
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
             on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
             on_processed=self._count_batch,
@@ -278,10 +285,6 @@ class ModelServer:
             except EngineFailedError as lasting:  # CUDA is lost for good, say
                 self.fault = str(lasting)
             raise NotReadyError(_ENGINE_FAILED) from error
-
-
-def _decode(job: _Job) -> tuple[LoadedModel, Decoded]:
-    return job.model, job.model.classifier.decode(job.upload)
 
 
 def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:

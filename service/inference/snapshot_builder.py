@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 from service.errors import CudaUnavailableError, NotServedError, StartupError
 from service.inference import repository
@@ -26,7 +25,6 @@ def build_snapshot(
     order: Change | Handover,
     before: Snapshot | None = None,
     observe: Observer = lambda _stage, _seconds: None,
-    large: AbstractContextManager[object] | None = None,
 ) -> Snapshot:
     """Builds the next snapshot: from the repository, or exactly as another process has built it.
 
@@ -35,12 +33,11 @@ def build_snapshot(
         order: what to read from the repository, or what to build.
         before: the present snapshot; what has not changed is taken over.
         observe: see `Classifier.open`.
-        large: see `Classifier.open`.
 
     Raises:
         StartupError: there is nothing to serve at all, or not all of a handover can be built.
     """
-    open_ = functools.partial(open_classifier, observe=observe, large=large)
+    open_ = functools.partial(open_classifier, observe=observe)
     if isinstance(order, Handover):
         return _rebuild(settings, order, before, open_)
     return _read(settings, order, before, open_)

@@ -1,27 +1,37 @@
-"""A lock among all workers, so that one large picture is decoded at a time."""
+"""A lock among all workers, so that one huge picture is decoded at a time."""
 
-from typing import Self
+import fcntl
+import os
+import threading
+from pathlib import Path
 
-import filelock
 
-from service.errors import QueueFullError
+class FileLock:
+    """A lock whose `with` block is entered by one thread of one process at a time.
 
-
-class LargePictureLock(filelock.FileLock):
-    """A file lock whose `with` block is entered by one thread of one process at a time.
-
-    The kernel releases it when its holder dies, so a killed worker blocks no other.
+    Those who wait enter it in the order in which they came. The kernel releases it when its holder
+    dies, so a killed worker blocks no other.
     """
 
-    def __enter__(self) -> Self:
-        """Waits for the lock, for `timeout` seconds at most.
+    def __init__(self, path: Path) -> None:
+        """Opens the file of the lock, or creates it; it stays open until the process ends.
 
         Raises:
-            QueueFullError: the lock is not free in time, or its file cannot be opened.
+            OSError: it cannot be opened.
         """
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._threads = threading.Lock()  # all threads share the open file
+
+    def __enter__(self) -> None:
+        """Waits for the lock."""
+        self._threads.acquire()
         try:
-            return super().__enter__()
-        except OSError as error:  # `filelock.Timeout` is one
-            raise QueueFullError(
-                "Too many large pictures are waiting; try again in a moment."
-            ) from error
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Releases the lock."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import gc
 import itertools
 import logging
@@ -23,12 +22,11 @@ from service.inference.model_server import ModelServer
 from service.inference.sealed_file import SealedFile
 from service.inference.served_model import Change, Manifest
 from service.inference.snapshot import Handover
-from service.inference.snapshot_builder import build_snapshot
 from service.observability.logging import configure, flush
 from service.observability.metric_files import share_metrics
 from service.process import messages
 from service.process.accepting import Acceptor
-from service.process.file_lock import LargePictureLock
+from service.process.file_lock import FileLock
 from service.process.sockets import accept_all
 from service.process.system import return_freed_memory, use_batch_scheduling
 
@@ -60,12 +58,12 @@ def run(start: messages.Start, connection: Connection) -> None:
     configure(settings.log_level, settings.log_format, capacity=_LOG_LINES)
     try:
         share_metrics(start.slot)
+        huge = FileLock(folder / "huge")
     except OSError as error:
         fault = f"There is no room for its temporary files: {error.strerror}."
         messages.send(connection, messages.Heartbeat(fault))
         return
-    large = LargePictureLock(folder / "large", settings.deadline_ms / 1000)
-    model_server = ModelServer(settings, functools.partial(build_snapshot, large=large))
+    model_server = ModelServer(settings, huge=huge)
     model_server.started_at = start.started_at
     if start.replaces:
         model_server.metrics.count_restart()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
-from service.inference import decoding
+from service.inference import decoding, opening
 from service.inference.classifier import Classification, Classifier
 from service.inference.engine import CPU, CUDA, OnnxEngine, open_engine
 from tests.service.conftest import FakeEngine, colour
@@ -115,9 +115,9 @@ def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:
         Classifier.open(tiny_models, "tiny", provider="cpu")
 
 
-@pytest.mark.parametrize(("large_pixels", "expected"), [(100, 1), (1000, 4)])
-def test_only_large_pictures_are_decoded_one_at_a_time(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, large_pixels: int, expected: int
+@pytest.mark.parametrize(("huge_pixels", "expected"), [(100, 1), (1000, 4)])
+def test_only_huge_pictures_are_decoded_one_at_a_time(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, huge_pixels: int, expected: int
 ) -> None:
     at_once, most = 0, 0
     all_there = threading.Barrier(expected)
@@ -131,7 +131,7 @@ def test_only_large_pictures_are_decoded_one_at_a_time(
         return image
 
     monkeypatch.setattr(decoding, "_to_rgb", slow_to_rgb)
-    monkeypatch.setattr(decoding, "LARGE_PIXELS", large_pixels)
+    monkeypatch.setattr(opening, "HUGE_PIXELS", huge_pixels)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(classifier.classify, [[colour("red")]] * 4))
     assert most == expected

@@ -232,7 +232,7 @@ def with_pieces(format_: str, count: int) -> bytes:
 def test_picture_of_too_many_pieces_is_undecodable(
     format_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.inference.decoding.MAX_READS", 2000)
+    monkeypatch.setattr("service.inference.opening.MAX_READS", 2000)
     assert decode(with_pieces(format_, 100), LIMIT)
     with pytest.raises(UndecodableImageError, match="too many pieces"):
         decode(with_pieces(format_, 2000), LIMIT)

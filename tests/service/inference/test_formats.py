@@ -75,7 +75,7 @@ def test_tiff_of_lab_colours_is_converted() -> None:
 def test_tiff_of_too_many_pieces_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(picture(), "TIFF", strip_size=120, compression="raw")
     assert decode(data, LIMIT)
-    monkeypatch.setattr("service.inference.decoding.MAX_READS", 20)
+    monkeypatch.setattr("service.inference.opening.MAX_READS", 20)
     with pytest.raises(UndecodableImageError, match="too many pieces"):
         decode(data, LIMIT)
 

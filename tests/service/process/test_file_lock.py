@@ -1,4 +1,4 @@
-"""The lock for large pictures, over threads and processes."""
+"""The lock for huge pictures, over threads and processes."""
 
 import subprocess
 import sys
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import QueueFullError
-from service.process.file_lock import LargePictureLock
+from service.process.file_lock import FileLock
 
 HOLD = """
 import sys, time
-from service.process.file_lock import LargePictureLock
-with LargePictureLock(sys.argv[1], 10):
+from pathlib import Path
+from service.process.file_lock import FileLock
+with FileLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_one_thread_holds_the_lock_at_a_time(tmp_path: Path) -> None:
-    lock = LargePictureLock(tmp_path / "lock", 10)
+    lock = FileLock(tmp_path / "lock")
     inside = most = 0
 
     def work() -> None:
@@ -48,21 +48,38 @@ def test_killed_process_releases_the_lock(tmp_path: Path) -> None:
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(QueueFullError, match="large pictures"), LargePictureLock(path, 0.05):
-            pass
+        lock, entered = FileLock(path), threading.Event()
+
+        def enter() -> None:
+            with lock:
+                entered.set()
+
+        threading.Thread(target=enter).start()
+        assert not entered.wait(0.1)
         holder.kill()
-        with LargePictureLock(path, 10):
-            pass
+        assert entered.wait(10)
 
 
 def test_error_inside_releases_the_lock(tmp_path: Path) -> None:
-    lock = LargePictureLock(tmp_path / "lock", 0)
+    lock = FileLock(tmp_path / "lock")
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"), lock:
             raise ValueError("inside")
 
 
-def test_file_that_cannot_be_opened_is_a_full_queue(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(QueueFullError), LargePictureLock(tmp_path / "file" / "lock", 10):
-        pass
+def test_those_who_wait_enter_in_their_order(tmp_path: Path) -> None:
+    """By locks of their own, as those of other processes are."""
+    entered: list[int] = []
+
+    def enter(number: int) -> None:
+        with FileLock(tmp_path / "lock"):
+            entered.append(number)
+
+    with FileLock(tmp_path / "lock"):
+        threads = [threading.Thread(target=enter, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert entered == [0, 1, 2, 3, 4]

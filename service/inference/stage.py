@@ -1,0 +1,206 @@
+"""Items that wait, each key in a queue of its own, and threads that take them."""
+
+import asyncio
+import contextlib
+import contextvars
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from service.errors import QueueFullError
+
+_POLL_S = 0.01
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class Item(Generic[Key, In, Out]):
+    """What waits or is in work.
+
+    Attributes:
+        key: items of the same key may be processed together.
+        value: what is prepared.
+        future: gets the result.
+        deadline: when the result must be there, on the event loop's clock.
+        queued_at: since when it waits.
+        context: of the `submit`.
+        later: prepares it in a lane, if it waits there.
+    """
+
+    key: Key
+    value: In
+    future: "asyncio.Future[Out]"
+    deadline: float
+    queued_at: float
+    context: contextvars.Context
+    later: Callable[[], In] | None = None
+
+
+class StageThread(threading.Thread, Generic[Key, In, Out]):
+    """A thread, the batch that it has taken, and when its current step began (None: idle)."""
+
+    def __init__(self, name: str, target: "Callable[[StageThread[Key, In, Out]], None]") -> None:
+        """Creates a thread that calls the target with itself."""
+        super().__init__(name=name, target=target, args=(self,), daemon=True)
+        self.batch: list[Item[Key, In, Out]] = []
+        self.step_began_at: float | None = None
+
+
+class Stage(Generic[Key, In, Out]):
+    """Threads that take items in batches, and the items that wait for them.
+
+    An idle thread takes an item at once; batches form only while all threads are busy. All items of
+    a batch have the same key, and keys take turns, so that none waits for more than a batch of each
+    other one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[StageThread[Key, In, Out]], None],
+        *,
+        threads: int,
+        max_batch: int,
+    ) -> None:
+        """Creates a stage whose threads begin with `start` and call `work` for each batch."""
+        self._name = name
+        self._work = work
+        self._max_batch = max_batch
+        # Those that are not empty; the first is next. None is kept once it is empty: a key may be
+        # a model that is not served any more.
+        self._queues: dict[Key, deque[Item[Key, In, Out]]] = {}
+        self._lock = threading.Lock()
+        # A threading.Condition wakes threads while its lock is still held: they would block twice.
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._idle = 0  # threads that wait for a wakeup that has not been sent
+        self._closed = False
+        self._thread_count = threads
+        self._threads: list[StageThread[Key, In, Out]] = []
+
+    def start(self) -> None:
+        """Starts the threads."""
+        names = (f"{self._name}-{number}" for number in range(self._thread_count))
+        self._threads = [StageThread(name, self._run) for name in names]
+        for thread in self._threads:
+            thread.start()
+
+    def depth(self, key: Key) -> int:
+        """Number of items of a key that wait."""
+        return len(self._queues.get(key, ()))
+
+    def put(self, key: Key, items: Sequence[Item[Key, In, Out]], most: float) -> None:
+        """Queues items of one key, all or none; call `wake` when there are no more.
+
+        Raises:
+            QueueFullError: more than `most` of this key would wait.
+            RuntimeError: the stage is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            if self.depth(key) + len(items) > most:
+                raise QueueFullError()
+            self._queues.setdefault(key, deque()).extend(items)
+
+    def wake(self) -> None:
+        """Lets all idle threads look for items."""
+        with self._lock:
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._wakeups.put(None)
+
+    def drop_done(self) -> None:
+        """Removes items from the queues whose future is done: they take room and memory."""
+        with self._lock:
+            waiting = {
+                key: deque(item for item in queue if not item.future.done())
+                for key, queue in self._queues.items()
+            }
+            self._queues = {key: queue for key, queue in waiting.items() if queue}
+
+    def pending(self) -> list[Item[Key, In, Out]]:
+        """Items that wait or are in work, and whose future is not done."""
+        with self._lock:
+            groups = [*(thread.batch for thread in self._threads), *self._queues.values()]
+            return [item for group in groups for item in group if not item.future.done()]
+
+    def fault(self, limit: float) -> str | None:
+        """Describes a thread that is dead or has spent over `limit` seconds on one step."""
+        now = time.perf_counter()
+        for thread in self._threads:
+            began_at, name = thread.step_began_at, f"The compute thread {thread.name}"
+            if not thread.is_alive() and not self._closed:
+                return f"{name} has died."
+            if began_at is not None and now - began_at > limit:
+                return f"{name} has been stuck for {now - began_at:.0f} s."
+        return None
+
+    def finish(self) -> None:
+        """Blocks until no item waits or is in work, or all threads are dead."""
+        while any(thread.is_alive() for thread in self._threads) and self._is_busy():
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Ends the threads once no item waits; blocks."""
+        with self._lock:
+            self._closed = True
+        self.wake()
+        for thread in self._threads:
+            thread.join()
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            alive = [thread for thread in self._threads if thread.is_alive()]
+            return bool(self._queues) or any(thread.batch for thread in alive)
+
+    def _run(self, thread: StageThread[Key, In, Out]) -> None:
+        while self._wait(thread):
+            self._work(thread)
+            thread.batch, thread.step_began_at = [], None
+
+    def _wait(self, thread: StageThread[Key, In, Out]) -> bool:
+        """Waits for items and takes an equal share of them; False once closed and empty."""
+        while True:
+            with self._lock:
+                if self._queues:
+                    self._take(thread)
+                    return True
+                if self._closed:
+                    return False
+                self._idle += 1
+            self._wakeups.get()
+
+    def _take(self, thread: StageThread[Key, In, Out]) -> None:
+        """Takes from the first queue, which is then the last one; call it with the lock."""
+        key = next(iter(self._queues))
+        queue = self._queues.pop(key)
+        share = min(-(-len(queue) // len(self._threads)), self._max_batch)
+        thread.batch = [queue.popleft() for _ in range(share)]
+        if queue:
+            self._queues[key] = queue
+
+
+def settle(answers: Mapping[Item[Key, In, Out], Out | Exception]) -> None:
+    """Gives items their results or errors; call it on the event loop."""
+    for item, result in answers.items():
+        if item.future.done():
+            continue
+        if isinstance(result, Exception):
+            item.future.set_exception(result)
+        else:
+            item.future.set_result(result)
+
+
+def settle_soon(answers: Mapping[Item[Key, In, Out], Out | Exception]) -> None:
+    """Like `settle`, from a thread; one wakeup of the event loop is enough for all."""
+    for item in answers:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits the futures
+            item.future.get_loop().call_soon_threadsafe(settle, answers)
+        return
