@@ -12,15 +12,15 @@ import pytest
 
 from tests.e2e import web
 from tests.e2e.conftest import Server
-from tests.e2e.hostile import Answer, connect, head, post
+from tests.e2e.hostile import connect, head, post
 from tests.e2e.load import wait_until
 from tests.e2e.test_hostile_pictures import png
 from tests.service.conftest import colour
 
 RED = colour("red")
-# It takes a quarter of a second or so to decode.
-LARGE = png(4000, 4000, bytes(4000 * 12_001))
-LARGE_ONES = 12
+# It takes some milliseconds to decode, and is just not large enough for a lane of its own.
+MEDIUM = png(700, 700, bytes(700 * 2101))
+REQUESTS, FILES = 3, 64
 CLIENTS = 20
 
 
@@ -39,42 +39,53 @@ def metric(server: Server, name: str) -> float:
 
 
 @contextmanager
-def busy(server: Server) -> Iterator[list[Answer]]:
-    """Keeps the only thread at large pictures for seconds, until all of them are answered."""
-    answers: list[Answer] = []
+def busy(server: Server) -> Iterator[list[int]]:
+    """Keeps the only thread at many pictures for a while, until all of them are answered."""
+    statuses: list[int] = []
+    files = [("files", MEDIUM)] * FILES
+
+    def send() -> None:
+        url = f"{server.url}/predict/batch"
+        statuses.append(web.post(url, files=files, timeout=60).status_code)
+
     with ExitStack() as stack:
-        for _ in range(LARGE_ONES):
-            thread = threading.Thread(target=lambda: answers.append(post(server, LARGE)))
+        for _ in range(REQUESTS):
+            thread = threading.Thread(target=send)
             thread.start()
             stack.callback(thread.join)
-        # One is in work, or will be; what comes from now on is behind it.
-        wait_until(lambda: metric(server, 'classifier_queue_depth{model="tiny"}') >= 1)
-        yield answers
+        # What comes from now on is behind them.
+        wait_until(lambda: metric(server, 'classifier_queue_depth{model="tiny"}') >= 2 * FILES)
+        yield statuses
 
 
 def computed(server: Server) -> float:
     return metric(server, 'classifier_batch_size_sum{model="tiny"}')
 
 
+def received(server: Server) -> float:
+    """The number of single pictures that have arrived."""
+    count = metric(server, 'classifier_stage_seconds_count{stage="receive"}')
+    return count - REQUESTS
+
+
 def test_picture_of_a_client_who_has_left_is_not_computed(running: Server) -> None:
-    with busy(running) as answers:
+    with busy(running) as statuses:
         connections: list[socket.socket] = []
         for _ in range(CLIENTS):
             connections.append(connect(running))
             connections[-1].sendall(head(content_length=len(RED)) + RED)
-        wait_until(lambda: metric(running, 'classifier_queue_depth{model="tiny"}') >= CLIENTS)
+        wait_until(lambda: received(running) >= CLIENTS)
         for connection in connections:
             connection.close()
-        wait_until(lambda: metric(running, 'classifier_queue_depth{model="tiny"}') < CLIENTS)
-    assert [answer.status for answer in answers] == [200] * LARGE_ONES
-    assert computed(running) == LARGE_ONES
+    assert statuses == [200] * REQUESTS
+    assert computed(running) == REQUESTS * FILES
     assert metric(running, 'http_requests_total{route="/predict",status="499"}') == CLIENTS
 
 
 def test_picture_whose_time_is_over_is_504_and_not_computed(running: Server) -> None:
-    with busy(running) as answers, ThreadPoolExecutor(CLIENTS) as pool:
+    with busy(running) as statuses, ThreadPoolExecutor(CLIENTS) as pool:
         late = list(pool.map(lambda _: post(running, RED, x_request_timeout_ms=50), range(CLIENTS)))
-    assert [answer.status for answer in answers] == [200] * LARGE_ONES
+    assert statuses == [200] * REQUESTS
     assert {(answer.status, answer.slug) for answer in late} == {(504, "deadline-exceeded")}
-    assert computed(running) == LARGE_ONES
+    assert computed(running) == REQUESTS * FILES
     assert post(running, RED, x_request_timeout_ms=20_000).status == 200
