@@ -20,6 +20,7 @@ from tritonclient.http import (
 from tritonclient.utils import InferenceServerException
 
 MODEL = "cifar10"
+ADMIN = {"authorization": "Bearer root"}
 CAT = Path(__file__).parents[1] / "data" / "cat.jpg"
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
@@ -49,14 +50,13 @@ ANSWERED: dict[str, Call] = {
         [image(PICTURES)]
     ),
     "parse_response_body": lambda _: InferenceServerClient.parse_response_body(b'{"outputs":[]}'),
+    "get_model_repository_index": lambda c: c.get_model_repository_index(headers=ADMIN),
+    "unload_model": lambda c: c.unload_model(MODEL, headers=ADMIN),
+    "load_model": lambda c: c.load_model(MODEL, headers=ADMIN),
 }
 
 _NO_MEMORY = "Shared memory is not offered"
-_NO_KEY = "Administration is off"
 REFUSED: dict[str, tuple[str, Call]] = {
-    "get_model_repository_index": (_NO_KEY, lambda c: c.get_model_repository_index()),
-    "load_model": (_NO_KEY, lambda c: c.load_model(MODEL)),
-    "unload_model": (_NO_KEY, lambda c: c.unload_model(MODEL)),
     "update_trace_settings": (
         "Trace settings are not offered",
         lambda c: c.update_trace_settings(MODEL, {"trace_rate": "1"}),
