@@ -196,41 +196,26 @@ class Classifier:
         answers = iter(self.infer(good) if good else ())
         return [item if isinstance(item, ServiceError) else next(answers) for item in decoded]
 
+    def open_picture(self, data: bytes, *, quickly: bool = False) -> Opened:
+        """Reads the head of an upload; see `opening.open_picture`."""
+        return opening.open_picture(data, self._max_pixels, self._smallest, quickly=quickly)
+
     def decode(self, upload: Upload | Opened) -> Decoded:
         """Decodes one upload, or one that was opened, and resizes it to the model's size.
 
         Raises:
             ServiceError: it is not a picture, is broken, or is too large.
-            TakesLongError: it was opened by `decode_quickly`, and is in too many pieces for that.
+            TakesLongError: it was opened quickly, and is in too many pieces for that.
         """
-        start = time.perf_counter()
-        if isinstance(upload, bytes):
-            upload = self.open_picture(upload)
-        if isinstance(upload, Opened):
-            return self._decode(upload, start)
-        return Decoded(upload, ImageFacts(self.engine.width, self.engine.height, "pixels"))
-
-    def decode_quickly(self, data: bytes) -> Decoded | Opened:
-        """Like `decode`, yet a large picture is only opened.
-
-        Raises:
-            ServiceError: it is not a picture, is broken, or is too large.
-            TakesLongError: it takes long to open.
-        """
-        start = time.perf_counter()
-        opened = self.open_picture(data, quickly=True)
-        return opened if opened.is_large else self._decode(opened, start)
-
-    def open_picture(self, data: bytes, *, quickly: bool = False) -> Opened:
-        """Reads the head of an upload; see `opening.open_picture`."""
-        return opening.open_picture(data, self._max_pixels, self._smallest, quickly=quickly)
-
-    def _decode(self, opened: Opened, start: float) -> Decoded:
         width, height = self.engine.width, self.engine.height
+        opened = self.open_picture(upload) if isinstance(upload, bytes) else upload
+        if not isinstance(opened, Opened):
+            return Decoded(opened, ImageFacts(width, height, "pixels"))
+        start = time.perf_counter()
         with self._huge if opened.is_huge else nullcontext():
             image, facts, box = decoding.decode_opened(opened)
             pixels = resizing.fit(image, width, height, self.model.resize, box)
-        self._observe("decode", time.perf_counter() - start)
+        self._observe("decode", opened.seconds + time.perf_counter() - start)
         return Decoded(pixels, facts)
 
     def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:

@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 from service.errors import QueueFullError
 from service.inference.stage import Item, Stage, StageThread
 
-# Of each processor that others want too, a thread of this niceness gets a tenth.
+# Of a processor that others want too, a thread that is so much nicer gets a tenth.
 NICENESS = 10
+_MOST_NICE = 19
 # So a step may take many times as long as one of another thread before it counts as stuck.
 PATIENCE = 10
 
@@ -112,5 +113,7 @@ class Lane(Stage[Key, In, Out]):
 def _lower_priority() -> None:
     """Lets other threads go first, where the system knows priorities of threads."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, min(niceness, _MOST_NICE))

@@ -46,13 +46,13 @@ def prepare(job: Job) -> tuple[LoadedModel, Decoded]:
     if not isinstance(picture, bytes):
         return model, model.classifier.decode(picture)
     try:
-        found = model.classifier.decode_quickly(picture)
+        opened = model.classifier.open_picture(picture, quickly=True)
+        if not opened.is_large:
+            return model, model.classifier.decode(opened)
     except TakesLongError:
         cost = max(len(picture), LARGE_PIXELS)  # nothing else is known yet
         raise SlowItemError(LARGE, cost, functools.partial(_open, model, picture)) from None
-    if isinstance(found, Opened):
-        raise _slow(model, picture, found)
-    return model, found
+    raise _slow(model, picture, opened)
 
 
 def _slow(model: LoadedModel, data: bytes, opened: Opened) -> SlowItemError[Job]:

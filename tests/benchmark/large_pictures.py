@@ -1,4 +1,4 @@
-"""What small pictures have to wait beside large ones, which are cheap to send and slow to decode."""
+"""What small pictures wait beside large ones, which are cheap to send and slow to decode."""
 
 import io
 import re
@@ -97,7 +97,8 @@ def make_large_pictures() -> dict[str, bytes]:
     """
     width, height, _ = LARGER["12 MP"]
     (phone,) = enlarge([Image.open(min(CIFAR10.glob("*/*.jpg")))], width, height)
-    progressive = _encode(_rows(7000), "JPEG", quality=50, progressive=True)
+    # Its scans are small, because the blocks of its coefficients have one colour each.
+    progressive = _encode(_rows(7000, repeat=16), "JPEG", quality=50, progressive=True)
     return {
         "PNG, 7000x7000": _encode(_rows(7000), "PNG"),
         "GIF, 7000x7000": _encode(_rows(7000).getchannel("R"), "GIF"),
@@ -109,14 +110,15 @@ def make_large_pictures() -> dict[str, bytes]:
 
 def add_scans(progressive: bytes, count: int) -> bytes:
     """A JPEG whose smallest scan is repeated until there are so many."""
-    scans = _SCAN.findall(progressive)
+    scans: list[bytes] = _SCAN.findall(progressive)
     return progressive[:-2] + min(scans, key=len) * (count - len(scans)) + progressive[-2:]
 
 
-def _rows(side: int) -> Image.Image:
-    """A square picture of one colour a row."""
+def _rows(side: int, repeat: int = 1) -> Image.Image:
+    """A square picture of one colour a row, or in so many rows."""
     colours = np.random.default_rng(0).integers(0, 256, (side, 1, 3), np.uint8)
-    return Image.fromarray(np.repeat(colours, side, axis=1))
+    rows = np.repeat(colours, repeat, axis=0)[:side]
+    return Image.fromarray(np.repeat(rows, side, axis=1))
 
 
 def _encode(image: Image.Image, format_: str, **options: object) -> bytes:

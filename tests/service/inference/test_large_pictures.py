@@ -1,0 +1,100 @@
+"""Which pictures are decoded at once, and which of them in a lane."""
+
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import UndecodableImageError
+from service.inference.classifier import Decoded, Upload
+from service.inference.lane import SlowItemError
+from service.inference.large_pictures import HUGE, LARGE, Job, prepare
+from service.inference.snapshot import LoadedModel
+from service.settings import Settings
+from tests.benchmark.large_pictures import add_scans
+from tests.service.conftest import FakeEngine, colour, encode, fake_model
+from tests.service.inference.test_decoding import chunk
+
+
+@pytest.fixture
+def model() -> LoadedModel:
+    return fake_model(FakeEngine(), Settings())
+
+
+def blank(side: int, format_: str, **options: object) -> bytes:
+    return encode(Image.new("RGB", (side, side), "red"), format_, **options)
+
+
+def with_chunks(*chunks: bytes) -> bytes:
+    """A small PNG with more chunks, of which the first lies before its pixels."""
+    png = colour("red")
+    return png[:33] + chunks[0] + png[33:-12] + b"".join(chunks[1:]) + png[-12:]
+
+
+TEXT = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000)))
+SMALL = {
+    "PNG": colour("red"),
+    "JPEG": blank(1400, "JPEG"),
+    "progressive JPEG": blank(900, "JPEG", progressive=True),
+    "WebP": blank(700, "WEBP"),
+    "text": with_chunks(TEXT, TEXT),
+    "pieces": with_chunks(chunk(b"prVt", b"") * 100),
+    "pixels": np.zeros((8, 8, 3), np.uint8),
+}
+SLOW = {
+    "PNG": (blank(720, "PNG"), LARGE),
+    "GIF": (blank(720, "GIF"), LARGE),
+    "JPEG": (blank(1500, "JPEG"), LARGE),
+    "JPEG of many scans": (add_scans(blank(700, "JPEG", progressive=True), 50), LARGE),
+    "many bytes": (blank(600, "BMP"), LARGE),
+    "texts": (with_chunks(TEXT * 6), LARGE),
+    "texts behind the pixels": (with_chunks(b"", TEXT * 6), LARGE),
+    "pieces": (with_chunks(chunk(b"prVt", b"") * 3000), LARGE),
+    "pieces behind the pixels": (with_chunks(b"", chunk(b"prVt", b"") * 3000), LARGE),
+    "PNG of 16 million pixels": (blank(4001, "PNG"), HUGE),
+    "JPEG of 16 million pixels": (blank(4001, "JPEG"), HUGE),
+    "JPEG of many scans and 12 million pixels": (
+        add_scans(blank(3500, "JPEG", progressive=True), 50),
+        HUGE,
+    ),
+}
+
+
+@pytest.mark.parametrize("upload", SMALL.values(), ids=SMALL)
+def test_small_picture_is_decoded_at_once(model: LoadedModel, upload: Upload) -> None:
+    prepared, decoded = prepare(Job(model, upload))
+    assert prepared is model
+    assert decoded.pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("upload", "lane"), SLOW.values(), ids=SLOW)
+def test_large_picture_is_decoded_in_a_lane(model: LoadedModel, upload: bytes, lane: str) -> None:
+    with pytest.raises(SlowItemError) as slow:
+        prepare(Job(model, upload))
+    assert slow.value.lane == lane
+    job = slow.value.prepare()
+    assert isinstance(job, Job)
+    assert isinstance(job.picture, Decoded)
+    np.testing.assert_array_equal(job.picture.pixels, model.classifier.decode(upload).pixels)
+    assert prepare(job) == (model, job.picture)
+
+
+def test_huge_file_goes_on_to_the_lane_of_huge_pictures(model: LoadedModel) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4001, 4001), np.uint8)
+    upload = encode(Image.fromarray(noise), "JPEG", quality=50)
+    assert len(upload) > 1_000_000
+    with pytest.raises(SlowItemError) as first:
+        prepare(Job(model, upload))
+    assert first.value.lane == LARGE
+    with pytest.raises(SlowItemError) as second:
+        first.value.prepare()
+    assert second.value.lane == HUGE
+    assert isinstance(second.value.prepare(), Job)
+
+
+def test_broken_large_picture_fails_in_its_lane(model: LoadedModel) -> None:
+    with pytest.raises(SlowItemError) as slow:
+        prepare(Job(model, blank(720, "PNG")[:-500]))
+    with pytest.raises(UndecodableImageError):
+        slow.value.prepare()
