@@ -1,9 +1,7 @@
 """Reads the heads of untrusted pictures: what decoding costs, and whether that is within limits."""
 
-import functools
 import io
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from PIL import Image
@@ -62,7 +60,7 @@ class Opened(NamedTuple):
         size: stored width and height, of an animation those of all of it.
         filled: the part of `image` that the picture fills, if its parser will reduce it.
         smallest: the shortest side that it may be reduced to; None keeps its full size.
-        passes: how often its decoder passes over the pixels, against that of a PNG.
+        cost: about how long decoding takes, in pixels of a PNG: 15 to 20 ns each on one core.
         seconds: how long it took to open.
     """
 
@@ -74,13 +72,8 @@ class Opened(NamedTuple):
     size: tuple[int, int]
     filled: Box
     smallest: int | None
-    passes: float
+    cost: float
     seconds: float
-
-    @property
-    def cost(self) -> float:
-        """About how long decoding takes, in pixels of a PNG: 15 to 20 ns each on one core."""
-        return self.size[0] * self.size[1] * self.passes
 
     @property
     def is_large(self) -> bool:
@@ -90,7 +83,7 @@ class Opened(NamedTuple):
     @property
     def is_huge(self) -> bool:
         """Whether decoding takes so much time or memory that one should be decoded at a time."""
-        return max(self.cost, self.size[0] * self.size[1]) > HUGE_PIXELS
+        return self.cost > HUGE_PIXELS or self.size[0] * self.size[1] > HUGE_PIXELS
 
 
 def open_picture(
@@ -139,21 +132,20 @@ def explain(error: Exception, format_: str, data: bytes, *, is_opened: bool) -> 
 class _Reader(io.BytesIO):
     """A file in memory that refuses more than so many reads."""
 
-    def __init__(self, data: bytes, reads: int, error: Callable[[], Exception]) -> None:
+    def __init__(self, data: bytes, reads: int, error: Exception) -> None:
         super().__init__(data)
         self._reads_left, self._error = reads, error
 
     def read(self, size: int | None = -1) -> bytes:
         self._reads_left -= 1
         if self._reads_left < 0:
-            raise self._error()
+            raise self._error
         return super().read(size)
 
 
 def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Opened:
     start = time.perf_counter()
     max_reads = LARGE_READS if quickly else MAX_READS
-    too_many = TakesLongError if quickly else functools.partial(_too_many_pieces, format_)
     header, passes = None, 1.0
     if format_ == "PNG":
         if quickly and png.count_texts(data) > LARGE_TEXTS:
@@ -162,24 +154,26 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     elif format_ == "JPEG":
         scans = jpeg.count_scan_headers(data)
         if scans > MAX_SCANS and jpeg.has_more_scans(data, MAX_SCANS):
-            raise _too_many_pieces("JPEG")
+            raise _too_many_pieces("JPEG", quickly=False)
         passes = (_FIRST_SCAN + scans - 1) / _SCANS_PER_PNG
     elif format_ == "TIFF" and kinds.tiff_pieces(data) > max_reads:
-        raise too_many()
+        raise _too_many_pieces("TIFF", quickly)
     readable = header.data if header else data
     if format_ == "WEBP":
         readable = appearance.with_alpha(data)
+    file = io.BytesIO(readable)
     # Counting the reads would add a third to the time that a small picture takes to open.
-    is_counted = len(readable) > max_reads
-    file = _Reader(readable, max_reads, too_many) if is_counted else io.BytesIO(readable)
+    if len(readable) > max_reads:
+        file = _Reader(readable, max_reads, _too_many_pieces(format_, quickly))
     image = formats.PARSERS[format_](file)
     part = appearance.part(image, header)
     size = part.canvas if part else image.size
     filled: Box = (0, 0, *image.size)
     if smallest and (drafted := image.draft(None, (smallest, smallest))):  # of a JPEG alone
         _, filled = drafted
+    cost = size[0] * size[1] * passes
     seconds = time.perf_counter() - start
-    return Opened(image, format_, data, header, part, size, filled, smallest, passes, seconds)
+    return Opened(image, format_, data, header, part, size, filled, smallest, cost, seconds)
 
 
 def _check_size(opened: Opened, max_pixels: int) -> None:
@@ -217,7 +211,9 @@ def unsupported(format_: str) -> UnsupportedFormatError:
     )
 
 
-def _too_many_pieces(format_: str) -> UndecodableImageError:
+def _too_many_pieces(format_: str, quickly: bool) -> UndecodableImageError | TakesLongError:
+    if quickly:
+        return TakesLongError()
     return UndecodableImageError(
         f"The {format_} is made of too many pieces; open it, save it again and resend it."
     )

@@ -3,7 +3,8 @@
     python -m tests.benchmark.overload [--rounds 3] [--seconds 12]
 
 The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
-client sees is measured beside it. All shares two cores, and the service has its default settings.
+client sees is measured beside it. Then a few clients send pictures that take long to decode. All
+shares two cores, and the service has its default settings.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from statistics import mean, median
 from service.settings import Settings
 from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
+from tests.benchmark.large_pictures import measure_beside
 from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
 from tests.benchmark.pictures import make_pictures
 from tests.benchmark.servers import Probe, Server
@@ -43,6 +45,7 @@ class Plan:
         seconds: how long each lasts.
         peak_s: how long the peak is measured, before and after each, and on each step to it.
         rest_s: how long lone pictures are watched, before and after each.
+        beside_s: how long small pictures are watched beside large ones of each kind.
         ladder: connections of the steps to the peak.
     """
 
@@ -50,6 +53,7 @@ class Plan:
     seconds: int = 12
     peak_s: int = 3
     rest_s: int = 4
+    beside_s: int = 12
     ladder: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -115,6 +119,7 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
+        yield from measure_beside(server, plan.beside_s, plan.rest_s)
 
 
 def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:

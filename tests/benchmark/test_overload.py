@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmark.large_pictures import Beside, report_beside
 from tests.benchmark.load import RAW, Answers, Wrk
 from tests.benchmark.overload import PROBES, Plan, Round, measure, report
 from tests.benchmark.pictures import SMALL, make_mixed_pictures
@@ -122,11 +123,37 @@ def test_report_says_what_was_missed(bad: Round, missed: list[int]) -> None:
     assert [i for i, verdict in enumerate(found) if verdict == "MISSED"] == missed
 
 
+def beside(ms: float = 5, late_ms: float = 20, status: int = 200) -> Beside:
+    def answers(*all_ms: float) -> list[Answer]:
+        return [Answer(at, status, ms, None) for at, ms in enumerate(all_ms)]
+
+    large = [Answer(1, 200, 900, None), Answer(3, 200, 900, None), Answer(4, 503, 2, 1)]
+    return Beside("PNG", answers(*[2] * 50), answers(*[ms] * 90, *[late_ms] * 10), large, 300)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (beside(), ["met", "met"]),
+        (beside(ms=7), ["MISSED", "met"]),
+        (beside(late_ms=60), ["met", "MISSED"]),
+        (beside(status=503), ["MISSED", "MISSED"]),
+    ],
+)
+def test_report_says_what_small_pictures_wait(seen: Beside, expected: list[str]) -> None:
+    lines = list(report_beside(seen))
+    found = [line.split("   ")[-1].split(" (")[0] for line in lines if " (" in line]
+    assert found == expected
+    assert "2 answered, 1 refused, 0 otherwise, longest gap 2.0 s" in lines[-1]
+
+
 @needs_wrk
 def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
-    lines = list(measure(tmp_path, Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, ladder=(2,))))
+    lines = list(
+        measure(tmp_path, Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, beside_s=1, ladder=(2,)))
+    )
     figures = [line for line in lines if "met (" in line or "MISSED (" in line]
-    assert len(figures) >= 10
+    assert len(figures) >= 20
     assert "now 2560:" in "".join(lines)
 
 
