@@ -21,7 +21,7 @@ SHIPPED := cpu gpu train
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload soak bench bench-quick gpu-check lock proto
+.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousand
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
+
+changes: $(DEV_ENV) ## Change the model 20 times under load, in 2 minutes: what is lost, and how much slower it gets
+	@$(DEV)/python -m tests.benchmark.changes $(ARGS)
 
 soak: $(DEV_ENV) ## Send a million good and bad pictures: memory, open files, threads: REQUESTS=1000000
 	@$(DEV)/python -m tests.benchmark.soak --requests $(REQUESTS)
