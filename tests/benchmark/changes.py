@@ -59,7 +59,7 @@ def measure(scratch: Path, changes: int) -> Iterator[str]:
             change = _change_under_load(server, models / "model0", picture, changes)
             lines, memory = asyncio.run(change)
         yield from lines
-        yield f"  memory: {memory[0]:.0f} MB before, at most {max(memory[1:]):.0f} MB after a change"
+        yield f"  memory: {memory[0]:.0f} MB before, {max(memory[1:]):.0f} MB at most afterwards"
 
 
 def _server(scratch: Path, models: Path, picture: bytes) -> Server:
