@@ -84,10 +84,13 @@ def read_frame(data: bytes) -> Frame | None:
     return frame
 
 
+def count_scan_headers(data: bytes) -> int:
+    """How many scans there are at most, in all pictures in the data."""
+    return len(_SCAN_HEADER.findall(data))
+
+
 def has_more_scans(data: bytes, most: int) -> bool:
     """Whether the first picture in the data has more scans than that."""
-    if len(_SCAN_HEADER.findall(data)) <= most:
-        return False
     for number, (marker, _) in enumerate(_segments(data), 1):
         most -= marker == _SCAN
         if most < 0 or number == _MAX_MARKERS:

@@ -73,6 +73,11 @@ def read(data: bytes) -> Png:
         return Png(data)
 
 
+def count_texts(data: bytes) -> int:
+    """How many texts there are that may be compressed, at most, wherever they are in the file."""
+    return data.count(b"zTXt") + data.count(b"iTXt")
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The kind, the start and the end of each chunk."""
     start = 8
