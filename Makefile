@@ -19,6 +19,8 @@ SHIPPED := cpu gpu train
 
 # ONNX Runtime reports its use to its makers unless it is told not to before it starts.
 export ORT_DISABLE_TELEMETRY := 1
+# Else each of the hundreds of processes that the tests start compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
@@ -35,7 +37,7 @@ train: $(DEV_ENV) ## Train and publish a model: DATA=<folder> (else CIFAR-10), P
 # Tests that measure time or fill the machine run by themselves, after all others: to import the
 # files that hold none takes longer.
 test: $(DEV_ENV) ## Run every test
-	$(DEV)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(DEV)/python -m pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist worksteal
 	$(DEV)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)

@@ -1,9 +1,11 @@
-"""The order of all tests, and what is spent before the first."""
+"""The order of all tests, their processes, and what is spent before the first."""
 
 import gc
 from collections.abc import Generator
 
 import pytest
+
+from service.hardware import available_cpus
 
 
 @pytest.hookimpl(wrapper=True)
@@ -15,6 +17,12 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()  # modules are never garbage
         gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than processors, as many tests wait: for a server, a browser, a deadline."""
+    return available_cpus() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
