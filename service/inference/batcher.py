@@ -1,17 +1,20 @@
 """A bounded micro-batcher: items that wait are processed together; no item waits for a batch.
 
 Items have a key, such as the model that computes them. Each key has a queue of its own. Items that
-take long to prepare go through a lane of their own first.
+take long to prepare go through a lane of their own first. Threads process the batches that they
+have prepared, or hand the items on to a device, such as a GPU, that processes one batch at a time.
 """
 
 import asyncio
 import contextvars
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from service.errors import DeadlineExceededError
+from service.inference.device import Device
 from service.inference.lane import Lane, LaneRule, SlowItemError
 from service.inference.stage import In, Item, Key, Out, Stage, StageThread, settle, settle_soon
 from service.observability.statistics import BatchTimes
@@ -40,6 +43,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         max_queue: int,
         threads: int,
         lanes: Mapping[str, LaneRule] | None = None,
+        has_device: Callable[[Key], bool] = lambda _key: False,
         on_batch: Callable[[Key, int], None] = lambda _key, _size: None,
         on_wait: Callable[[Key, float], None] = lambda _key, _seconds: None,
         on_processed: Callable[[Key, BatchTimes], None] = lambda _key, _times: None,
@@ -48,12 +52,13 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
 
         `prepare` prepares one item, in the context (contextvars) of its `submit`; an exception
         fails this item only. SlowItemError sends it to one of the `lanes`, and from there it may
-        be sent on to a later one. `process` turns prepared items into as many results, in order,
-        in the same thread; an exception fails all of them. At most `max_queue` items of each key
-        wait, without those in lanes. `on_batch` is called with the key and the size of each batch,
-        and `on_wait` with the key and the seconds that an item has waited in a queue, in the item's
-        context. `on_processed` is called for each batch that `process` has answered, of those items
-        that were prepared.
+        be sent on to a later one. `process` turns prepared items into as many results, in order;
+        an exception fails all of them. That is done in the same thread, or for keys that have a
+        device by two others in turn. At most `max_queue` items of each key wait, without those in
+        lanes. `on_batch` is called with the key and the size of each batch, and `on_wait` with the
+        key and the seconds that an item has waited in a queue, in the item's context.
+        `on_processed` is called for each batch that `process` has answered, of those items that
+        were prepared.
         """
         self._prepare = prepare
         self._process = process
@@ -67,22 +72,27 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         self._lanes: dict[str, Lane[Key, In, Out]] = {
             name: Lane(name, rule, self._prepare_later) for name, rule in (lanes or {}).items()
         }
-        self._stages: list[Stage[Key, In, Out]] = [self._compute, *self._lanes.values()]
+        self._has_device = has_device
+        self._device: Device[Key, Prepared, Out] = Device(self._use_device, max_batch=max_batch)
+        self._stages: list[Stage[Key, Any, Out]] = [self._compute, self._device]
+        self._stages += self._lanes.values()
         self._threads = threads
         self._closed = False
         self._wake_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._answered_at = 0.0  # by the device
         self.seconds_per_item = 0.0
 
     def start(self) -> None:
         """Starts the compute threads, and those of the lanes."""
-        for stage in self._stages:
-            stage.start()
+        self._compute.start()
+        for lane in self._lanes.values():
+            lane.start()
 
     def depth(self, key: Key) -> int:
         """Number of items of a key that wait, without those in lanes."""
-        return self._compute.depth(key)
+        return self._compute.depth(key) + self._device.depth(key)
 
     def waiting(self, key: Key) -> int:
         """Number of items of a key that wait, those in lanes included."""
@@ -117,7 +127,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
             raise RuntimeError("the batcher is closed")
         if self.depth(key) + len(items) > self._max_queue:
             self.drop_done()
-        self._compute.put(key, items, self._max_queue)
+        self._compute.put(key, items, self._max_queue - self._device.depth(key))
         if not self._wake_scheduled:
             # Items that are submitted in the same iteration of the event loop form one batch.
             self._wake_scheduled = True
@@ -142,6 +152,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         for lane in self._lanes.values():
             lane.close()
         self._compute.close()
+        self._device.close()
 
     def _wake(self) -> None:
         self._wake_scheduled = False
@@ -170,48 +181,94 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         self.drop_done()
 
     def _answer(self, thread: StageThread[Key, In, Out]) -> None:
+        """Prepares a batch, and processes it unless a device does."""
         items = [item for item in thread.batch if not item.future.done()]
         if not items:
             return
+        if self._has_device(items[0].key):
+            send = functools.partial(self._send_to_device, thread)
+            settle_soon(self._prepare_all(thread, items, send))
+            return
         start = time.perf_counter()
-        for item in items:
-            item.context.run(self._on_wait, item.key, start - item.queued_at)
-        answers = self._prepare_and_process(thread, items)
+        self._observe_waits(items, start)
+        prepared: dict[Item[Key, In, Out], Prepared] = {}
+        answers = self._prepare_all(thread, items, prepared.__setitem__)
+        ready = thread.step_began_at = time.perf_counter()
+        if size := len(prepared) + len(answers):
+            self._on_batch(items[0].key, size)
+        if prepared:
+            waited = sum(start - item.queued_at for item in prepared)
+            answers.update(self._process_all(prepared, waited, ready - start))
         if answers:
             elapsed = time.perf_counter() - start
             self.seconds_per_item = elapsed / len(answers) / self._threads
             settle_soon(answers)
 
-    def _prepare_and_process(
-        self, thread: StageThread[Key, In, Out], items: Sequence[Item[Key, In, Out]]
+    def _prepare_all(
+        self,
+        thread: StageThread[Key, In, Out],
+        items: Sequence[Item[Key, In, Out]],
+        go_on: Callable[[Item[Key, In, Out], Prepared], None],
     ) -> dict[Item[Key, In, Out], Out | Exception]:
-        answers: dict[Item[Key, In, Out], Out | Exception] = {}
-        prepared: dict[Item[Key, In, Out], Prepared] = {}
-        started = time.perf_counter()
+        """Hands each item that could be prepared to `go_on`; returns the others with the reason."""
+        failed: dict[Item[Key, In, Out], Out | Exception] = {}
         for item in items:
             thread.step_began_at = time.perf_counter()
             if item.future.done():  # cancelled while others were prepared
                 continue
             try:
-                prepared[item] = item.context.run(self._prepare, item.value)
+                go_on(item, item.context.run(self._prepare, item.value))
             except SlowItemError as slow:
                 self._send_to_lane(item, slow)
             except Exception as error:
-                answers[item] = error
-        thread.step_began_at = ready = time.perf_counter()
-        if size := len(prepared) + len(answers):
-            self._on_batch(items[0].key, size)
-        if prepared:
-            try:
-                results = self._process(list(prepared.values()))
-                answers.update(zip(prepared, results, strict=True))
-            except Exception as error:  # it fails these items; the thread goes on
-                answers.update(dict.fromkeys(prepared, error))
-            else:
-                waited = sum(started - item.queued_at for item in prepared)
-                times = (waited, ready - started, time.perf_counter() - ready)
-                self._on_processed(items[0].key, BatchTimes(len(prepared), *times))
+                failed[item] = error
+        return failed
+
+    def _process_all(
+        self, prepared: Mapping[Item[Key, Any, Out], Prepared], waited_s: float, prepare_s: float
+    ) -> dict[Item[Key, Any, Out], Out | Exception]:
+        start = time.perf_counter()
+        try:
+            results = self._process(list(prepared.values()))
+            answers = dict[Item[Key, Any, Out], Out | Exception](
+                zip(prepared, results, strict=True)
+            )
+        except Exception as error:  # it fails these items; the thread goes on
+            return dict.fromkeys(prepared, error)
+        times = BatchTimes(len(prepared), waited_s, prepare_s, time.perf_counter() - start)
+        self._on_processed(next(iter(prepared)).key, times)
         return answers
+
+    def _send_to_device(
+        self, thread: StageThread[Key, In, Out], item: Item[Key, In, Out], value: Prepared
+    ) -> None:
+        assert thread.step_began_at is not None
+        prepare_s = time.perf_counter() - thread.step_began_at
+        # So that it has waited for the rest of the time.
+        queued_at = item.queued_at + prepare_s
+        self._device.add(
+            Item(item.key, value, item.future, item.deadline, queued_at, item.context, prepare_s)
+        )
+
+    def _use_device(self, thread: StageThread[Key, Prepared, Out]) -> None:
+        """Processes a batch of items that are prepared."""
+        items = {item: item.value for item in thread.batch if not item.future.done()}
+        if not items:
+            return
+        start = thread.step_began_at = time.perf_counter()
+        self._observe_waits(list(items), start)
+        self._on_batch(thread.batch[0].key, len(items))
+        waited = sum(start - item.queued_at for item in items)
+        prepare_s = sum(item.prepare_s for item in items)
+        settle_soon(self._process_all(items, waited, prepare_s))
+        # The other thread may have given answers meanwhile.
+        now, last = time.perf_counter(), self._answered_at
+        self.seconds_per_item = (now - max(start, last)) / len(items)
+        self._answered_at = now
+
+    def _observe_waits(self, items: Sequence[Item[Key, Any, Out]], now: float) -> None:
+        for item in items:
+            item.context.run(self._on_wait, item.key, now - item.queued_at)
 
     def _send_to_lane(self, item: Item[Key, In, Out], slow: SlowItemError[In]) -> None:
         item.later, item.queued_at = slow.prepare, time.perf_counter()

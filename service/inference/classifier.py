@@ -277,6 +277,7 @@ def open_classifier(
         provider=settings.provider,
         require_cuda=settings.require_cuda,
         cuda_graphs=settings.cuda_graphs,
+        max_batch=settings.max_batch,
     )
     card, file = stored.card, choose(engine.provider)
     repository.check_metadata(stored, file, engine.metadata)

@@ -28,6 +28,7 @@ CPU = "CPUExecutionProvider"
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 _CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 _SEVERITY_FATAL = 4
+_MAX_BATCH = 32
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,12 @@ class OnnxEngine:
     """A warmed-up session of ONNX Runtime; see `Engine`."""
 
     def __init__(
-        self, session: ort.InferenceSession, requested: str, degraded_reason: str | None = None
+        self,
+        session: ort.InferenceSession,
+        requested: str,
+        degraded_reason: str | None = None,
+        *,
+        max_batch: int = _MAX_BATCH,
     ) -> None:
         """Reads the facts of a session and runs one inference as a self-test."""
         self.requested_provider = requested
@@ -78,7 +84,7 @@ class OnnxEngine:
         self.height, self.width = _input_size(session)
         self._compute: Callable[[Images], Sequence[Floats]]
         if self.provider == CUDA:
-            self._compute = Buckets(session, self.height, self.width, "cuda").run
+            self._compute = Buckets(session, self.height, self.width, "cuda", max_batch).run
         else:
             outputs = ["probabilities", "energy"]
             self._compute = lambda images: session.run(outputs, {"image": images})
@@ -99,12 +105,14 @@ def open_engine(
     provider: Literal["auto", "cuda", "cpu"] = "auto",
     require_cuda: bool = False,
     cuda_graphs: bool = False,
+    max_batch: int = _MAX_BATCH,
     make_session: SessionFactory = ort.InferenceSession,
 ) -> OnnxEngine:
     """Opens a model on the requested provider, or on the CPU with a warning in the log.
 
     `read` returns the content of the ONNX file for an execution provider, and `make_session`
-    creates the session. The other options are those of `Classifier.open`.
+    creates the session. On CUDA, batches larger than `max_batch` are computed in parts. The other
+    options are those of `Classifier.open`.
 
     Raises:
         CudaUnavailableError: CUDA is required and cannot be used.
@@ -116,7 +124,8 @@ def open_engine(
     wants_cuda = require_cuda or provider == "cuda"
     if wants_cuda or (provider == "auto" and nvidia_driver_visible()):
         try:
-            return _open_cuda(read(CUDA), open_session, graphs=cuda_graphs)
+            model = read(CUDA)
+            return _open_cuda(model, open_session, graphs=cuda_graphs, max_batch=max_batch)
         except CudaUnavailableError as error:
             if require_cuda:
                 raise
@@ -147,7 +156,11 @@ def preferred_precision(provider: str, cpuinfo: Path = Path("/proc/cpuinfo")) ->
 
 
 def _open_cuda(
-    model: bytes, open_session: Callable[..., ort.InferenceSession], *, graphs: bool
+    model: bytes,
+    open_session: Callable[..., ort.InferenceSession],
+    *,
+    graphs: bool,
+    max_batch: int,
 ) -> OnnxEngine:
     if CUDA not in ort.get_available_providers():
         raise CudaUnavailableError(
@@ -156,7 +169,7 @@ def _open_cuda(
     missing = _preload_cuda_libraries()
     try:
         providers = [(CUDA, _CUDA_OPTIONS | (_CUDA_GRAPHS if graphs else {})), CPU]
-        engine = OnnxEngine(open_session(model, providers), CUDA)
+        engine = OnnxEngine(open_session(model, providers), CUDA, max_batch=max_batch)
     except ModelRefusedError:
         raise
     except Exception as error:  # cuDNN is loaded late, so the first inference may fail too

@@ -1,58 +1,83 @@
 """Batches of fixed sizes (buckets), each with its own buffers on the device.
 
 On a GPU each new batch size makes cuDNN choose its algorithms again, and a run without bound
-buffers allocates device memory. So each batch is padded to the next size that was warmed up.
+buffers allocates device memory. So each batch is padded to the next size that was warmed up. There
+are two sets of buffers: one batch is copied to the device, or its answers from there, while the
+device computes another.
 """
 
-import threading
-from collections.abc import Sequence
+import functools
+import queue
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-SIZES = (1, 2, 4, 8, 16, 32)
+_SETS = 2
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
+def sizes_for(max_batch: int) -> list[int]:
+    """The sizes of buckets: the powers of two below the largest batch, and that one."""
+    powers = (2**n for n in range(max_batch.bit_length()))
+    return [*(size for size in powers if size < max_batch), max_batch]
+
+
 class Buckets:
-    """Runs a session on bound buffers; one thread at a time."""
+    """Runs a session on bound buffers; several threads may call it."""
 
     def __init__(
-        self,
-        session: ort.InferenceSession,
-        height: int,
-        width: int,
-        device: str,
-        sizes: Sequence[int] = SIZES,
+        self, session: ort.InferenceSession, height: int, width: int, device: str, max_batch: int
     ) -> None:
         """Allocates buffers on a device such as `cuda`, and runs each size once.
 
-        The session takes `image` and returns `probabilities` and `energy`; the sizes ascend.
+        The session takes `image` and returns `probabilities` and `energy`.
         """
         self._session = session
-        self._lock = threading.Lock()
+        self._inference = _inference_thread(device)
+        self._free: queue.SimpleQueue[list[_Bucket]] = queue.SimpleQueue()
+        self._largest = max_batch
         (classes,) = (n.shape[1] for n in session.get_outputs() if n.name == "probabilities")
-        self._buckets = [_Bucket(session, (n, height, width, 3), classes, device) for n in sizes]
-        for bucket in self._buckets:
-            bucket.run(session, bucket.staging)
+        for number in range(_SETS):
+            graph = number * (max_batch + 1)
+            buckets = [
+                _Bucket(session, (size, height, width, 3), classes, device, str(graph + size))
+                for size in sizes_for(max_batch)
+            ]
+            for bucket in buckets:
+                self._inference.submit(bucket.run, session).result()
+            self._free.put(buckets)
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
         """Computes one batch; one that is larger than the largest bucket is split."""
-        largest = self._buckets[-1].size
-        parts = [images[i : i + largest] for i in range(0, len(images), largest)]
-        with self._lock:
-            results = [self._run_one(part) for part in parts]
+        parts = [images[i : i + self._largest] for i in range(0, len(images), self._largest)]
+        results = [self._run_one(part) for part in parts]
         if len(results) == 1:
             return results[0]
         probabilities, energies = zip(*results, strict=True)
         return np.concatenate(probabilities), np.concatenate(energies)
 
     def _run_one(self, images: Images) -> tuple[Floats, Floats]:
-        bucket = next(bucket for bucket in self._buckets if bucket.size >= len(images))
-        return bucket.run(self._session, images)
+        buckets = self._free.get()
+        try:
+            bucket = next(bucket for bucket in buckets if bucket.size >= len(images))
+            bucket.write(images)
+            self._inference.submit(bucket.run, self._session).result()
+            return bucket.read(len(images))
+        finally:
+            self._free.put(buckets)
+
+
+@functools.cache
+def _inference_thread(device: str) -> ThreadPoolExecutor:
+    """The one thread in which a device computes; CUDA graphs are only known where they were made.
+
+    It goes from one batch to the next that is ready, without waiting for another thread.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix=f"inference-{device}")
 
 
 class _Bucket:
@@ -64,28 +89,34 @@ class _Bucket:
         shape: tuple[int, int, int, int],
         classes: int,
         device: str,
+        graph: str,
     ) -> None:
         self.size = shape[0]
-        self.staging = np.zeros(shape, np.uint8)
-        self._input = _allocate(self.staging, device)
+        self._staging = np.zeros(shape, np.uint8)
+        self._input = _allocate(self._staging, device)
         self._outputs = (
             _allocate(np.zeros((self.size, classes), np.float32), device),
             _allocate(np.zeros(self.size, np.float32), device),
         )
-        # If the session captures CUDA graphs, each size has its own.
+        # If the session captures CUDA graphs, each size of each set has its own.
         self._options = ort.RunOptions()
-        self._options.add_run_config_entry("gpu_graph_id", str(self.size))
+        self._options.add_run_config_entry("gpu_graph_id", graph)
         self._binding = session.io_binding()
         self._binding.bind_ortvalue_input("image", self._input)
         for name, value in zip(("probabilities", "energy"), self._outputs, strict=True):
             self._binding.bind_ortvalue_output(name, value)
 
-    def run(self, session: ort.InferenceSession, images: Images) -> tuple[Floats, Floats]:
-        """Computes at most `size` pictures; the rest of the buffers is ignored."""
-        count = len(images)
-        self.staging[:count] = images
-        self._input.update_inplace(self.staging)
+    def write(self, images: Images) -> None:
+        """Copies at most `size` pictures to the device; the rest of the buffer is ignored."""
+        self._staging[: len(images)] = images
+        self._input.update_inplace(self._staging)
+
+    def run(self, session: ort.InferenceSession) -> None:
+        """Computes what was written."""
         session.run_with_iobinding(self._binding, self._options)
+
+    def read(self, count: int) -> tuple[Floats, Floats]:
+        """Copies the answers for the first pictures from the device."""
         probabilities, energies = (value.numpy()[:count].copy() for value in self._outputs)
         return probabilities, energies
 

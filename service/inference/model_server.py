@@ -18,6 +18,7 @@ from service.errors import (
 )
 from service.inference.batcher import MicroBatcher
 from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.engine import CPU
 from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
@@ -266,6 +267,7 @@ class ModelServer:
             max_queue=self.settings.max_queue,
             threads=self.settings.thread_count,
             lanes=lanes(self.settings, huge),
+            has_device=lambda model: model.classifier.engine.provider != CPU,
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
             on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
             on_processed=self._count_batch,

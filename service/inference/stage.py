@@ -31,6 +31,7 @@ class Item(Generic[Key, In, Out]):
         deadline: when the result must be there, on the event loop's clock.
         queued_at: since when it waits.
         context: of the `submit`.
+        prepare_s: how long it took to prepare, if its batch is made afterwards.
         later: prepares it in a lane, if it waits there.
     """
 
@@ -40,6 +41,7 @@ class Item(Generic[Key, In, Out]):
     deadline: float
     queued_at: float
     context: contextvars.Context
+    prepare_s: float = 0.0
     later: Callable[[], In] | None = None
 
 
@@ -166,25 +168,33 @@ class Stage(Generic[Key, In, Out]):
             thread.batch, thread.step_began_at = [], None
 
     def _wait(self, thread: StageThread[Key, In, Out]) -> bool:
-        """Waits for items and takes an equal share of them; False once closed and empty."""
+        """Waits for items and takes a share of them; False once closed and empty."""
         while True:
             with self._lock:
-                if self._queues:
+                if self._can_take():
                     self._take(thread)
                     return True
-                if self._closed:
+                if self._closed and not self._queues:
                     return False
                 self._idle += 1
             self._wakeups.get()
 
     def _take(self, thread: StageThread[Key, In, Out]) -> None:
-        """Takes from the first queue, which is then the last one; call it with the lock."""
-        key = next(iter(self._queues))
+        """Takes from the next queue, which is then the last one; call it with the lock."""
+        key = self._next_key()
         queue = self._queues.pop(key)
-        share = min(-(-len(queue) // len(self._threads)), self._max_batch)
-        thread.batch = [queue.popleft() for _ in range(share)]
+        thread.batch = [queue.popleft() for _ in range(self._share(len(queue)))]
         if queue:
             self._queues[key] = queue
+
+    def _can_take(self) -> bool:
+        return bool(self._queues)
+
+    def _next_key(self) -> Key:
+        return next(iter(self._queues))
+
+    def _share(self, waiting: int) -> int:
+        return min(-(-waiting // len(self._threads)), self._max_batch)
 
 
 def settle(answers: Mapping[Item[Key, In, Out], Out | Exception]) -> None:
