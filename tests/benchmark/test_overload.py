@@ -148,6 +148,7 @@ def test_report_says_what_small_pictures_wait(seen: Beside, expected: list[str])
 
 
 @needs_wrk
+@pytest.mark.long
 def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
     lines = list(
         measure(tmp_path, Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, beside_s=1, ladder=(2,)))

@@ -7,6 +7,7 @@ import logging
 import os
 from typing import get_args
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +24,8 @@ from service.process.messages import Build
 from service.process.rollout import STEP_S
 from service.process.worker_pool import MAX_BACK_OFF_S, START_S
 from tests.service.process.crew import DRAIN_S, STUCK_S, FakeWorker, Outcome, World, distinct
+
+pytestmark = pytest.mark.long
 
 # Longest time until all that was broken is repaired, once nothing breaks any more.
 REST_S = 2 * START_S + 2 * STEP_S + STUCK_S + EXIT_S + MAX_BACK_OFF_S
