@@ -86,9 +86,6 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.xfail(
-    reason="Half a megabyte stays for each load whose model has answered: not found yet."
-)
 def test_hundred_loads_and_unloads_take_no_memory(server: StartServer, models: Path) -> None:
     with (
         server(models=models, workers=2, admin_keys="secret") as running,

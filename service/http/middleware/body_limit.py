@@ -56,6 +56,7 @@ class BodyLimitMiddleware:
             self.arriving.pop(body, None)
             self.pending_bytes -= body.received_bytes + body.held_bytes
             context.received_bytes = body.received_bytes
+            context.hold = lambda _size: None  # else a reference cycle would keep the request
 
     def _stop_late_bodies(self) -> None:
         """Stops the bodies whose time is over; one timer serves all, since few of them are late."""
