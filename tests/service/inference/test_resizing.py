@@ -12,6 +12,14 @@ def test_fit_leaves_the_right_size_untouched() -> None:
     assert np.array_equal(fit(picture(8, 8), 8, 8, rule("pad")), np.asarray(picture(8, 8)))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (5, 6)])
+def test_array_is_fitted_as_the_image_of_its_pixels(size: tuple[int, int]) -> None:
+    image = picture(8, 8)
+    box = (0, 0, 7.5, 7.5)
+    fitted = fit(np.asarray(image), *size, rule("stretch"), box)
+    np.testing.assert_array_equal(fitted, fit(image, *size, rule("stretch"), box))
+
+
 def test_stretch_takes_the_whole_picture() -> None:
     expected = picture().resize((8, 6), Image.Resampling.BILINEAR)
     assert np.array_equal(fit(picture(), 8, 6, rule("stretch")), np.asarray(expected))
