@@ -63,7 +63,8 @@ class Round:
 
     Attributes:
         load: what the clients got.
-        peaks: answers a second without overload.
+        peaks: pictures answered a second without overload, beside the same other clients.
+        per_s: pictures answered a second under overload.
         picture: what one more client got who sent pictures.
         probes: what orchestrators got, by path.
         recovery_s: seconds after the end until a lone picture took no longer than before.
@@ -71,6 +72,7 @@ class Round:
 
     load: Answers
     peaks: tuple[float, float]
+    per_s: float
     picture: Sequence[Answer]
     probes: Mapping[str, Sequence[Answer]]
     recovery_s: float
@@ -78,7 +80,22 @@ class Round:
     @property
     def kept(self) -> float:
         """The part of the peak that was kept."""
-        return self.load.per_s(200) / mean(self.peaks)
+        return self.per_s / mean(self.peaks)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the clients of a load got, and what others got beside it."""
+
+    load: Answers
+    picture: Sequence[Answer]
+    probes: Mapping[str, Sequence[Answer]]
+
+    @property
+    def per_s(self) -> float:
+        """Pictures answered a second, those of the client beside the load included."""
+        beside = sum(answer.status == 200 for answer in self.picture)
+        return self.load.per_s(200) + beside / self.load.seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,23 +146,36 @@ def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
 
 def _overload(wrk: Wrk, server: Server, clients: Case, saturating: int, plan: Plan) -> Round:
     """Lets so many clients send pictures, and looks at what others see meanwhile."""
-    body = form([server.probe.picture])
-    peak_before = _peak(wrk, server, saturating, plan)
-    with Visitor(server, "/predict", body, every_s=0.02) as before:
+    saturated = replace(clients, connections=saturating)
+    peak_before = _watch(wrk, server, saturated, plan.peak_s).per_s
+    with _picture_visitor(server) as before:
         time.sleep(plan.rest_s)
-    with Visitor(server, "/predict", body, every_s=0.02) as picture:
-        with ExitStack() as stack:
-            probes = {path: stack.enter_context(Visitor(server, path)).answers for path in PROBES}
-            load = wrk.answers(server, clients, plan.seconds, late=True)
-        ended_at = time.perf_counter()
+    seen = _watch(wrk, server, clients, plan.seconds, late=True)
+    ended_at = time.perf_counter()
+    with _picture_visitor(server) as after:
         time.sleep(plan.rest_s)
+    normal_ms = NORMAL * percentile(before.answers, 99)
     return Round(
-        load=load,
-        peaks=(peak_before, _peak(wrk, server, saturating, plan)),
-        picture=picture.answers,
-        probes=probes,
-        recovery_s=recovery_s(picture.answers, ended_at, NORMAL * percentile(before.answers, 99)),
+        load=seen.load,
+        peaks=(peak_before, _watch(wrk, server, saturated, plan.peak_s).per_s),
+        per_s=seen.per_s,
+        picture=seen.picture,
+        probes=seen.probes,
+        recovery_s=recovery_s(after.answers, ended_at, normal_ms),
     )
+
+
+def _watch(wrk: Wrk, server: Server, clients: Case, seconds: int, *, late: bool = False) -> Watched:
+    """Lets clients send pictures; one more does, and two ask what orchestrators ask."""
+    with ExitStack() as stack:
+        picture = stack.enter_context(_picture_visitor(server)).answers
+        probes = {path: stack.enter_context(Visitor(server, path)).answers for path in PROBES}
+        load = wrk.answers(server, clients, seconds, late=late)
+    return Watched(load, picture, probes)
+
+
+def _picture_visitor(server: Server) -> Visitor:
+    return Visitor(server, "/predict", form([server.probe.picture]), every_s=0.02)
 
 
 def report(rounds: Sequence[Round]) -> Iterator[str]:

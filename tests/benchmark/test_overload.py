@@ -94,7 +94,7 @@ def made_up(per_s: float = 95, ms: float = 10, status: int = 200, recovery: floa
     probes = [Answer(0, status, ms, None)] * 10
     load = Answers(2, {200: int(2 * per_s), 503: 100}, broken=0)
     picture = [Answer(0, 200, 700, None), Answer(0, 503, ms, 3)]
-    return Round(load, (90, 110), picture, dict.fromkeys(PROBES, probes), recovery)
+    return Round(load, (90, 110), per_s, picture, dict.fromkeys(PROBES, probes), recovery)
 
 
 def verdicts(*rounds: Round) -> list[str]:
