@@ -45,7 +45,8 @@ class Plan:
         seconds: how long each lasts.
         peak_s: how long the peak is measured, before and after each, and on each step to it.
         rest_s: how long lone pictures are watched, before and after each.
-        beside_s: how long small pictures are watched beside large ones of each kind.
+        kinds: how many kinds of large pictures are sent.
+        beside_s: how long small pictures are watched beside those of each kind.
         ladder: connections of the steps to the peak.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     seconds: int = 12
     peak_s: int = 3
     rest_s: int = 4
+    kinds: int = 5
     beside_s: int = 12
     ladder: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
 
@@ -136,7 +138,7 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
-        yield from measure_beside(server, plan.beside_s, plan.rest_s)
+        yield from measure_beside(server, plan.kinds, plan.beside_s, plan.rest_s)
 
 
 def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
