@@ -163,7 +163,7 @@ class InferenceService:
         """Classifies pictures; those of a call that is cancelled leave the queue."""
         model_server = self._model_server
         elapsed = time.perf_counter() - call.started_at
-        model_server.metrics.observe_stage("receive", elapsed)
+        model_server.metrics.observe_stage(model.name, "receive", elapsed)
         timeout_s = math.inf if call.deadline_s is None else call.deadline_s - elapsed
         if timeout_s <= 0:
             raise DeadlineExceededError("The request took too long to arrive; allow it more time.")

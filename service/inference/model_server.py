@@ -259,7 +259,7 @@ class ModelServer:
         decode: Callable[[Job], Any] = prepare
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer, _describe)
+            decode, infer = self.tracing.around(decode, infer, _model_of)
         return MicroBatcher(
             decode,
             infer,
@@ -269,7 +269,7 @@ class ModelServer:
             lanes=lanes(self.settings, huge),
             has_device=lambda model: model.classifier.engine.provider != CPU,
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
-            on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
+            on_wait=lambda model, seconds: self.metrics.observe_stage(model.name, "queue", seconds),
             on_processed=self._count_batch,
         )
 
@@ -289,6 +289,5 @@ class ModelServer:
             raise NotReadyError(_ENGINE_FAILED) from error
 
 
-def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:
-    """The attributes of the span of its batch."""
-    return {"model.name": picture[0].name, "model.version": str(picture[0].version)}
+def _model_of(picture: tuple[LoadedModel, Decoded]) -> tuple[str, str]:
+    return picture[0].name, str(picture[0].version)

@@ -24,7 +24,7 @@ def build_snapshot(
     settings: Settings,
     order: Change | Handover,
     before: Snapshot | None = None,
-    observe: Observer = lambda _stage, _seconds: None,
+    observe: Observer = lambda _model, _stage, _seconds: None,
 ) -> Snapshot:
     """Builds the next snapshot: from the repository, or exactly as another process has built it.
 

@@ -83,7 +83,7 @@ async def predict_batch(request: Request) -> Response:
     results: list[dict[str, Any]] = []
     for answer in await classify(request, model, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
-            model_server.metrics.count_rejection(errors.reason(type(answer)))
+            model_server.metrics.count_rejection(errors.reason(type(answer)), model.name)
             problem = problems.describe(answer, context_of(request.scope).request_id)
             results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):

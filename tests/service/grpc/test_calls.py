@@ -228,7 +228,10 @@ async def test_every_call_is_counted(serve: Serve, engine: FakeEngine) -> None:
         found = {
             name: sample(served.model_server, name, **labels)
             for name, labels in {
-                "classifier_rejections_total": {"reason": "invalid-inference-request"},
+                "classifier_rejections_total": {
+                    "model": "tiny",
+                    "reason": "invalid-inference-request",
+                },
                 "classifier_predictions_total": {"model": "tiny", "label": "blue"},
                 "grpc_call_seconds_count": {"method": "ModelInfer"},
             }.items()

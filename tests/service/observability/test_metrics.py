@@ -29,13 +29,13 @@ metrics.show_models([("tiny", version, "model.onnx", "0", "a", "a")])
 for label in ("cat", "ship"):
     metrics.count_request("/predict", 200, 0.02)
     metrics.count_answer("tiny", label, unfamiliar=label == "ship")
-    metrics.observe_stage("decode", 0.0004)
+    metrics.observe_stage("tiny", "decode", 0.0004)
 metrics.observe_batch("tiny", 2)
 metrics.count_batch("tiny", version, BatchTimes(2, 0.004, 0.001, 0.002))
 metrics.count_outcome("tiny", version, 0.01, is_success=True)
 metrics.count_outcome("tiny", version, 0.02, is_success=False)
 for seconds in (0.001, 0.003):
-    metrics.observe_stage("queue", seconds)
+    metrics.observe_stage("tiny", "queue", seconds)
 metrics.sample(status, {"tiny": int(queue_depth)}, 10)
 print("done", flush=True)
 sys.stdin.read()
@@ -94,10 +94,10 @@ def test_two_processes_export_their_sum(start_worker: Callable[..., Worker]) -> 
         "http_request_seconds_count route=/predict": 4,
         "http_request_seconds_bucket le=0.01 route=/predict": 0,
         "http_request_seconds_bucket le=0.025 route=/predict": 4,
-        "classifier_stage_seconds_count stage=decode": 4,
-        "classifier_stage_seconds_bucket le=0.0005 stage=decode": 4,
-        "classifier_stage_seconds_count stage=queue": 4,
-        "classifier_stage_seconds_sum stage=queue": pytest.approx(0.008),
+        "classifier_stage_seconds_count model=tiny stage=decode": 4,
+        "classifier_stage_seconds_bucket le=0.0005 model=tiny stage=decode": 4,
+        "classifier_stage_seconds_count model=tiny stage=queue": 4,
+        "classifier_stage_seconds_sum model=tiny stage=queue": pytest.approx(0.008),
         "classifier_batch_size_count model=tiny": 2,
         "classifier_batch_size_sum model=tiny": 4,
         "classifier_predictions_total label=cat model=tiny": 2,
