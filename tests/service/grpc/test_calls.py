@@ -7,13 +7,10 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc import StatusCode
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import errors
 from service.errors import ServiceError
-from service.grpc import calls
 from service.grpc import inference_pb2 as pb
 from service.grpc.status import TABLE
 from service.inference.model_server import ModelServer
@@ -21,7 +18,6 @@ from tests.service.conftest import FakeEngine, keep_busy
 from tests.service.grpc.conftest import Serve, infer, labels, pixels, until
 
 RED = pixels("red")
-RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 KEY = [("authorization", "Bearer secret")]
 
 
@@ -252,28 +248,3 @@ def test_every_error_that_a_call_can_meet_has_a_status() -> None:
     # The command line has errors of its own.
     known = {it for it in ServiceError.__subclasses__() if it.__module__ == errors.__name__}
     assert known == TABLE.keys() | of_http | internal
-
-
-def test_large_message_is_parsed_where_it_is_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MAX_PARSED_BYTES", 100)
-    request = infer(pixels(*["red"] * 5))
-    assert calls.parse(pb.ModelInferRequest, request.SerializeToString(), RAW) == request
-    with pytest.raises(errors.BodyTooLargeError, match="raw_input_contents"):
-        calls.parse(pb.ModelInferRequest, request.SerializeToString(), None)
-    empty = pb.ModelInferRequest(raw_input_contents=[b""] * 2000)
-    inputs = pb.ModelInferRequest(inputs=[pb.ModelInferRequest.InferInputTensor()] * 100)
-    for many in (empty, inputs):
-        with pytest.raises(errors.BodyTooLargeError):
-            calls.parse(pb.ModelInferRequest, many.SerializeToString(), RAW)
-
-
-@given(st.binary(max_size=300), st.integers(0, 300))
-def test_any_bytes_are_parsed_or_refused(noise: bytes, place: int) -> None:
-    data = infer(RED).SerializeToString()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calls, "MAX_PARSED_BYTES", 50)
-        for damaged in (noise, data[:place] + noise + data[place + len(noise) :]):
-            try:
-                calls.parse(pb.ModelInferRequest, damaged, RAW)
-            except ServiceError as error:
-                assert type(error) in TABLE  # noqa: PT017
