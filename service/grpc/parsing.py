@@ -1,5 +1,7 @@
 """Messages out of bytes, within a limit of what parsing them takes."""
 
+from collections.abc import Iterator
+
 from google.protobuf.message import DecodeError, Message
 
 from service import errors
@@ -9,6 +11,8 @@ from service import errors
 MAX_PARSED_BYTES = 400_000
 _MAX_PARTS = 1000
 _LENGTH_DELIMITED = 2
+# Names and versions are shorter.
+_MAX_TEXT_BYTES = 1000
 
 
 def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Message:
@@ -36,21 +40,35 @@ def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Messa
         ) from None
 
 
+def texts(data: bytes, *fields: int) -> list[str]:
+    """The texts in these fields of a message that is not parsed; empty where there is none."""
+    found = dict.fromkeys(fields, "")
+    for field, start, end in _parts(data):
+        if field in found:
+            found[field] = data[start : min(end, start + _MAX_TEXT_BYTES)].decode(errors="replace")
+    return list(found.values())
+
+
 def _parsed_bytes(data: bytes, tensors: int | None) -> int:
     """The bytes of a message that are not in a field of tensors; too many if it has many parts."""
-    view, position, skipped = memoryview(data), 0, 0
+    skipped = end = 0
+    for field, start, end in _parts(data):
+        if field == tensors:
+            skipped += end - start
+    return len(data) - skipped if end >= len(data) else len(data)
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The field of each part of a message, and where its value begins and ends; not of too many."""
+    view, end = memoryview(data), 0
     for _ in range(_MAX_PARTS):
-        if position >= len(data):
-            return len(data) - skipped
-        tag, position = _varint(view, position)
-        if tag & 7 != _LENGTH_DELIMITED:
-            _, position = _varint(view, position)  # no field of these messages is of fixed size
-            continue
-        size, position = _varint(view, position)
-        if tag >> 3 == tensors:
-            skipped += size
-        position += size
-    return len(data)
+        if end >= len(data):
+            return
+        tag, start = _varint(view, end)
+        size, end = _varint(view, start)  # no field of these messages is of fixed size
+        if tag & 7 == _LENGTH_DELIMITED:
+            start, end = end, end + size
+        yield tag >> 3, start, end
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from service.admission.pending_bytes import PendingBytes
 from service.errors import LoadFailedError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
@@ -145,7 +146,8 @@ class Worker(uvicorn.Server):
             # Imported late: it is an extra.
             from service.grpc.server import GrpcServer
 
-            self._grpc = GrpcServer(self._model_server, self.administer, self._folder)
+            pending: PendingBytes = self.config.app.state.pending_bytes  # type: ignore[union-attr]
+            self._grpc = GrpcServer(self._model_server, self.administer, pending, self._folder)
         self._spawn(self._handle_messages())
 
     async def on_tick(self, counter: int) -> bool:
