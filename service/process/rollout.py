@@ -76,6 +76,7 @@ class _Rollout:
     asked: list[_Asked]
     deadline: float = 0
     waiting: list[Member] = field(default_factory=list)  # for their replies
+    before: Manifest | None = None  # what was served, once it is committed
     built: Present | None = None  # by the first worker; the others follow
     committed: bool = False
 
@@ -95,6 +96,10 @@ class Rollout:
         self._current: _Rollout | None = None
         self._asked: deque[_Asked] = deque()
         self._closed = False
+
+    @property
+    def _manifest(self) -> Manifest | None:
+        return self.present.manifest if self.present else None
 
     def ask(self, change: Change, answer: Answer) -> None:
         """Requests a change; `answer` is called when it has ended."""
@@ -174,7 +179,7 @@ class Rollout:
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
-                unloaded = self.present.manifest.unloaded if self.present else frozenset()
+                unloaded = self._manifest.unloaded if self._manifest else frozenset()
                 worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
                 has_leader = True
 
@@ -183,6 +188,7 @@ class Rollout:
             self._on_start_failed(worker, start, reply.reason, refused=reply.refused)
         elif isinstance(reply, Built):
             if start.present is None and not self._crew.ready:
+                log(LOAD_ALL, self._manifest, reply.manifest)
                 self.present = Present(reply.manifest, files)
             elif start.present is None or start.present is not self.present:  # replaced meanwhile
                 self.join(worker)
@@ -264,7 +270,7 @@ class Rollout:
 
     def _commit(self, change: _Rollout, built: Present) -> None:
         """Makes all workers serve what they have built."""
-        change.committed = True
+        change.committed, change.before = True, self._manifest
         self.present = built
         self._begin_step(change, self._crew.ready)
         for worker in change.waiting:
@@ -273,7 +279,7 @@ class Rollout:
             self._succeed(change, built)
 
     def _succeed(self, change: _Rollout, built: Present) -> None:
-        log(change.change, built.manifest)
+        log(change.change, change.before, built.manifest)
         self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
     def _cancel(self, change: _Rollout, reason: str) -> None:
