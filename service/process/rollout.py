@@ -10,75 +10,18 @@ Nothing here waits, reads a clock or knows of processes.
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
 
 from service.inference.served_model import LOAD_ALL, Change, Manifest
 from service.process.changes import log, log_failure, merge, outcome
 from service.process.messages import Build, Built, Commit, Committed, Drop, Files, NotBuilt, Outcome
+from service.process.progress import Answer, Asked, Crew, Ongoing, Present, Reply, Start
 from service.process.worker_pool import Member
 
 # How long a worker may take to build a snapshot, and all of them for a step of a change.
 STEP_S = 120
 _CLOSED = "The service is shutting down."
 _TOO_LONG = f"It took longer than {STEP_S} s."
-
-Answer = Callable[[Outcome], None]
-Reply = Built | NotBuilt | Committed
-
-
-class Crew(Protocol):
-    """The workers, and who starts and ends them."""
-
-    now: float
-
-    @property
-    def ready(self) -> Sequence[Member]:
-        """Those that serve."""
-
-    def on_serving(self, worker: Member) -> None:
-        """A worker begins to serve, and is one of `ready` from now on."""
-
-    def on_not_built(self, worker: Member, reason: str, *, refused: bool) -> None:
-        """A worker that starts cannot serve, and has to leave."""
-
-    def on_change_end(self) -> None:
-        """A change has ended, successful or not."""
-
-
-class Present(NamedTuple):
-    """What all workers serve, and its files."""
-
-    manifest: Manifest
-    files: Files
-
-
-class _Start(NamedTuple):
-    """What a worker that starts is building: the present snapshot, or one of the repository."""
-
-    number: int
-    deadline: float
-    present: Present | None
-
-
-class _Asked(NamedTuple):
-    change: Change
-    answer: Answer
-
-
-@dataclass(eq=False)
-class _Rollout:
-    """A change that is under way."""
-
-    number: int
-    change: Change
-    asked: list[_Asked]
-    deadline: float = 0
-    waiting: list[Member] = field(default_factory=list)  # for their replies
-    before: Manifest | None = None  # what was served, once it is committed
-    built: Present | None = None  # by the first worker; the others follow
-    committed: bool = False
 
 
 class Rollout:
@@ -91,10 +34,10 @@ class Rollout:
         self._crew = crew
         self._numbers = itertools.count(1)
         self._idle: list[Member] = []  # have started, and have nothing to build yet
-        self._starting: dict[Member, _Start] = {}
+        self._starting: dict[Member, Start] = {}
         self._rebuild = False  # whether the present snapshot has turned out to be useless
-        self._current: _Rollout | None = None
-        self._asked: deque[_Asked] = deque()
+        self._current: Ongoing | None = None
+        self._asked: deque[Asked] = deque()
         self._closed = False
 
     @property
@@ -106,7 +49,7 @@ class Rollout:
         if self._closed:
             answer(Outcome(_CLOSED))
             return
-        self._asked.append(_Asked(change, answer))
+        self._asked.append(Asked(change, answer))
         self._begin()
 
     def join(self, worker: Member) -> None:
@@ -175,7 +118,7 @@ class Rollout:
         while self._idle and (present or not has_leader):
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._crew.now + STEP_S
-            self._starting[worker] = _Start(number, deadline, present)
+            self._starting[worker] = Start(number, deadline, present)
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
@@ -183,7 +126,7 @@ class Rollout:
                 worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
                 has_leader = True
 
-    def _on_start_reply(self, worker: Member, start: _Start, reply: Reply, files: Files) -> None:
+    def _on_start_reply(self, worker: Member, start: Start, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
             self._on_start_failed(worker, start, reply.reason, refused=reply.refused)
         elif isinstance(reply, Built):
@@ -199,9 +142,7 @@ class Rollout:
                 return
             self._serve(worker, start.number)
 
-    def _on_start_failed(
-        self, worker: Member, start: _Start, reason: str, *, refused: bool
-    ) -> None:
+    def _on_start_failed(self, worker: Member, start: Start, reason: str, *, refused: bool) -> None:
         if start.present is not None:
             self.distrust_present()
         self._crew.on_not_built(worker, reason, refused=refused)
@@ -228,17 +169,15 @@ class Rollout:
         while self._asked and (both := merge(change, self._asked[0].change)):
             asked.append(self._asked.popleft())
             change = both
-        rollout = self._current = _Rollout(next(self._numbers), change, asked)
+        rollout = self._current = Ongoing(next(self._numbers), change, asked)
         self._begin_step(rollout, self._crew.ready[:1])
         rollout.waiting[0].send(Build(rollout.number, change))
 
-    def _begin_step(self, change: _Rollout, workers: Sequence[Member]) -> None:
+    def _begin_step(self, change: Ongoing, workers: Sequence[Member]) -> None:
         change.waiting = list(workers)
         change.deadline = self._crew.now + STEP_S
 
-    def _on_change_reply(
-        self, worker: Member, change: _Rollout, reply: Reply, files: Files
-    ) -> None:
+    def _on_change_reply(self, worker: Member, change: Ongoing, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
             self._cancel(change, reply.reason)
         elif isinstance(reply, Committed):
@@ -250,7 +189,7 @@ class Rollout:
         else:
             self._complete_step(change, worker)
 
-    def _follow(self, change: _Rollout, leader: Member, built: Present) -> None:
+    def _follow(self, change: Ongoing, leader: Member, built: Present) -> None:
         """Lets all others build what the first worker has built."""
         change.built = built
         self._begin_step(change, [worker for worker in self._crew.ready if worker is not leader])
@@ -259,7 +198,7 @@ class Rollout:
         if not change.waiting:
             self._commit(change, built)
 
-    def _complete_step(self, change: _Rollout, worker: Member) -> None:
+    def _complete_step(self, change: Ongoing, worker: Member) -> None:
         change.waiting.remove(worker)
         if change.waiting:
             return
@@ -268,7 +207,7 @@ class Rollout:
         elif change.built:
             self._commit(change, change.built)
 
-    def _commit(self, change: _Rollout, built: Present) -> None:
+    def _commit(self, change: Ongoing, built: Present) -> None:
         """Makes all workers serve what they have built."""
         change.committed, change.before = True, self._manifest
         self.present = built
@@ -278,20 +217,18 @@ class Rollout:
         if not change.waiting:
             self._succeed(change, built)
 
-    def _succeed(self, change: _Rollout, built: Present) -> None:
+    def _succeed(self, change: Ongoing, built: Present) -> None:
         log(change.change, change.before, built.manifest)
         self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
-    def _cancel(self, change: _Rollout, reason: str) -> None:
+    def _cancel(self, change: Ongoing, reason: str) -> None:
         """Makes all workers discard what they have built."""
         for worker in self._crew.ready:
             worker.send(Drop(change.number))
         log_failure(change.change, reason)
         self._end(change, [Outcome(reason) for _ in change.asked], reason)
 
-    def _end(
-        self, change: _Rollout, outcomes: Sequence[Outcome], reason: str | None = None
-    ) -> None:
+    def _end(self, change: Ongoing, outcomes: Sequence[Outcome], reason: str | None = None) -> None:
         self._current = None
         self.warning = f"The last change of models failed. {reason}" if reason else None
         for asked, result in zip(change.asked, outcomes, strict=True):
