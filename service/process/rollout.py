@@ -35,7 +35,8 @@ class Rollout:
         self._numbers = itertools.count(1)
         self._idle: list[Member] = []  # have started, and have nothing to build yet
         self._starting: dict[Member, Start] = {}
-        self._rebuild = False  # whether the present snapshot has turned out to be useless
+        self._rebuild = False  # whether the next worker reads the repository if none serves
+        self._has_led = False  # whether the last worker that started was to read it
         self._current: Ongoing | None = None
         self._asked: deque[Asked] = deque()
         self._closed = False
@@ -71,9 +72,9 @@ class Rollout:
         else:
             self._cancel(change, "A worker ended while it loaded the models.")
 
-    def distrust_present(self) -> None:
-        """Lets the next worker read the repository if none serves."""
-        self._rebuild = not self._crew.ready
+    def try_otherwise(self) -> None:
+        """Lets the next worker read the repository if none serves, or no longer if that failed."""
+        self._rebuild = not self._crew.ready and not self._has_led
 
     def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
         """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
@@ -90,7 +91,7 @@ class Rollout:
         for worker, start in list(self._starting.items()):
             if now >= start.deadline:
                 del self._starting[worker]
-                self._on_start_failed(worker, start, _TOO_LONG, refused=False)
+                self._on_start_failed(worker, _TOO_LONG, refused=False)
         change = self._current
         if change is None or now < change.deadline:
             return
@@ -119,6 +120,7 @@ class Rollout:
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._crew.now + STEP_S
             self._starting[worker] = Start(number, deadline, present)
+            self._has_led = present is None
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
@@ -128,7 +130,7 @@ class Rollout:
 
     def _on_start_reply(self, worker: Member, start: Start, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
-            self._on_start_failed(worker, start, reply.reason, refused=reply.refused)
+            self._on_start_failed(worker, reply.reason, refused=reply.refused)
         elif isinstance(reply, Built):
             if start.present is None and not self._crew.ready:
                 log(LOAD_ALL, self._manifest, reply.manifest)
@@ -138,13 +140,12 @@ class Rollout:
                 return
             elif reply.manifest != start.present.manifest:
                 reason = "It has built other models than those that are served."
-                self._on_start_failed(worker, start, reason, refused=False)
+                self._on_start_failed(worker, reason, refused=False)
                 return
             self._serve(worker, start.number)
 
-    def _on_start_failed(self, worker: Member, start: Start, reason: str, *, refused: bool) -> None:
-        if start.present is not None:
-            self.distrust_present()
+    def _on_start_failed(self, worker: Member, reason: str, *, refused: bool) -> None:
+        self.try_otherwise()
         self._crew.on_not_built(worker, reason, refused=refused)
 
     def _serve(self, worker: Member, number: int) -> None:
