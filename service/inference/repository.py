@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +52,18 @@ def versions(models: Path) -> list[Path]:
         ModelRefusedError: a folder cannot be read.
     """
     found = available(models)
-    if not found:
-        raise ModelNotFoundError(f"There are no models in {models.absolute()}.")
+    check_filled(models, found)
     return [models / name / str(number) for name, numbers in found.items() for number in numbers]
+
+
+def check_filled(models: Path, found: Mapping[str, object]) -> None:
+    """Checks that `available` has found something.
+
+    Raises:
+        ModelNotFoundError: there are no models, or there is no such folder.
+    """
+    if not found:
+        raise ModelNotFoundError(f"There are no models in {_describe_empty(models)}.")
 
 
 def read_version(folder: Path) -> StoredModel:
@@ -177,9 +187,13 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
 def _find(models: Path, name: str, version: int | None) -> Path:
     found = _versions(models / name)
     if not found:
+        others = available(models)
+        if not others:
+            text = f"There is no model {name!r}: there are none in {_describe_empty(models)}."
+            raise ModelNotFoundError(text)
         raise ModelNotFoundError(
-            f"There is no model {name!r} in {models.absolute()}; publish one there, or point "
-            "CIFAR10_MODELS and CIFAR10_MODEL at one."
+            f"There is no model {name!r} in {models.absolute()}; publish it there, or choose one "
+            f"by CIFAR10_MODEL: {', '.join(map(repr, others))}."
         )
     chosen = max(found) if version is None else version
     if chosen not in found:
@@ -188,6 +202,15 @@ def _find(models: Path, name: str, version: int | None) -> Path:
             f"Model {name!r} has no version {chosen}; these are there: {known}."
         )
     return models / name / str(chosen)
+
+
+def _describe_empty(models: Path) -> str:
+    """A folder without models, and what to do."""
+    missing = "" if models.is_dir() else ", which is no folder"
+    return (
+        f"{models.absolute()}{missing}; publish one there, as <name>/<version>/ with its "
+        "card.json, or point CIFAR10_MODELS at a folder of models"
+    )
 
 
 def _versions(folder: Path) -> list[int]:

@@ -73,6 +73,8 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
 
 def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Open) -> Snapshot:
     available = repository.available(settings.models)
+    if before and change.load is None:  # a volume that is not there would empty the service
+        repository.check_filled(settings.models, available)
     default = default_model(settings, available)
     room = Room(settings, sum(model.file.size for model in before.loaded) if before else 0)
     models: dict[str, Sequence[LoadedModel]] = {}
