@@ -79,6 +79,7 @@ class ModelServer:
         self.started_at = time.monotonic()
         self._build = build
         self._builds = 0
+        self._changing = asyncio.Lock()
         self._prepared: Snapshot | None = None
         self._batcher = self._new_batcher(huge or contextlib.nullcontext())
 
@@ -129,12 +130,13 @@ class ModelServer:
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
-        try:
-            snapshot = await self.prepare(change)
-        except StartupError as error:
-            self.failure = str(error) if self.snapshot is None else None
-            raise LoadFailedError(str(error)) from error
-        self.commit()
+        async with self._changing:  # of two at a time, one would discard what the other prepares
+            try:
+                snapshot = await self.prepare(change)
+            except StartupError as error:
+                self.failure = str(error) if self.snapshot is None else None
+                raise LoadFailedError(str(error)) from error
+            self.commit()
         names = snapshot.failures.keys() if change.load is None else change.load
         if reasons := [snapshot.failures[name] for name in names if name in snapshot.failures]:
             raise LoadFailedError(" ".join(reasons))
@@ -242,15 +244,17 @@ class ModelServer:
             now = time.monotonic()
             # After a pause of the container or the machine every busy thread looks stuck.
             was_paused, last = now - last > WATCH_S + PAUSE_S, now
-            if not self.fault and not was_paused:
-                self.fault = self._batcher.fault(self.settings.stuck_s)
-            if self.fault:
-                # No result will come; the clients may try another worker.
-                self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
             try:
+                if not self.fault and not was_paused:
+                    self.fault = self._batcher.fault(self.settings.stuck_s)
+                if self.fault:
+                    # No result will come; the clients may try another worker.
+                    self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
                 self.sample()
             except OSError as error:  # no more open files, say
                 logger.warning("no metrics", extra={"fields": {"why": str(error)}})
+            except Exception:  # else nobody would see that the watch has ended
+                logger.exception("unhandled error")
             await asyncio.sleep(WATCH_S)
 
     def _new_batcher(

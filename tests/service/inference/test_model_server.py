@@ -118,6 +118,17 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
         assert model_server.status == "ok"
 
 
+async def test_changes_at_the_same_time_are_made_one_after_the_other(versions: Versions) -> None:
+    async with running(app_of(versions)) as model_server:
+        versions.go.clear()
+        changes = [asyncio.create_task(model_server.change()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        changes.pop(0).cancel()  # its client has left
+        versions.go.set()
+        assert await asyncio.gather(*changes) == [None, None]
+        assert model_server.find().version == len(versions.engines)
+
+
 async def test_unexpected_error_of_the_first_load_is_logged_and_kept(
     versions: Versions, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,16 +211,25 @@ async def test_process_that_was_paused_is_not_stuck(
         assert model_server.status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(OSError(24, "Too many open files"), "no metrics"), (ValueError("a bug"), "unhandled error")],
+)
 async def test_watch_goes_on_after_an_error_of_a_sample(
-    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    logged: str,
 ) -> None:
-    """Such as too many open files; a stuck thread is still found then."""
+    """A stuck thread is still found then."""
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
     samples = []
 
     def fail(*_: object) -> None:
         samples.append(1)
-        raise OSError(24, "Too many open files")
+        raise error
 
     async with running(make_app(stuck_s=0.2)) as model_server:
         monkeypatch.setattr(model_server.metrics, "sample", fail)
@@ -220,3 +240,4 @@ async def test_watch_goes_on_after_an_error_of_a_sample(
         assert model_server.fault is not None
         engine.go.set()
     assert len(samples) > 1
+    assert logged in caplog.messages
