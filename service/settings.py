@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = 32
     """Most pictures in one inference."""
     max_queue: PositiveInt = 256
-    """Most pictures that wait in each worker."""
+    """Most pictures of a model that wait in each worker."""
     deadline_ms: PositiveInt = 10_000
     """Longest time a picture may take, in milliseconds."""
     max_head_bytes: PositiveInt = 65_536
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 20_000_000
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
-    """Most bytes of request bodies in memory, in all workers."""
+    """Most bytes of requests in memory, of all protocols and in all workers."""
     max_pixels: PositiveInt = 50_000_000
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""

@@ -69,7 +69,7 @@ async def server_live(request: Request) -> ServerLive:
 
 @probes.get("/ready", **describe("server_ready"))
 async def server_ready(request: Request) -> ServerReady:
-    """Says whether the service can answer now."""
+    """Says whether the service can answer now, by its default model."""
     model_server: ModelServer = request.app.state.model_server
     model_server.check_ready()
     return ServerReady(ready=True)
