@@ -5,7 +5,8 @@ them exports the sums; it must be set before this module is imported. Otherwise 
 of its own.
 
 The values of requests and pictures are kept in memory and written every second, and before they are
-exported: to write each of them, ten per request, would delay the other threads.
+exported: to write each of them, ten per request, would delay the other threads. The files hold the
+help text with each series, so it is short.
 """
 
 import functools
@@ -79,15 +80,12 @@ class Metrics:
         )
         stage_seconds = histogram(
             "classifier_stage_seconds",
-            "Time in each stage: a request's receive and respond, a picture's decode and queue, "
-            "a batch's infer.",
+            "Time in each stage of a request, picture or batch.",
             ["model", "stage"],
             buckets=_SECONDS,
         )
         rejections = counter(
-            "classifier_rejections",
-            "Refused pictures and requests; without a model where no served one was found.",
-            ["model", "reason"],
+            "classifier_rejections", "Refused pictures and requests.", ["model", "reason"]
         )
         predictions = counter(
             "classifier_predictions", "Pictures by their most probable class.", ["model", "label"]
@@ -100,9 +98,7 @@ class Metrics:
         )
         events = counter(
             statistics.COUNT,
-            "Of a model: its requests that succeeded and failed, its pictures that have waited "
-            "(queue), and its batches of each size that were decoded (prepare) and computed "
-            "(process).",
+            "What has happened to requests, pictures and batches of a model.",
             statistics.LABELS,
         )
         event_seconds = counter(
