@@ -34,14 +34,22 @@ class StoredModel:
 def available(models: Path) -> dict[str, list[int]]:
     """Lists the versions of each model, ascending, by name of the model; empty without a folder.
 
-    Names that begin with a dot are skipped: volumes of Kubernetes have such folders.
+    A model whose folder cannot be read has no versions. Names that begin with a dot are skipped,
+    since volumes of Kubernetes have such folders, and so is `lost+found` of file systems.
 
     Raises:
-        ModelRefusedError: a folder cannot be read.
+        ModelRefusedError: the folder of the repository cannot be read.
     """
-    names = [name for name in _entries(models) if not name.startswith(".")]
-    versions = {name: sorted(_versions(models / name)) for name in sorted(names)}
-    return {name: numbers for name, numbers in versions.items() if numbers}
+    found: dict[str, list[int]] = {}
+    for name in sorted(_entries(models)):
+        if name.startswith(".") or name == "lost+found":
+            continue
+        try:
+            if numbers := _versions(models / name):
+                found[name] = sorted(numbers)
+        except ModelRefusedError:  # which loading it raises again
+            found[name] = []
+    return found
 
 
 def versions(models: Path) -> list[Path]:
@@ -53,7 +61,11 @@ def versions(models: Path) -> list[Path]:
     """
     found = available(models)
     check_filled(models, found)
-    return [models / name / str(number) for name, numbers in found.items() for number in numbers]
+    return [
+        models / name / str(number)
+        for name, numbers in found.items()
+        for number in numbers or _versions(models / name)
+    ]
 
 
 def check_filled(models: Path, found: Mapping[str, object]) -> None:
@@ -214,7 +226,10 @@ def _describe_empty(models: Path) -> str:
 
 
 def _versions(folder: Path) -> list[int]:
-    return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    try:
+        return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    except OSError as error:
+        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def _entries(folder: Path) -> list[str]:
