@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -20,10 +21,11 @@ from service.errors import (
 from service.http.app import create_app
 from service.inference.classifier import Observer
 from service.inference.model_server import ModelServer
-from service.inference.served_model import LOAD_ALL
+from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Snapshot
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour, fake_model, keep_busy, running, snapshot_of
+from tests.service.models import write_model
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +118,32 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
             await model_server.change()
         assert model_server.find().version == 1
         assert model_server.status == "ok"
+
+
+async def test_model_that_is_refused_after_it_has_served_keeps_its_version_of_before(
+    tmp_path: Path,
+) -> None:
+    for name in ("pets", "birds"):
+        write_model(tmp_path, name)
+    settings = {"models": tmp_path, "model": "pets", "provider": "cpu"}
+    model_server = ModelServer(Settings.model_validate(settings))
+    await model_server.change()
+    served = model_server.find("pets")
+    file = write_model(tmp_path, "pets", 2) / "model.onnx"
+    good = file.read_bytes()
+    file.write_bytes(b"damaged")
+    write_model(tmp_path, "birds", 2)
+    for change in (LOAD_ALL, Change(frozenset(["pets"]))):
+        with pytest.raises(LoadFailedError, match="sha256"):
+            await model_server.change(change)
+        assert model_server.find("pets") is served
+        assert model_server.find("birds").version == 2
+        assert model_server.status == "degraded"
+        assert str(model_server.reason).startswith(f"pets: {file} has not the sha256")
+    file.write_bytes(good)
+    await model_server.change(Change(frozenset(["pets"])))
+    assert model_server.find("pets").version == 2
+    assert (model_server.status, model_server.reason) == ("ok", None)
 
 
 async def test_changes_at_the_same_time_are_made_one_after_the_other(versions: Versions) -> None:
