@@ -154,20 +154,14 @@ class ModelServer:
             return "failed"
         if self.snapshot is None:
             return "failed" if self.failure else "loading"
-        default = self.snapshot.default
-        if default not in self.snapshot.models:
-            return "unloaded" if default in self.snapshot.unloaded else "failed"
-        return "degraded" if self.reason else "ok"
+        return self.snapshot.status
 
     @property
     def reason(self) -> str | None:
         """Why the status is `failed` or `degraded`."""
         if self.fault or self.snapshot is None:
             return self.fault or self.failure
-        reasons = [f"{name}: {why}" for name, why in self.snapshot.failures.items()]
-        engines = [model.classifier.engine for model in self.snapshot.loaded]
-        reasons += dict.fromkeys(e.degraded_reason for e in engines if e.degraded_reason)
-        return " ".join(reasons) or None
+        return self.snapshot.reason
 
     @property
     def queue_depth(self) -> int:
