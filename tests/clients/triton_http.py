@@ -118,13 +118,15 @@ def ask(client: InferenceServerClient) -> None:
         plain = infer(client, image(PICTURES), response_compression_algorithm=algorithm)
         np.testing.assert_array_equal(plain, binary)
     # What means nothing here is ignored.
-    odd: dict[str, object] = {
-        "sequence_id": 7,
-        "sequence_start": True,
-        "priority": 1,
-        "timeout": 1000,
-    }
-    same = infer(client, image(PICTURES), parameters={"mine": "x"}, **odd)
+    same = infer(
+        client,
+        image(PICTURES),
+        sequence_id=7,
+        sequence_start=True,
+        priority=1,
+        timeout=1000,
+        parameters={"mine": "x"},
+    )
     np.testing.assert_array_equal(same, binary)
     assert infer(client, files(CAT.read_bytes())).argmax() == 3
     for is_binary in (True, False):
