@@ -103,7 +103,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="CIFAR10_",
-        env_ignore_empty=True,
         cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -131,7 +130,8 @@ class Settings(BaseSettings):
     """Version of the default model."""
     served: _Served = ("*",)
     """Which models are served beside the default one, separated by commas: pets for the highest
-    version of a model, pets@1 for one version, pets@all for all; * is every model."""
+    version of a model, pets@1 for one version, pets@all for all; by default *, which is every
+    model. Set but empty, it is the default model alone."""
     variant: str = Field("auto", pattern=r"^(auto|[\w-][\w.-]*\.onnx)$")
     """File of each model to serve, such as model.onnx; auto takes the fastest one that keeps the
     accuracy."""
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = 32
     """Most pictures in one inference."""
     max_queue: PositiveInt = 256
-    """Most pictures that wait in each worker."""
+    """Most pictures of a model that wait in each worker."""
     deadline_ms: PositiveInt = 10_000
     """Longest time a picture may take, in milliseconds."""
     max_head_bytes: PositiveInt = 65_536
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 20_000_000
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
-    """Most bytes of request bodies in memory, in all workers."""
+    """Most bytes of requests in memory, of all protocols and in all workers."""
     max_pixels: PositiveInt = 50_000_000
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""
@@ -192,6 +192,12 @@ class Settings(BaseSettings):
     """Least severe level that is logged."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of the log; auto is text on a terminal and json elsewhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: dict[str, object]) -> dict[str, object]:
+        """Takes the default for what is empty, but for the list of models, which may be so."""
+        return {name: it for name, it in values.items() if it != "" or name == "served"}
 
     @model_validator(mode="after")
     def _check_rate_limit(self) -> Self:

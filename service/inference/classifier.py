@@ -31,7 +31,7 @@ from service.settings import Settings, default_models
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
-Observer = Callable[[str, float], None]
+Observer = Callable[[str, str, float], None]
 
 
 class Prediction(NamedTuple):
@@ -95,7 +95,7 @@ class ModelInfo:
     energy_threshold: float
 
 
-def _ignore(_stage: str, _seconds: float) -> None:
+def _ignore(_model: str, _stage: str, _seconds: float) -> None:
     pass
 
 
@@ -145,7 +145,7 @@ class Classifier:
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
             max_pixels: most pixels in one picture.
-            observe: called with the stage, `decode` or `infer`, and its seconds.
+            observe: called with the model's name, the stage, `decode` or `infer`, and its seconds.
 
         Raises:
             StartupError: the model is missing or refused, or CUDA is required and missing.
@@ -215,7 +215,7 @@ class Classifier:
         with self._huge if opened.is_huge else nullcontext():
             image, facts, box = decoding.decode_opened(opened)
             pixels = resizing.fit(image, width, height, self.model.resize, box)
-        self._observe("decode", opened.seconds + time.perf_counter() - start)
+        self._observe(self.model.name, "decode", opened.seconds + time.perf_counter() - start)
         return Decoded(pixels, facts)
 
     def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
@@ -226,7 +226,7 @@ class Classifier:
         """
         start = time.perf_counter()
         probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
-        self._observe("infer", time.perf_counter() - start)
+        self._observe(self.model.name, "infer", time.perf_counter() - start)
         # For the whole batch: a call of NumPy costs as much as sorting a row.
         rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
         return [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +34,22 @@ class StoredModel:
 def available(models: Path) -> dict[str, list[int]]:
     """Lists the versions of each model, ascending, by name of the model; empty without a folder.
 
-    Names that begin with a dot are skipped: volumes of Kubernetes have such folders.
+    A model whose folder cannot be read has no versions. Names that begin with a dot are skipped,
+    since volumes of Kubernetes have such folders, and so is `lost+found` of file systems.
 
     Raises:
-        ModelRefusedError: a folder cannot be read.
+        ModelRefusedError: the folder of the repository cannot be read.
     """
-    names = [name for name in _entries(models) if not name.startswith(".")]
-    versions = {name: sorted(_versions(models / name)) for name in sorted(names)}
-    return {name: numbers for name, numbers in versions.items() if numbers}
+    found: dict[str, list[int]] = {}
+    for name in sorted(_entries(models)):
+        if name.startswith(".") or name == "lost+found":
+            continue
+        try:
+            if numbers := _versions(models / name):
+                found[name] = sorted(numbers)
+        except ModelRefusedError:  # which loading it raises again
+            found[name] = []
+    return found
 
 
 def versions(models: Path) -> list[Path]:
@@ -51,9 +60,22 @@ def versions(models: Path) -> list[Path]:
         ModelRefusedError: a folder cannot be read.
     """
     found = available(models)
+    check_filled(models, found)
+    return [
+        models / name / str(number)
+        for name, numbers in found.items()
+        for number in numbers or _versions(models / name)
+    ]
+
+
+def check_filled(models: Path, found: Mapping[str, object]) -> None:
+    """Checks that `available` has found something.
+
+    Raises:
+        ModelNotFoundError: there are no models, or there is no such folder.
+    """
     if not found:
-        raise ModelNotFoundError(f"There are no models in {models.absolute()}.")
-    return [models / name / str(number) for name, numbers in found.items() for number in numbers]
+        raise ModelNotFoundError(f"There are no models in {_describe_empty(models)}.")
 
 
 def read_version(folder: Path) -> StoredModel:
@@ -177,9 +199,13 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
 def _find(models: Path, name: str, version: int | None) -> Path:
     found = _versions(models / name)
     if not found:
+        others = available(models)
+        if not others:
+            text = f"There is no model {name!r}: there are none in {_describe_empty(models)}."
+            raise ModelNotFoundError(text)
         raise ModelNotFoundError(
-            f"There is no model {name!r} in {models.absolute()}; publish one there, or point "
-            "CIFAR10_MODELS and CIFAR10_MODEL at one."
+            f"There is no model {name!r} in {models.absolute()}; publish it there, or choose one "
+            f"by CIFAR10_MODEL: {', '.join(map(repr, others))}."
         )
     chosen = max(found) if version is None else version
     if chosen not in found:
@@ -190,8 +216,20 @@ def _find(models: Path, name: str, version: int | None) -> Path:
     return models / name / str(chosen)
 
 
+def _describe_empty(models: Path) -> str:
+    """A folder without models, and what to do."""
+    missing = "" if models.is_dir() else ", which is no folder"
+    return (
+        f"{models.absolute()}{missing}; publish one there, as <name>/<version>/ with its "
+        "card.json, or point CIFAR10_MODELS at a folder of models"
+    )
+
+
 def _versions(folder: Path) -> list[int]:
-    return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    try:
+        return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    except OSError as error:
+        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def _entries(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ def select(
     `available` is what `repository.available` returns.
     """
     default = default_model(settings, available)
-    highest = {name: versions[-1] for name, versions in available.items()}
+    highest = {name: versions[-1] if versions else None for name, versions in available.items()}
     wanted: dict[str, list[int | None]] = {default: [settings.version or highest.get(default)]}
     for entry in settings.served:
         name, _, version = entry.partition("@")
@@ -33,7 +33,7 @@ def select(
             continue
         versions: list[int | None] = [int(version) if version.isdigit() else highest.get(name)]
         if version == "all" and name in available:
-            versions = [*reversed(available[name])]
+            versions = [*reversed(available[name])] or [None]
         present = wanted.setdefault(name, [])
         present += [number for number in versions if number not in present]
     return wanted

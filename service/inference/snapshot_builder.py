@@ -24,7 +24,7 @@ def build_snapshot(
     settings: Settings,
     order: Change | Handover,
     before: Snapshot | None = None,
-    observe: Observer = lambda _stage, _seconds: None,
+    observe: Observer = lambda _model, _stage, _seconds: None,
 ) -> Snapshot:
     """Builds the next snapshot: from the repository, or exactly as another process has built it.
 
@@ -73,6 +73,8 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
 
 def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Open) -> Snapshot:
     available = repository.available(settings.models)
+    if before and change.load is None:  # a volume that is not there would empty the service
+        repository.check_filled(settings.models, available)
     default = default_model(settings, available)
     room = Room(settings, sum(model.file.size for model in before.loaded) if before else 0)
     models: dict[str, Sequence[LoadedModel]] = {}

@@ -75,7 +75,7 @@ class Server:
     start_s: float = 0.0
 
     def __enter__(self) -> Self:
-        self.port = _free_port()
+        self.port = free_port()
         self.scratch.mkdir(exist_ok=True)
         self._log = self.scratch / "log"
         started = time.perf_counter()
@@ -207,7 +207,8 @@ class Server:
         raise StartError(f"it ended with status {self._process.returncode}: {last[-1]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on at present."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

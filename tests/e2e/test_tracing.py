@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from service.grpc import inference_pb2 as pb
 from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
+CALL = "inference.GRPCInferenceService/ModelInfer"
 STAGES = {"receive", "queue", "decode", "infer", "respond"}
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CALLER_ID = "b7ad6b7169203331"
@@ -80,7 +83,7 @@ def traced(server: StartServer, tiny_models: Path, collector: Collector) -> Iter
     with listening(collector) as address, pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        with server(models=tiny_models, model="tiny", workers=1) as running:
+        with server(models=tiny_models, model="tiny", workers=1, grpc_port=0) as running:
             yield running
 
 
@@ -107,6 +110,39 @@ def test_stages_lie_below_the_request_in_the_trace_of_the_caller(
     assert attributes(request)["http.route"] == "/predict"
     assert attributes(request)["http.response.status_code"] == 200
     assert {span.parent_span_id for span in spans.values()} == {request.span_id}
+
+
+def test_request_and_its_stages_name_the_model(traced: Server, collector: Collector) -> None:
+    answer = web.post(f"{traced.url}/models/tiny/versions/1/predict", content=CAT)
+    assert answer.status_code == 200
+    request = "POST /models/{model_name}/versions/{model_version}/predict"
+    spans = collector.wait_for(request, "batch", *STAGES)
+    assert {attributes(spans[name])["model.name"] for name in spans} == {"tiny"}
+    for name in (request, "batch", "infer"):
+        assert attributes(spans[name])["model.version"] == "1"
+
+
+def test_stages_lie_below_the_call_in_the_trace_of_the_caller(
+    traced: Server, collector: Collector
+) -> None:
+    request = pb.ModelInferRequest(model_name="tiny")
+    request.inputs.add(name="image", datatype="BYTES", shape=[1])
+    request.inputs[0].contents.bytes_contents.append(CAT)
+    with grpc.insecure_channel(traced.grpc_address) as channel:
+        method: grpc.UnaryUnaryMultiCallable[pb.ModelInferRequest, pb.ModelInferResponse]
+        method = channel.unary_unary(
+            f"/{CALL}",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        method(request, metadata=tuple(SAMPLED.items()), timeout=30)
+    spans = collector.wait_for(CALL, "batch", *STAGES)
+    assert {span.trace_id.hex() for span in spans.values()} == {TRACE_ID}
+    call = spans.pop(CALL)
+    assert call.kind == Span.SPAN_KIND_SERVER
+    assert call.parent_span_id.hex() == CALLER_ID
+    assert attributes(call)["rpc.response.status_code"] == "OK"
+    assert {span.parent_span_id for span in spans.values()} == {call.span_id}
 
 
 def test_stages_follow_each_other(traced: Server, collector: Collector) -> None:

@@ -79,7 +79,7 @@ def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
 def fake_model(
     engine: FakeEngine,
     settings: Settings,
-    observe: Observer = lambda _stage, _seconds: None,
+    observe: Observer = lambda _model, _stage, _seconds: None,
     *,
     name: str = "tiny",
     version: int = 1,

@@ -49,7 +49,6 @@ async def classify(
     """
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
-    context.model = model.served
     is_success = False
     try:
         answers = await _classify(request, model, uploads, timeout_ms)
@@ -68,7 +67,7 @@ async def _classify(
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
     elapsed = time.perf_counter() - context.started_at
-    model_server.metrics.observe_stage("receive", elapsed)
+    model_server.metrics.observe_stage(model.name, "receive", elapsed)
     timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
     if timeout_s <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")

@@ -46,7 +46,10 @@ _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 
 
 async def predict(request: Request) -> Response:
-    """Classifies one picture, sent as the body or as the field `file` of a form."""
+    """Classifies one picture, sent as the body or as the field `file` of a form.
+
+    The path names the model; `/predict` is the default model's.
+    """
     query = read_query(request, PredictQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
@@ -67,7 +70,10 @@ async def predict(request: Request) -> Response:
 
 
 async def predict_batch(request: Request) -> Response:
-    """Classifies the pictures in the field `files` of a form, which is repeated for each."""
+    """Classifies the pictures in the field `files` of a form, which is repeated for each.
+
+    The path names the model; `/predict/batch` is the default model's.
+    """
     query = read_query(request, BatchQuery)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
@@ -83,7 +89,7 @@ async def predict_batch(request: Request) -> Response:
     results: list[dict[str, Any]] = []
     for answer in await classify(request, model, uploads, timeout_ms):
         if isinstance(answer, ServiceError):
-            model_server.metrics.count_rejection(errors.reason(type(answer)))
+            model_server.metrics.count_rejection(errors.reason(type(answer)), model.name)
             problem = problems.describe(answer, context_of(request.scope).request_id)
             results.append({"error": problem.model_dump()})
         elif isinstance(answer, Exception):

@@ -520,7 +520,7 @@ def test_metrics_count_tensors_like_uploads(client: TestClient) -> None:
     for name, value in {
         'classifier_predictions_total{label="red",model="tiny"}': 2,
         'classifier_predictions_total{label="blue",model="tiny"}': 1,
-        'classifier_rejections_total{reason="invalid-inference-request"}': 1,
+        'classifier_rejections_total{model="tiny",reason="invalid-inference-request"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="200"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="400"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/versions/{model_version}/ready",'
