@@ -147,7 +147,7 @@ def test_stages_lie_below_the_call_in_the_trace_of_the_caller(
 
 def test_stages_follow_each_other(traced: Server, collector: Collector) -> None:
     """A thread that is not run between the readings of two clocks is late; not every time."""
-    orders = []
+    orders: list[bool] = []
     while len(orders) < 10 and not any(orders):
         collector.spans.clear()
         web.post(f"{traced.url}/predict", content=CAT)
