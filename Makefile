@@ -66,7 +66,8 @@ bench-quick: $(DEV_ENV) ## The same in one short round, in 3 minutes
 
 torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousands of odd requests, in half an hour
 	TORTURE=1 $(DEV)/python -m pytest tests/e2e/test_hostile_pictures.py tests/e2e/test_hostile_requests.py \
-		tests/e2e/test_metrics.py tests/contract/test_one_picture.py tests/service/process/test_lifecycle.py
+		tests/e2e/test_metrics.py tests/contract/test_one_picture.py tests/service/inference/test_plain_jpeg.py \
+		tests/service/process/test_lifecycle.py
 
 overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)

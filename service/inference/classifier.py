@@ -213,10 +213,10 @@ class Classifier:
             return Decoded(opened, ImageFacts(width, height, "pixels"))
         start = time.perf_counter()
         with self._huge if opened.is_huge else nullcontext():
-            image, facts, box = decoding.decode_opened(opened)
-            pixels = resizing.fit(image, width, height, self.model.resize, box)
+            picture = decoding.decode_opened(opened)
+            pixels = resizing.fit(picture.pixels, width, height, self.model.resize, picture.box)
         self._observe(self.model.name, "decode", opened.seconds + time.perf_counter() - start)
-        return Decoded(pixels, facts)
+        return Decoded(pixels, picture.facts)
 
     def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
         """Classifies at least one decoded picture in one inference; answers in order.

@@ -1,14 +1,19 @@
-"""Decodes untrusted bytes to pixels, by Pillow and within limits."""
+"""Decodes untrusted bytes to pixels, within limits."""
 
+import io
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from service.errors import ServiceError
 from service.inference.opening import Opened, TakesLongError, explain, open_picture, unsupported
 from service.inference.pictures import appearance, colour, jpeg, orientation
+from service.inference.plain_jpeg import PlainJpeg
 from service.inference.resizing import Box
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this many times the
@@ -32,15 +37,23 @@ class Picture(NamedTuple):
     """A decoded picture.
 
     Attributes:
-        image: the upright picture, RGB, in its full size or a smaller one.
+        pixels: of the upright picture, RGB, in its full size or a smaller one: as Pillow has them,
+            or as uint8 (height, width, 3).
         facts: facts of the upload.
-        box: the part of `image` that the picture fills. At a smaller size the picture may cover
+        box: the part of `pixels` that the picture fills. At a smaller size the picture may cover
             only a fraction of the last column and row.
     """
 
-    image: Image.Image
+    pixels: Image.Image | NDArray[np.uint8]
     facts: ImageFacts
     box: Box
+
+    @property
+    def image(self) -> Image.Image:
+        """The pixels as Pillow has them."""
+        if isinstance(self.pixels, np.ndarray):
+            return Image.fromarray(self.pixels)
+        return self.pixels
 
 
 def decode(data: bytes, max_pixels: int, smallest: int | None = None) -> Picture:
@@ -76,7 +89,23 @@ def decode_opened(opened: Opened) -> Picture:
 
 
 def _decode(opened: Opened) -> Picture:
-    image: Image.Image = opened.image
+    if not isinstance(opened.image, PlainJpeg):
+        return _decode_by_pillow(opened, opened.image)
+    pixels = opened.image.decode()
+    if pixels is None:  # damaged or unusual, which Pillow tells apart
+        return _decode_by_pillow(opened, _reopen(opened))
+    return Picture(pixels, ImageFacts(*opened.size, opened.format), opened.filled)
+
+
+def _reopen(opened: Opened) -> JpegImageFile:
+    image = JpegImageFile(io.BytesIO(opened.data))
+    if opened.smallest:
+        image.draft(None, (opened.smallest, opened.smallest))
+    return image
+
+
+def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
+    image: Image.Image = file
     filled = opened.filled
     if isinstance(image, JpegImageFile):
         image = jpeg.load(image, opened.data, opened.smallest)
@@ -94,8 +123,8 @@ def _decode(opened: Opened) -> Picture:
         image, filled = _reduce(image, filled, opened.smallest)
         image = convert(image)
     image = _to_rgb(image)
-    if image is not opened.image:
-        opened.image.close()  # releases its pixels
+    if image is not file:
+        file.close()  # releases its pixels
     upright = orientation.turn(image, turned)
     width, height = opened.size
     if turned in orientation.SWAPPED:

@@ -14,7 +14,9 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
+from service.inference import plain_jpeg
 from service.inference.pictures import appearance, formats, jpeg, kinds, png
+from service.inference.plain_jpeg import PlainJpeg
 from service.inference.resizing import Box
 from service.settings import JPEG_FACTOR, PIXEL_BYTES
 
@@ -52,7 +54,7 @@ class Opened(NamedTuple):
     """An opened picture, whose pixels are not decoded yet.
 
     Attributes:
-        image: as its parser has opened it.
+        image: as its parser has opened it; a plain JPEG has none.
         format: name of the format.
         data: the upload.
         header: what was found in it, if it is a PNG.
@@ -64,7 +66,7 @@ class Opened(NamedTuple):
         seconds: how long it took to open.
     """
 
-    image: ImageFile
+    image: ImageFile | PlainJpeg
     format: str
     data: bytes
     header: png.Png | None
@@ -156,6 +158,11 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
         if scans > MAX_SCANS and jpeg.has_more_scans(data, MAX_SCANS):
             raise _too_many_pieces("JPEG", quickly=False)
         passes = (_FIRST_SCAN + scans - 1) / _SCANS_PER_PNG
+        if plain := plain_jpeg.read(data, smallest):
+            size, filled = plain.size, plain.filled
+            cost = size[0] * size[1] * passes
+            seconds = time.perf_counter() - start
+            return Opened(plain, format_, data, None, None, size, filled, smallest, cost, seconds)
     elif format_ == "TIFF" and kinds.tiff_pieces(data) > max_reads:
         raise _too_many_pieces("TIFF", quickly)
     readable = header.data if header else data
@@ -168,7 +175,7 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     image = formats.PARSERS[format_](file)
     part = appearance.part(image, header)
     size = part.canvas if part else image.size
-    filled: Box = (0, 0, *image.size)
+    filled = (0, 0, *image.size)
     if smallest and (drafted := image.draft(None, (smallest, smallest))):  # of a JPEG alone
         _, filled = drafted
     cost = size[0] * size[1] * passes

@@ -21,13 +21,28 @@ class ResizeRule(BaseModel, frozen=True):
 
 
 def fit(
-    image: Image.Image, width: int, height: int, rule: ResizeRule, box: Box | None = None
+    image: Image.Image | NDArray[np.uint8],
+    width: int,
+    height: int,
+    rule: ResizeRule,
+    box: Box | None = None,
 ) -> NDArray[np.uint8]:
     """Resizes an RGB picture, or the part of it in `box`, to the model's size in pixels.
+
+    Args:
+        image: the picture, as Pillow has it or as uint8 (height, width, 3).
+        width: the model's.
+        height: the model's.
+        rule: how it is resized.
+        box: the part of it; None is all of it.
 
     Returns:
         uint8 (height, width, 3). A picture that already has this size is returned unchanged.
     """
+    if isinstance(image, np.ndarray):
+        if image.shape[:2] == (height, width):
+            return image
+        image = Image.fromarray(image)
     if image.size != (width, height):
         resample = Resampling[rule.filter.upper()]
         box = box or (0, 0, *image.size)

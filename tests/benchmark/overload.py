@@ -130,15 +130,19 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
             f"{n}: {peak:.0f}" for n, peak in peaks.items()
         )
         saturating = min(n for n, peak in peaks.items() if peak >= SATURATED * max(peaks.values()))
-        settings = Settings(provider="cpu")
-        waiting = settings.worker_count * settings.max_queue
-        for what, n in ("the CPUs", saturating), ("the queues", waiting):
+        for what, n in ("the CPUs", saturating), ("the queues", connections_of_full_queues()):
             yield f"\n{what} are full with {n} connections; now {TIMES * n}:"
             clients = replace(MEDIUM, connections=TIMES * n)
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
         yield from measure_beside(server, plan.kinds, plan.beside_s, plan.rest_s)
+
+
+def connections_of_full_queues() -> int:
+    """How many connections fill the queues of the service, with its default settings."""
+    settings = Settings(provider="cpu")
+    return settings.worker_count * settings.max_queue
 
 
 def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:

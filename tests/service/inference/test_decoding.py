@@ -270,11 +270,11 @@ def test_damaged_bytes_give_a_picture_or_a_known_error(format_: str, data: st.Da
         place = data.draw(st.integers(0, len(damaged) - 1))
         damaged[place] = data.draw(st.integers(0, 255))
     try:
-        image, facts, _ = decode(bytes(damaged), LIMIT)
+        decoded = decode(bytes(damaged), LIMIT)
     except ServiceError:
         return
-    assert image.mode == "RGB"
-    assert image.size == (facts.width, facts.height)
+    assert decoded.image.mode == "RGB"
+    assert decoded.image.size == (decoded.facts.width, decoded.facts.height)
 
 
 @pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
