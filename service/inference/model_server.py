@@ -17,7 +17,8 @@ from service.errors import (
     StartupError,
 )
 from service.inference.batcher import MicroBatcher
-from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Decoded, Observer, Upload
 from service.inference.engine import CPU
 from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change

@@ -16,7 +16,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.http.app import create_app
-from service.inference.classifier import Classification, Classifier, ModelInfo, Observer
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier, ModelInfo, Observer
 from service.inference.engine import CPU
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule

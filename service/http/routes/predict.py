@@ -35,7 +35,7 @@ from service.http.routes.classify import classify, named_model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas import BatchResponse, PredictResponse
 from service.http.uploads import is_form, read_body, read_files
-from service.inference.classifier import Classification
+from service.inference.classification import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 
