@@ -6,17 +6,23 @@ from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, f
 
 from service.errors import ModelRefusedError
 from service.inference.resizing import ResizeRule
+from service.inference.second_view import SecondViewRule
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
 
 
 class CardFile(BaseModel, frozen=True):
-    """One model file; `energy_threshold` is None where the card's own applies."""
+    """One model file.
+
+    `energy_threshold` is None where the card's own applies, and `second_view` where the file has
+    none.
+    """
 
     sha256: str
     precision: str = "float32"
     energy_threshold: float | None = None
+    second_view: SecondViewRule | None = None
 
 
 class InputSize(BaseModel, frozen=True):

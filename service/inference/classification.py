@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.decoding import ImageFacts
+from service.inference.second_view import SecondView
 
 
 class Prediction(NamedTuple):
@@ -30,6 +31,7 @@ class Classification:
         unfamiliar: whether the energy is below the model's threshold.
         image: facts of the upload.
         pixels: uint8 (height, width, 3), the input of the model.
+        second_view: whether the picture was computed once more.
     """
 
     labels: Sequence[str]
@@ -39,6 +41,7 @@ class Classification:
     unfamiliar: bool
     image: ImageFacts
     pixels: NDArray[np.uint8]
+    second_view: SecondView = "none"
 
     def top(self, k: int) -> list[Prediction]:
         """The k most probable classes, best first."""

@@ -27,6 +27,7 @@ from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.opening import Opened
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
+from service.inference.second_view import Images, SecondViewRule, look_again
 from service.inference.served_model import ServedModel
 from service.settings import Settings, default_models
 
@@ -44,7 +45,10 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model a classifier has, and how the model's pictures are resized and judged."""
+    """Which model a classifier has, and how the model's pictures are resized and judged.
+
+    `second_view` is None where the model has no such rule, or the settings turn it off.
+    """
 
     name: str
     version: int
@@ -53,6 +57,7 @@ class ModelInfo:
     labels: Sequence[str]
     resize: ResizeRule
     energy_threshold: float
+    second_view: SecondViewRule | None = None
 
 
 def _ignore(_stage: str, _seconds: float) -> None:
@@ -92,6 +97,7 @@ class Classifier:
         require_cuda: bool = False,
         cuda_graphs: bool = False,
         max_pixels: int = 50_000_000,
+        second_view: bool = True,
         observe: Observer = _ignore,
     ) -> "Classifier":
         """Loads a model from the repository, verifies it and warms it up.
@@ -105,6 +111,7 @@ class Classifier:
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
             max_pixels: most pixels in one picture.
+            second_view: compute pictures once more of which the model is unsure, if it says so.
             observe: called with the stage, `decode` or `infer`, and its seconds.
 
         Raises:
@@ -121,6 +128,7 @@ class Classifier:
                 require_cuda=require_cuda,
                 cuda_graphs=cuda_graphs,
                 max_pixels=max_pixels,
+                second_view=second_view,
             ),
             observe,
         )
@@ -178,14 +186,20 @@ class Classifier:
         self._observe("decode", opened.seconds + time.perf_counter() - start)
         return Decoded(pixels, facts)
 
-    def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
+    def infer(self, pictures: Sequence[Decoded], *, in_haste: bool = False) -> list[Classification]:
         """Classifies at least one decoded picture in one inference; answers in order.
+
+        Those of which the model is unsure have a second view, in one more inference, unless the
+        batch is `in_haste`.
 
         Raises:
             EngineFailedError: the batch cannot be computed.
         """
         start = time.perf_counter()
-        probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
+        images = np.stack([pixels for pixels, _ in pictures])
+        probabilities, energies = self.engine.run(images)
+        compute = None if in_haste else self._probabilities
+        probabilities, second = look_again(self.model.second_view, images, probabilities, compute)
         self._observe("infer", time.perf_counter() - start)
         # For the whole batch: a call of NumPy costs as much as sorting a row.
         rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
@@ -198,9 +212,10 @@ class Classifier:
                 unfamiliar=energy < self.model.energy_threshold,
                 image=facts,
                 pixels=pixels,
+                second_view=view,
             )
-            for (pixels, facts), row, ranking, energy in zip(
-                pictures, probabilities, rankings, energies.tolist(), strict=True
+            for (pixels, facts), row, ranking, energy, view in zip(
+                pictures, probabilities, rankings, energies.tolist(), second, strict=True
             )
         ]
 
@@ -211,8 +226,10 @@ class Classifier:
             EngineFailedError: it cannot be computed.
         """
         black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
-        probabilities, _ = self.engine.run(black)
-        return int(probabilities.shape[1])
+        return int(self._probabilities(black).shape[1])
+
+    def _probabilities(self, images: Images) -> NDArray[np.float32]:
+        return self.engine.run(images)[0]
 
 
 def open_classifier(
@@ -249,6 +266,7 @@ def open_classifier(
         labels=card.labels,
         resize=card.resize,
         energy_threshold=card.threshold(file),
+        second_view=card.files[file].second_view if settings.second_view else None,
     )
     classifier = Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
     if (classes := classifier.self_test()) != len(model.labels):
