@@ -48,6 +48,10 @@ class Classification:
         labels, probabilities = self.labels, self.probabilities.tolist()
         return [Prediction(labels[i], i, probabilities[i]) for i in self.ranking[:k]]
 
+    def label_set(self, thresholds: Sequence[float]) -> list[str]:
+        """The classes whose probability reaches their threshold, best first; there may be none."""
+        return [self.labels[i] for i in self.ranking if self.probabilities[i] >= thresholds[i]]
+
     @property
     def label(self) -> str:
         """The most probable class."""

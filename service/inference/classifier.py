@@ -10,16 +10,16 @@ In a notebook:
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ModelRefusedError, ServiceError
+from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
 from service.inference import decoding, opening, repository, resizing
 from service.inference.classification import Classification
 from service.inference.decoding import ImageFacts
@@ -48,6 +48,7 @@ class ModelInfo:
     """Which model a classifier has, and how the model's pictures are resized and judged.
 
     `second_view` is None where the model has no such rule, or the settings turn it off.
+    `label_sets` are those of the card.
     """
 
     name: str
@@ -58,6 +59,22 @@ class ModelInfo:
     resize: ResizeRule
     energy_threshold: float
     second_view: SecondViewRule | None = None
+    label_sets: Mapping[float, Sequence[float]] = field(default_factory=dict)
+
+    def thresholds(self, coverage: float) -> Sequence[float]:
+        """For each class, the least probability in the label sets of a coverage in 0..1.
+
+        Raises:
+            InvalidParameterError: the model has no such label sets.
+        """
+        if coverage in self.label_sets:
+            return self.label_sets[coverage]
+        known = ", ".join(map(str, sorted(self.label_sets)))
+        raise InvalidParameterError(
+            f"coverage: the model has label sets for {known}."
+            if known
+            else "coverage: the model has no label sets; publish it again to have some."
+        )
 
 
 def _ignore(_stage: str, _seconds: float) -> None:
@@ -267,6 +284,7 @@ def open_classifier(
         resize=card.resize,
         energy_threshold=card.threshold(file),
         second_view=card.files[file].second_view if settings.second_view else None,
+        label_sets=card.files[file].label_sets or {},
     )
     classifier = Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
     if (classes := classifier.self_test()) != len(model.labels):

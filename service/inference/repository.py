@@ -9,7 +9,7 @@ from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
 
 # Metadata that a file need not have.
-_OPTIONAL = {"second_view"}
+_OPTIONAL = {"second_view", "label_sets"}
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 

@@ -23,6 +23,7 @@ def write_model(
     energy_threshold: float = 0.5,
     endless: bool = False,
     second_view: dict[str, object] | None = None,
+    label_sets: dict[str, list[float]] | None = None,
 ) -> Path:
     """Publishes a tiny model; returns the folder of the version.
 
@@ -38,7 +39,8 @@ def write_model(
         "resize": resize or {"mode": "stretch", "filter": "bilinear"},
         "energy_threshold": energy_threshold,
     }
-    own: dict[str, Any] = {"second_view": second_view} if second_view else {}
+    optional = {"second_view": second_view, "label_sets": label_sets}
+    own: dict[str, Any] = {key: value for key, value in optional.items() if value}
     seen = width // 2 if second_view else width
     data = _graph(height, width, properties | own, endless, seen).SerializeToString()
     folder = models / name / str(version)
