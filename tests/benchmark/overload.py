@@ -3,8 +3,9 @@
     python -m tests.benchmark.overload [--rounds 3] [--seconds 12]
 
 The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
-client sees is measured beside it. Then a few clients send pictures that take long to decode. All
-shares two cores, and the service has its default settings.
+client sees is measured beside it. Then the same with noise, of which a model is unsure, so that it
+asks for second views. Then a few clients send pictures that take long to decode. All shares two
+cores, and the service has its default settings.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
 from tests.benchmark.large_pictures import measure_beside
 from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
-from tests.benchmark.pictures import make_pictures
+from tests.benchmark.pictures import NOISE, make_noise, make_pictures
 from tests.benchmark.servers import Probe, Server
 from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
 from tests.benchmark.wire import form
@@ -99,14 +100,14 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
         RuntimeError: wrk failed.
         StartError: the service cannot be started.
     """
-    pictures = make_pictures([MEDIUM.pictures])
+    pictures = make_pictures([MEDIUM.pictures]) | {NOISE: make_noise()}
     wrk = Wrk(scratch, pictures)
     probe = Probe(pictures[MEDIUM.pictures][0])
     hardware = environment.hardware()
     yield f"{hardware}; wrk, the clients beside it and the service share {CORES} cores"
     with service(Stage(scratch, Path(sys.executable), probe, None)) as server:
-        _peak(wrk, server, plan.ladder[-1], plan)  # warms up
-        peaks = {n: _peak(wrk, server, n, plan) for n in plan.ladder}
+        _peak(wrk, server, replace(MEDIUM, connections=plan.ladder[-1]), plan)  # warms up
+        peaks = {n: _peak(wrk, server, replace(MEDIUM, connections=n), plan) for n in plan.ladder}
         yield "500x375 pictures, multipart, requests/s by connections: " + ", ".join(
             f"{n}: {peak:.0f}" for n, peak in peaks.items()
         )
@@ -119,18 +120,24 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
+        yield f"\nthe same clients, all of whom send noise ({clients.connections}):"
+        noise, before = replace(clients, pictures=NOISE), server.second_views()
+        yield from report(
+            [_overload(wrk, server, noise, saturating, plan) for _ in range(plan.rounds)]
+        )
+        made = (int(now - then) for now, then in zip(server.second_views(), before, strict=True))
+        yield "  second views: {} computed, {} skipped".format(*made)
         yield from measure_beside(server, plan.beside_s, plan.rest_s)
 
 
-def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
-    case = replace(MEDIUM, connections=connections)
+def _peak(wrk: Wrk, server: Server, case: Case, plan: Plan) -> float:
     return wrk.answers(server, case, plan.peak_s).per_s(200)
 
 
 def _overload(wrk: Wrk, server: Server, clients: Case, saturating: int, plan: Plan) -> Round:
     """Lets so many clients send pictures, and looks at what others see meanwhile."""
-    body = form([server.probe.picture])
-    peak_before = _peak(wrk, server, saturating, plan)
+    body, few = form([server.probe.picture]), replace(clients, connections=saturating)
+    peak_before = _peak(wrk, server, few, plan)
     with Visitor(server, "/predict", body, every_s=0.02) as before:
         time.sleep(plan.rest_s)
     with Visitor(server, "/predict", body, every_s=0.02) as picture:
@@ -141,7 +148,7 @@ def _overload(wrk: Wrk, server: Server, clients: Case, saturating: int, plan: Pl
         time.sleep(plan.rest_s)
     return Round(
         load=load,
-        peaks=(peak_before, _peak(wrk, server, saturating, plan)),
+        peaks=(peak_before, _peak(wrk, server, few, plan)),
         picture=picture.answers,
         probes=probes,
         recovery_s=recovery_s(picture.answers, ended_at, NORMAL * percentile(before.answers, 99)),

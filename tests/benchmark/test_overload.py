@@ -154,8 +154,9 @@ def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
         measure(tmp_path, Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, beside_s=1, ladder=(2,)))
     )
     figures = [line for line in lines if "met (" in line or "MISSED (" in line]
-    assert len(figures) >= 20
+    assert len(figures) >= 25
     assert "now 2560:" in "".join(lines)
+    assert any(line.startswith("  second views: ") for line in lines)
 
 
 @needs_wrk
