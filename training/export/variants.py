@@ -158,7 +158,7 @@ def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
     """The nodes before the inner layers, the inner layers, and the nodes after them.
 
     The inner layers reach from the second to the last but one node with weights. The nodes are in
-    the order of computation, and the networks are chains.
+    the order of computation, and all nodes with weights are in a chain.
     """
     nodes = list(graph.node)
     weighted = [i for i, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]
