@@ -54,12 +54,12 @@ def look_again(
         compute: returns the probabilities of pictures; None to skip all second views.
     """
     second: list[SecondView] = ["none"] * len(images)
-    unsure = np.flatnonzero(first.max(axis=1) < rule.below) if rule else ()
-    if rule is None or not len(unsure):
+    if rule is None:
         return Views(first, second)
-    for number in unsure:
+    unsure = np.flatnonzero(first.max(axis=1) < rule.below)
+    for number in unsure.tolist():
         second[number] = "skipped" if compute is None else "computed"
-    if compute is None:
+    if compute is None or not len(unsure):
         return Views(first, second)
     mirrored = compute(np.ascontiguousarray(images[unsure, :, ::-1]))
     both = ((first[unsure] + mirrored) / 2) ** (1 / rule.temperature)
