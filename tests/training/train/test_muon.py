@@ -42,7 +42,7 @@ def test_step_in_bfloat16_is_nearly_that_in_float32() -> None:
         steps[precision] = kernel.numpy() - before * (96**0.5 / np.linalg.norm(before))
     norm = np.linalg.norm(steps["float32"])
     assert norm > 0.1
-    assert np.linalg.norm(steps["bfloat16"] - steps["float32"]) < 0.02 * norm
+    assert np.linalg.norm(steps["bfloat16"] - steps["float32"]) < 0.05 * norm
 
 
 def test_precision_is_in_the_checkpoint() -> None:
