@@ -50,7 +50,7 @@ def test_both_packages_make_the_same_sets(answers: list[Classification], tmp_pat
     assert figures.mean_size == pytest.approx(np.mean([len(one) for one in sets]))
     right = [
         answer.labels[label] in one
-        for answer, label, one in zip(answers, LABELS, sets, strict=True)
+        for answer, label, one in zip(answers, LABELS.tolist(), sets, strict=True)
     ]
     assert figures.coverage == pytest.approx(np.mean(right))
     assert 0.1 < figures.coverage < 0.9

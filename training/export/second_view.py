@@ -44,7 +44,8 @@ def _rule(below: float, first: Floats, second: Floats, labels: Labels) -> Second
         rule = SecondView(below=below, temperature=float(np.exp(log)))
         return -float(_gains(rule, first, second, labels).sum())
 
-    best = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x
+    low, high = np.log(TEMPERATURES).tolist()
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded").x
     return SecondView(below=below, temperature=round(float(np.exp(best)), 4))
 
 

@@ -46,21 +46,21 @@ def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
     pad = (pixels, pixels)
     padded = np.pad(images, ((0, 0), pad, pad, (0, 0)), mode="reflect")
     moved = np.empty_like(images)
-    offsets = rng.integers(0, 2 * pixels + 1, (2, batch)).T.tolist()
+    tops, lefts = rng.integers(0, 2 * pixels + 1, (2, batch)).tolist()
     # A copy of each picture's rows takes a tenth of the time of a gather of all pixels.
-    for target, source, (top, left) in zip(moved, padded, offsets, strict=True):
-        target[:] = source[top : top + height, left : left + width]
+    for number, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        moved[number] = padded[number, top : top + height, left : left + width]
     return moved
 
 
 def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
     """Cover a square of each picture with medium grey; a part of it may lie outside."""
     batch, height, width, _ = images.shape
-    tops = rng.integers(-side + 1, height, batch).tolist()
-    lefts = rng.integers(-side + 1, width, batch).tolist()
+    tops = rng.integers(-side + 1, height, (batch,)).tolist()
+    lefts = rng.integers(-side + 1, width, (batch,)).tolist()
     covered = images.copy()
-    for image, top, left in zip(covered, tops, lefts, strict=True):
-        image[max(0, top) : top + side, max(0, left) : left + side] = 128
+    for number, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        covered[number, max(0, top) : top + side, max(0, left) : left + side] = 128
     return covered
 
 
