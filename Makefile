@@ -69,7 +69,7 @@ torture: $(DEV_ENV) ## Send 20,000 damaged pictures, 5,000 odd ones and thousand
 		tests/e2e/test_metrics.py tests/contract/test_one_picture.py tests/service/inference/test_plain_jpeg.py \
 		tests/service/process/test_lifecycle.py
 
-overload: $(DEV_ENV) ## Load the service five times over, in 3 minutes, and check the latency and the refusals
+overload: $(DEV_ENV) ## Load the service five times over, in 6 minutes, and check the latency and the refusals
 	@$(DEV)/python -m tests.benchmark.overload $(ARGS)
 
 changes: $(DEV_ENV) ## Change the model 20 times under load, in 2 minutes: what is lost, and how much slower it gets

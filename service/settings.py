@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     """Refuse to start unless CUDA is in use."""
     cuda_graphs: bool = False
     """Capture a CUDA graph for each batch size; not measured yet."""
+    second_view: bool = True
+    """Compute a picture once more, mirrored, where a model is unsure and its file says so; not
+    while many pictures wait."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
     and one for a GPU."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import ServiceError
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from service.inference.pictures.formats import SUFFIXES
 
 Outcome = Classification | ServiceError

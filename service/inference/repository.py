@@ -9,6 +9,8 @@ from pathlib import Path
 from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
 
+# Metadata that a file need not have.
+_OPTIONAL = {"second_view", "label_sets"}
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
@@ -176,15 +178,20 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
         ModelRefusedError: a property is missing, unreadable, or not what the card states.
     """
     path, card = model.folder / name, model.card
+    optional = card.files[name].model_dump(mode="json", include=_OPTIONAL)
     for key, stated in {
         "name": card.name,
         "version": card.version,
         "labels": list(card.labels),
         "resize": card.resize.model_dump(),
         "energy_threshold": card.threshold(name),
+        **optional,
     }.items():
         try:
-            actual = metadata[key] if key == "name" else json.loads(metadata[key])
+            if key in optional and key not in metadata:
+                actual = None
+            else:
+                actual = metadata[key] if key == "name" else json.loads(metadata[key])
         except (KeyError, ValueError) as error:
             raise ModelRefusedError(
                 f"{path} has no readable metadata property {key!r}; {_REPUBLISH}"

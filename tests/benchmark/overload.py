@@ -3,8 +3,9 @@
     python -m tests.benchmark.overload [--rounds 3] [--seconds 12]
 
 The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
-client sees is measured beside it. Then a few clients send pictures that take long to decode. All
-shares two cores, and the service has its default settings.
+client sees is measured beside it. Then the same with noise, of which a model is unsure, so that it
+asks for second views. Then a few clients send pictures that take long to decode. All shares two
+cores, and the service has its default settings.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
 from tests.benchmark.large_pictures import measure_beside
 from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
-from tests.benchmark.pictures import make_pictures
+from tests.benchmark.pictures import NOISE, make_noise, make_pictures
 from tests.benchmark.servers import Probe, Server
 from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
 from tests.benchmark.wire import form
@@ -118,14 +119,14 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
         RuntimeError: wrk failed.
         StartError: the service cannot be started.
     """
-    pictures = make_pictures([MEDIUM.pictures])
+    pictures = make_pictures([MEDIUM.pictures]) | {NOISE: make_noise()}
     wrk = Wrk(scratch, pictures)
     probe = Probe(pictures[MEDIUM.pictures][0])
     hardware = environment.hardware()
     yield f"{hardware}; wrk, the clients beside it and the service share {CORES} cores"
     with service(Stage(scratch, Path(sys.executable), probe, None)) as server:
-        _peak(wrk, server, plan.ladder[-1], plan)  # warms up
-        peaks = {n: _peak(wrk, server, n, plan) for n in plan.ladder}
+        _peak(wrk, server, replace(MEDIUM, connections=plan.ladder[-1]), plan)  # warms up
+        peaks = {n: _peak(wrk, server, replace(MEDIUM, connections=n), plan) for n in plan.ladder}
         yield "500x375 pictures, multipart, requests/s by connections: " + ", ".join(
             f"{n}: {peak:.0f}" for n, peak in peaks.items()
         )
@@ -136,6 +137,13 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
+        yield f"\nthe same clients, all of whom send noise ({clients.connections}):"
+        noise, before = replace(clients, pictures=NOISE), server.second_views()
+        yield from report(
+            [_overload(wrk, server, noise, saturating, plan) for _ in range(plan.rounds)]
+        )
+        made = (int(now - then) for now, then in zip(server.second_views(), before, strict=True))
+        yield "  second views: {} computed, {} skipped".format(*made)
         yield from measure_beside(server, plan.kinds, plan.beside_s, plan.rest_s)
 
 
@@ -145,8 +153,7 @@ def connections_of_full_queues() -> int:
     return settings.worker_count * settings.max_queue
 
 
-def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
-    case = replace(MEDIUM, connections=connections)
+def _peak(wrk: Wrk, server: Server, case: Case, plan: Plan) -> float:
     return wrk.answers(server, case, plan.peak_s).per_s(200)
 
 

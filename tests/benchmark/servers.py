@@ -50,6 +50,13 @@ class Batches(NamedTuple):
     pictures: float
 
 
+class SecondViews(NamedTuple):
+    """How many pictures were computed twice, and how many should have been and were not."""
+
+    computed: float
+    skipped: float
+
+
 @dataclass
 class Server:
     """A server; as a context manager it runs, and has answered the probe.
@@ -170,6 +177,18 @@ class Server:
             return Batches(0, 0)
         sums = (sum_of_samples(text, f"classifier_batch_size_{part}") for part in ("count", "sum"))
         return Batches(*sums)
+
+    def second_views(self) -> SecondViews:
+        """Its second views so far, by the metrics of the service."""
+        metric = "classifier_second_views_total"
+        samples = self.ask("/metrics")[1].splitlines()
+        lines = [line for line in samples if line.startswith(f"{metric}{{")]
+        return SecondViews(
+            *(
+                sum_of_samples("\n".join(line for line in lines if f'"{outcome}"' in line), metric)
+                for outcome in SecondViews._fields
+            )
+        )
 
     def _processes(self) -> Iterator[psutil.Process]:
         with suppress(psutil.NoSuchProcess):

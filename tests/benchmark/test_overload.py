@@ -157,8 +157,9 @@ def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
         )
     )
     figures = [line for line in lines if "met (" in line or "MISSED (" in line]
-    assert len(figures) >= 12
+    assert len(figures) >= 18
     assert "now 2560:" in "".join(lines)
+    assert any(line.startswith("  second views: ") for line in lines)
 
 
 @needs_wrk

@@ -117,6 +117,26 @@ def test_card_that_disagrees_with_its_file_is_refused(
         repository.check_metadata(stored, "model.onnx", metadata)
 
 
+@pytest.mark.parametrize("where", ["card", "file"])
+def test_second_view_that_the_card_or_the_file_alone_has_is_refused(
+    tmp_path: Path, where: str
+) -> None:
+    rule = {"kind": "mirror", "below": 0.8, "temperature": 1.0}
+    folder = write_model(tmp_path, second_view=rule)
+    stored = repository.read_version(folder)
+    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
+    repository.check_metadata(stored, "model.onnx", metadata)
+    if where == "card":
+        del metadata["second_view"]
+    else:
+        files = json.loads((folder / "card.json").read_text())["files"]
+        del files["model.onnx"]["second_view"]
+        edit_card(folder, files=files)
+        stored = repository.read_version(folder)
+    with pytest.raises(ModelRefusedError, match="disagree on 'second_view'"):
+        repository.check_metadata(stored, "model.onnx", metadata)
+
+
 @pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
 def test_missing_or_unreadable_metadata_is_refused(
     tmp_path: Path, metadata: dict[str, str]
