@@ -130,9 +130,14 @@ class ModelServer:
     async def change(self, change: Change = LOAD_ALL) -> str | None:
         """Changes the models in this process; returns how a loaded one differs from before.
 
+        A caller who leaves cancels nothing.
+
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
+        return await asyncio.shield(asyncio.ensure_future(self._change(change)))
+
+    async def _change(self, change: Change) -> str | None:
         async with self._changing:  # of two at a time, one would discard what the other prepares
             try:
                 snapshot = await self.prepare(change)
