@@ -1,0 +1,158 @@
+"""The service under load, against the bare session and against the decoding alone."""
+
+import itertools
+import time
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+from service.inference.classifier import Classifier
+from tests.benchmark.gpu.clients import Clients, post, summarise
+from tests.benchmark.gpu.nvml import Watch
+from tests.benchmark.gpu.parts.session import per_s
+from tests.benchmark.gpu.plan import Plan
+from tests.benchmark.gpu.results import Figure, Finding, missed_unless
+from tests.benchmark.gpu.service import Service
+from tests.benchmark.pictures import SMALL, make_pictures
+from tests.benchmark.wire import form, v2_pixels
+
+# Of the bare session's pictures a second, for batches of pixels.
+TARGET = 0.8
+# Settings that might suit a GPU better than the defaults.
+VARIANTS: tuple[dict[str, object], ...] = ({"cuda_graphs": True}, {"workers": 4})
+
+
+class Kind(NamedTuple):
+    """What is sent: requests of so many pictures each."""
+
+    name: str
+    pictures: int
+    requests: list[bytes]
+
+
+def measure(plan: Plan) -> Iterator[Finding]:
+    """Measures the ceilings, then the service, and on CUDA what else it could be told."""
+    classifier = _open(plan)
+    size = plan.settings.max_batch
+    bare = per_s(partial(classifier.engine.run, plan.noise(size)), plan.cell_s) * size
+    yield Finding(f"ceiling: bare session, batches of {size}", {"pictures/s": bare})
+    threads = plan.settings.thread_count
+    decoding = _decoded_per_s(classifier, threads, plan.cell_s)
+    yield Finding(f"ceiling: decoding, {threads} threads", {"pictures/s": decoding})
+    kinds = _kinds(plan, classifier.model.name)
+    del classifier  # so that the service has the device for itself
+    with Clients() as clients:
+        best = yield from _load(plan, clients, kinds, plan.connections)
+        jpeg, pixels = (best[kind.name] for kind in kinds)
+        name = f"{kinds[1].name}, best against the bare session"
+        verdict = missed_unless(pixels / bare >= TARGET)
+        yield Finding(name, {"": pixels / bare, "target": TARGET}, verdict)
+        name = f"{kinds[0].name}, best against the lower of the two ceilings"
+        yield Finding(name, {"": jpeg / min(bare, decoding)})
+        for settings in VARIANTS if plan.is_cuda else ():
+            yield from _load(plan, clients, kinds, plan.connections[-1:], settings)
+
+
+def _load(
+    plan: Plan,
+    clients: Clients,
+    kinds: list[Kind],
+    connections: tuple[int, ...],
+    variant: Mapping[str, object] | None = None,
+) -> Generator[Finding, None, dict[str, float]]:
+    """Loads the service with each kind; returns the most pictures a second of each."""
+    best = dict.fromkeys((kind.name for kind in kinds), 0.0)
+    settings = {
+        "provider": plan.provider,
+        "require_cuda": plan.is_cuda,
+        # Room for a request of each connection.
+        "max_queue": max(connections) * plan.settings.max_batch,
+        **(variant or {}),
+    }
+    suffix = "".join(f", {name} {value}" for name, value in (variant or {}).items())
+    with Service(plan.settings, settings) as service:
+        ready_s = service.wait_until_ready().ready_s
+        yield Finding(f"start to ready{suffix}", {"s": ready_s})
+        for kind, count in itertools.product(kinds, connections):
+            figures, per_second = _measure(plan, service, clients, kind, count)
+            yield Finding(f"{kind.name}, {count} connections{suffix}", figures)
+            best[kind.name] = max(best[kind.name], per_second)
+    return best
+
+
+def _measure(
+    plan: Plan, service: Service, clients: Clients, kind: Kind, connections: int
+) -> tuple[dict[str, Figure], float]:
+    """The figures of one load, and its pictures a second."""
+    before = _batches(service)
+    began_at = time.monotonic()
+    with Watch() as watch:
+        seconds = plan.warm_up_s + plan.load_s
+        answers = clients.send(service.port, kind.requests, connections, seconds)
+    ended_at = max((answer.at for answer in answers), default=began_at + seconds)
+    start = ended_at - plan.load_s
+    seen = summarise(answers, start, ended_at)
+    inferences, pictures = (b - a for a, b in zip(before, _batches(service), strict=True))
+    per_second = seen.per_s * kind.pictures
+    return {
+        "requests/s": seen.per_s,
+        "pictures/s": per_second,
+        "p50 ms": seen.p50_ms,
+        "p99 ms": seen.p99_ms,
+        "failed": seen.failed,
+        "mean batch": pictures / inferences if inferences else None,
+        "GPU %": watch.utilisation(start, ended_at),
+        "GPU MB": watch.memory_mb,
+    }, per_second
+
+
+def _batches(service: Service) -> tuple[float, float]:
+    """Its inferences so far, and their pictures."""
+    return (
+        service.metric("classifier_batch_size_count"),
+        service.metric("classifier_batch_size_sum"),
+    )
+
+
+def _open(plan: Plan) -> Classifier:
+    settings = plan.settings
+    return Classifier.open(
+        settings.models,
+        settings.model,
+        settings.version,
+        variant=settings.variant,
+        provider=plan.provider,
+        require_cuda=plan.is_cuda,
+    )
+
+
+def _decoded_per_s(classifier: Classifier, threads: int, seconds: float) -> float:
+    """How many JPEGs a second so many threads decode."""
+    uploads = make_pictures(())[SMALL]
+    end = time.perf_counter() + seconds
+
+    def decode(_thread: int) -> int:
+        done = 0
+        for upload in itertools.cycle(uploads):
+            if time.perf_counter() >= end:
+                break
+            classifier.decode(upload)
+            done += 1
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        done = sum(pool.map(decode, range(threads)))
+    return done / (time.perf_counter() - start)
+
+
+def _kinds(plan: Plan, model: str) -> list[Kind]:
+    size = plan.settings.max_batch
+    images = plan.noise(size)
+    batch = v2_pixels(images.shape, images.tobytes())
+    jpegs = [post("/predict", form([upload])) for upload in make_pictures(())[SMALL]]
+    return [
+        Kind("JPEG, multipart", 1, jpegs),
+        Kind(f"V2, {size} pictures as pixels", size, [post(f"/v2/models/{model}/infer", batch)]),
+    ]
