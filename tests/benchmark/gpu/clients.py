@@ -141,6 +141,6 @@ async def _ask(port: int, requests: Iterator[bytes], until: float, answers: list
 async def _read(reader: asyncio.StreamReader) -> tuple[int, bool]:
     """Status of an answer, and whether the connection stays open."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    length = int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0])
     await reader.readexactly(length)
     return int(head[9:12]), b"\r\nconnection: close\r\n" not in head

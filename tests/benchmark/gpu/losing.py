@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 from service.cli.serve import main
 from service.errors import EngineFailedError
@@ -25,10 +26,10 @@ def lose(_signal: int, _frame: FrameType | None) -> None:
     else:
         from service.inference import engine
 
-        engine.OnnxEngine.run = _fail  # type: ignore[method-assign]
+        engine.OnnxEngine.run = _fail  # type: ignore[assignment, method-assign]
 
 
-def _fail(*_: object) -> tuple[object, object]:
+def _fail(*_: object) -> NoReturn:
     raise EngineFailedError("the device is lost")
 
 

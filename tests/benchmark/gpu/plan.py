@@ -27,7 +27,6 @@ class Plan:
         connections: of the loads.
         largest: the largest batch of the bare session.
         changes: how many changes of model.
-        recovery_s: how long the service may take to recover from the loss of its device.
     """
 
     provider: Literal["cuda", "cpu"]
@@ -38,7 +37,6 @@ class Plan:
     connections: tuple[int, ...] = (1, 64, 256)
     largest: int = 256
     changes: int = 3
-    recovery_s: float = 12.0
 
     @property
     def is_cuda(self) -> bool:
@@ -100,5 +98,4 @@ def plan_for(options: argparse.Namespace) -> Plan:
         connections=(1, 8),
         largest=4,
         changes=1,
-        recovery_s=1.5,
     )

@@ -23,6 +23,7 @@ class Handler(BaseHTTPRequestHandler):
         assert self.rfile.read(int(self.headers["Content-Length"])) == b"body"
         self.seen += 1
         self.send_response(503 if self.headers["X-Number"] == "2" else 200)
+        self.send_header("Inference-Header-Content-Length", "0")
         self.send_header("Content-Length", "6")
         if self.seen == 5:
             self.send_header("Connection", "close")

@@ -41,8 +41,7 @@ def test_part_that_takes_too_long_is_killed_with_all_that_it_started() -> None:
     part = Part("machine")
     (child,) = run(part, (), 1)
     assert part.error == "it took longer than 1 s"
-    number = child.figures["number"]
-    assert isinstance(number, int)
+    number = int(str(child.figures["number"]))
     deadline = time.monotonic() + 5
     while _runs(number) and time.monotonic() < deadline:
         time.sleep(0.01)

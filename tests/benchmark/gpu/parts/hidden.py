@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service.inference.engine import CPU, CUDA
 from tests.benchmark.gpu.plan import Plan
-from tests.benchmark.gpu.results import Finding, wrong_unless
+from tests.benchmark.gpu.results import Figure, Finding, wrong_unless
 from tests.benchmark.gpu.service import Service
 from tests.benchmark.pictures import SMALL, make_pictures
 from tests.benchmark.wire import form
@@ -19,10 +19,10 @@ def measure(plan: Plan) -> Iterator[Finding]:
     with insisting, Service(plan.settings, {"provider": "cuda"}, _HIDDEN) as service:
         health = service.wait_until_ready().health
         answer, _ = service.ask("/predict", form(make_pictures(())[SMALL][:1]))
-        stated = {name: str(health.get(name)) for name in (*EXPECTED, "reason")}
+        stated: dict[str, Figure] = {name: str(health.get(name)) for name in (*EXPECTED, "reason")}
         good = EXPECTED.items() <= stated.items() and answer == 200
         yield Finding("CUDA hidden", {**stated, "an answer": answer}, wrong_unless(good))
         status = insisting.wait()
         good = status == 1 and "CUDA cannot be used" in insisting.last_words
-        figures = {"exit status": status, "it says": insisting.last_words}
+        figures: dict[str, Figure] = {"exit status": status, "it says": insisting.last_words}
         yield Finding("CUDA hidden and required", figures, wrong_unless(good))
