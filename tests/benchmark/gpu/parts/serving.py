@@ -3,11 +3,10 @@
 import itertools
 import time
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from service.inference.classifier import Classifier
+from service.inference.classifier import open_classifier
 from tests.benchmark.gpu.clients import Clients, post, summarise
 from tests.benchmark.gpu.nvml import Watch
 from tests.benchmark.gpu.parts.session import per_s
@@ -33,15 +32,11 @@ class Kind(NamedTuple):
 
 def measure(plan: Plan) -> Iterator[Finding]:
     """Measures the ceilings, then the service, and on CUDA what else it could be told."""
-    classifier = _open(plan)
-    size = plan.settings.max_batch
-    bare = per_s(partial(classifier.engine.run, plan.noise(size)), plan.cell_s) * size
+    size, threads = plan.settings.max_batch, plan.settings.thread_count
+    bare, decoding = _ceilings(plan)
     yield Finding(f"ceiling: bare session, batches of {size}", {"pictures/s": bare})
-    threads = plan.settings.thread_count
-    decoding = _decoded_per_s(classifier, threads, plan.cell_s)
     yield Finding(f"ceiling: decoding, {threads} threads", {"pictures/s": decoding})
-    kinds = _kinds(plan, classifier.model.name)
-    del classifier  # so that the service has the device for itself
+    kinds = _kinds(plan)
     with Clients() as clients:
         best = yield from _load(plan, clients, kinds, plan.connections)
         jpeg, pixels = (best[kind.name] for kind in kinds)
@@ -117,44 +112,23 @@ def _batches(service: Service) -> tuple[float, float]:
     )
 
 
-def _open(plan: Plan) -> Classifier:
-    settings = plan.settings
-    return Classifier.open(
-        settings.models,
-        settings.model,
-        settings.version,
-        variant=settings.variant,
-        provider=plan.provider,
-        require_cuda=plan.is_cuda,
-    )
+def _ceilings(plan: Plan) -> tuple[float, float]:
+    """Pictures a second of the bare session, and of the decoding threads alone."""
+    classifier = open_classifier(plan.stored, plan.read, plan.settings)
+    size, threads = plan.settings.max_batch, plan.settings.thread_count
+    bare = per_s(partial(classifier.engine.run, plan.noise(size)), plan.cell_s) * size
+    uploads = itertools.cycle(make_pictures(())[SMALL])
+    decode = per_s(lambda: classifier.decode(next(uploads)), plan.cell_s, threads)
+    return bare, decode
 
 
-def _decoded_per_s(classifier: Classifier, threads: int, seconds: float) -> float:
-    """How many JPEGs a second so many threads decode."""
-    uploads = make_pictures(())[SMALL]
-    end = time.perf_counter() + seconds
-
-    def decode(_thread: int) -> int:
-        done = 0
-        for upload in itertools.cycle(uploads):
-            if time.perf_counter() >= end:
-                break
-            classifier.decode(upload)
-            done += 1
-        return done
-
-    start = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        done = sum(pool.map(decode, range(threads)))
-    return done / (time.perf_counter() - start)
-
-
-def _kinds(plan: Plan, model: str) -> list[Kind]:
+def _kinds(plan: Plan) -> list[Kind]:
     size = plan.settings.max_batch
     images = plan.noise(size)
     batch = v2_pixels(images.shape, images.tobytes())
     jpegs = [post("/predict", form([upload])) for upload in make_pictures(())[SMALL]]
+    pixels = [post(f"/v2/models/{plan.stored.name}/infer", batch)]
     return [
         Kind("JPEG, multipart", 1, jpegs),
-        Kind(f"V2, {size} pictures as pixels", size, [post(f"/v2/models/{model}/infer", batch)]),
+        Kind(f"V2, {size} pictures as pixels", size, pixels),
     ]
