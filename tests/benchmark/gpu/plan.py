@@ -35,7 +35,7 @@ class Plan:
     load_s: float = 3.0
     warm_up_s: float = 1.0
     connections: tuple[int, ...] = (1, 64, 256)
-    largest: int = 256
+    largest: int = 32
     changes: int = 3
 
     @property
@@ -88,7 +88,8 @@ class Plan:
 def plan_for(options: argparse.Namespace) -> Plan:
     """The plan that the arguments ask for."""
     if not options.quick:
-        return Plan(options.provider)
+        # A CPU takes seconds for 256 pictures.
+        return Plan(options.provider, largest=256 if options.provider == "cuda" else 32)
     return Plan(
         options.provider,
         pictures=64,

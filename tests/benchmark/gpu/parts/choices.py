@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from service.errors import ServiceError
 from tests.benchmark.gpu.parts.session import per_s
 from tests.benchmark.gpu.plan import Plan
 from tests.benchmark.gpu.results import Figure, Finding
@@ -28,10 +29,14 @@ def measure(plan: Plan) -> Iterator[Finding]:
     for name, choice in CHOICES.items():
         if choice and not plan.is_cuda:
             continue
-        engine = Sessions(choice).open(plan, plan.served_file, size)
-        probabilities, _ = engine.run(images)
+        try:
+            engine = Sessions(choice).open(plan, plan.served_file, size)
+            probabilities, _ = engine.run(images)
+            rate = per_s(partial(engine.run, images), plan.cell_s) * size
+        except ServiceError as error:
+            yield Finding(name, {"failed": str(error)})
+            continue
         usual = probabilities if usual is None else usual
-        rate = per_s(partial(engine.run, images), plan.cell_s) * size
         difference = float(np.abs(probabilities - usual).max())
         figures: dict[str, Figure] = {"pictures/s": rate, "largest difference": difference}
         yield Finding(f"{name}, batches of {size}", figures)

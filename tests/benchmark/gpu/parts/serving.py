@@ -11,7 +11,7 @@ from tests.benchmark.gpu.clients import Clients, post, summarise
 from tests.benchmark.gpu.nvml import Watch
 from tests.benchmark.gpu.parts.session import per_s
 from tests.benchmark.gpu.plan import Plan
-from tests.benchmark.gpu.results import Figure, Finding, missed_unless
+from tests.benchmark.gpu.results import Figure, Finding, missed_unless, wrong_unless
 from tests.benchmark.gpu.service import Service
 from tests.benchmark.pictures import SMALL, make_pictures
 from tests.benchmark.wire import form, v2_pixels
@@ -46,7 +46,10 @@ def measure(plan: Plan) -> Iterator[Finding]:
         name = f"{kinds[0].name}, best against the lower of the two ceilings"
         yield Finding(name, {"": jpeg / min(bare, decoding)})
         for settings in VARIANTS if plan.is_cuda else ():
-            yield from _load(plan, clients, kinds, plan.connections[-1:], settings)
+            try:
+                yield from _load(plan, clients, kinds, plan.connections[-1:], settings)
+            except RuntimeError as error:  # it was not ready
+                yield Finding(f"{settings}", {"failed": str(error)}, wrong_unless(False))
 
 
 def _load(

@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
+from service.errors import ServiceError
 from service.inference.card import MODEL_FILE
 from service.inference.engine_cuda import Buckets, Images
 from tests.benchmark.gpu.plan import Plan
-from tests.benchmark.gpu.results import Figure, Finding
+from tests.benchmark.gpu.results import Figure, Finding, wrong_unless
 from tests.benchmark.gpu.sessions import Sessions
 
 UNBOUND = "without bound buffers"
@@ -27,17 +28,15 @@ Run = Callable[[Images], object]
 
 def measure(plan: Plan) -> Iterator[Finding]:
     """Measures the file that the service takes, and the float32 one."""
-    size = min(plan.settings.max_batch, plan.largest)
     for file in dict.fromkeys((plan.served_file, MODEL_FILE)):
-        ways = _open(plan, file)
-        for way, run in ways.items():
-            for batch in plan.sizes:
-                figures = _measure(partial(run, plan.noise(batch)), plan.cell_s, batch)
-                yield Finding(f"{file}, {way}, batch {batch}", figures)
-            rate = per_s(partial(run, plan.noise(size)), plan.cell_s) * size
-            name = f"{file}, {way}, batch {size} from {_THREADS} threads"
-            yield Finding(name, {"pictures/s": rate})
-    yield _measure_python(partial(ways[BOUND], plan.noise(size)), plan.cell_s)
+        for way in (UNBOUND, BOUND, *([GRAPHS] if plan.is_cuda else [])):
+            try:
+                yield from _measure_all(plan, file, way)
+            except ServiceError as error:
+                yield Finding(f"{file}, {way}", {"failed": str(error)}, wrong_unless(False))
+    size = min(plan.settings.max_batch, plan.largest)
+    run = partial(_open(plan, plan.served_file, BOUND), plan.noise(size))
+    yield _measure_python(run, plan.cell_s)
     yield from _measure_copies(plan, size)
 
 
@@ -58,22 +57,33 @@ def per_s(run: Callable[[], object], seconds: float, threads: int = _THREADS) ->
     return done / (time.perf_counter() - start)
 
 
-def _open(plan: Plan, file: str) -> dict[str, Run]:
-    """The ways to compute a batch.
+def _open(plan: Plan, file: str, way: str) -> Run:
+    """Opens a file to be computed in one of the ways.
 
     Raises:
-        StartupError: it cannot be computed.
+        ServiceError: it cannot be computed so.
     """
     sessions = Sessions()
-    engine = sessions.open(plan, file, plan.largest)
+    engine = sessions.open(plan, file, plan.largest, graphs=way == GRAPHS)
     session, outputs = sessions.session, ["probabilities", "energy"]
-    ways: dict[str, Run] = {UNBOUND: lambda images: session.run(outputs, {"image": images})}
+    if way == UNBOUND:
+        return lambda images: session.run(outputs, {"image": images})
     if plan.is_cuda:
-        ways[BOUND] = engine.run
-        ways[GRAPHS] = Sessions().open(plan, file, plan.largest, graphs=True).run
-    else:  # where the service binds none
-        ways[BOUND] = Buckets(session, engine.height, engine.width, "cpu", plan.largest).run
-    return ways
+        return engine.run
+    # There the service binds none.
+    return Buckets(session, engine.height, engine.width, "cpu", plan.largest).run
+
+
+def _measure_all(plan: Plan, file: str, way: str) -> Iterator[Finding]:
+    """Measures each size of batch, and the service's from several threads."""
+    run = _open(plan, file, way)
+    for batch in plan.sizes:
+        figures = _measure(partial(run, plan.noise(batch)), plan.cell_s, batch)
+        yield Finding(f"{file}, {way}, batch {batch}", figures)
+    size = min(plan.settings.max_batch, plan.largest)
+    rate = per_s(partial(run, plan.noise(size)), plan.cell_s) * size
+    name = f"{file}, {way}, batch {size} from {_THREADS} threads"
+    yield Finding(name, {"pictures/s": rate})
 
 
 def _measure(run: Callable[[], object], seconds: float, size: int) -> dict[str, Figure]:
