@@ -125,7 +125,8 @@ class Service:
     def workers(self) -> list[int]:
         """The ids of its worker processes."""
         parent = f"PPid:\t{self._process.pid}\n"
-        return [process for process, status in _statuses().items() if parent in status]
+        children = [process for process, status in _statuses().items() if parent in status]
+        return [child for child in children if not _is_tracker(child)]
 
     @property
     def memory_mb(self) -> float:
@@ -133,6 +134,13 @@ class Service:
         statuses = _statuses()
         found = (re.search(r"VmRSS:\s+(\d+) kB", statuses.get(it, "")) for it in self.workers)
         return sum(int(match[1]) for match in found if match) * 1024 / 1e6
+
+
+def _is_tracker(process: int) -> bool:
+    """Whether it is a helper of Python's, which is there where workers are not forked."""
+    with contextlib.suppress(OSError):
+        return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
 
 
 def _statuses() -> dict[int, str]:

@@ -60,13 +60,14 @@ def _change(plan: Plan, service: Service, clients: Clients, model: Path) -> Iter
     served = int(service.health["version"])
     lost = sum(answer.status != 200 for answer in answers)
     figures: dict[str, Figure] = {
+        "": plan.changes,
         "s each": median(took),
         "s at most": max(took),
         "answers": count_statuses(answers),
         "served at the end": f"version {served}",
     }
     good = not lost and served == 1 + plan.changes
-    yield Finding(f"{plan.changes} changes of model", figures, wrong_unless(good))
+    yield Finding("changes of model", figures, wrong_unless(good))
     yield Finding("slowest quarter of a second", _slowest(plan, answers, began_at, ended_at))
     yield Finding(
         "memory of the worker", {"MB before": memory[0], "at most after one": max(memory[1:])}
