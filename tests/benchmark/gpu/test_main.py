@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from service.hardware import nvidia_driver_visible
-from tests.benchmark.gpu.__main__ import PARTS, TOTAL_S
+from tests.benchmark.gpu.__main__ import PARTS, TOTAL_S, Limit, run_all
+from tests.benchmark.gpu.results import Results
 from tests.service.models import write_model
+
+STAND_IN = Path(__file__).with_name("stand_in")
 
 
 def check(models: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,6 +48,30 @@ def test_all_parts_are_run_on_a_cpu_and_find_nothing_wrong(tmp_path: Path) -> No
     load = named["V2, 32 pictures as pixels, 8 connections"]["figures"]
     assert load["failed"] == 0
     assert load["pictures/s"] == pytest.approx(load["requests/s"] * 32)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(nvidia_driver_visible(), reason="this machine has an NVIDIA driver")
+def test_steps_for_cuda_alone_come_to_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    monkeypatch.setenv("CIFAR10_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("CIFAR10_MODEL", "tiny")
+    write_model(tmp_path / "models", size=(32, 32))
+    results = Results(tmp_path / "output", {})
+    parts = ("answers", "session", "choices")
+    run_all(results, [Limit(part, 60) for part in parts], ("--quick",))
+    assert [part.error for part in results.parts] == [None] * len(parts)
+    findings = [finding for part in results.parts for finding in part.findings]
+    assert all(finding.verdict != "WRONG" for finding in findings)
+    assert not [finding for finding in findings if "failed" in finding.figures]
+    names = {finding.name for finding in findings}
+    assert {
+        "model.onnx, CUDA graphs, against model.onnx on the CPU",
+        "model.onnx, bound buffers, CUDA graphs, batch 4",
+        "NHWC and CUDA graphs, batches of 32",
+    } <= names
 
 
 @pytest.mark.skipif(nvidia_driver_visible(), reason="this machine has an NVIDIA driver")
