@@ -85,8 +85,8 @@ audit: $(DEV_ENV) ## Look for known vulnerabilities in what is pinned; write bil
 	@$(DEV)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 		$(foreach name,$(SHIPPED) dev,--requirement docker/requirements-$(name).txt)
 
-gpu-check: $(SERVE_ENV) ## Test the GPU of this machine: provider, same answers as the CPU, speed
-	@.venv/bin/python -m tests.benchmark.gpu_check
+gpu-check: $(SERVE_ENV) ## Test the GPU of this machine, in 5 minutes: provider, answers, speed, changes, loss: ARGS="--provider cpu"
+	@.venv/bin/python -m tests.benchmark.gpu $(ARGS)
 
 proto: $(DEV_ENV) ## Compile the messages of the gRPC service
 	$(DEV)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. service/grpc/inference.proto

@@ -12,8 +12,9 @@ import pytest
 from tests.benchmark.constant import ANSWER
 from tests.benchmark.environments import ROOT
 from tests.benchmark.load import BATCH, RAW, Wrk
+from tests.benchmark.loopback import sum_of_samples
 from tests.benchmark.pictures import CIFAR10, SMALL
-from tests.benchmark.servers import Probe, Server, StartError, first_label, sum_of_samples
+from tests.benchmark.servers import Probe, Server, StartError, first_label
 
 PICTURE = next(CIFAR10.glob("cat/*.jpg")).read_bytes()
 LABELS = ["dog", "cat"]
