@@ -15,7 +15,7 @@ import yaml
 from tests.deployment import rules
 from tests.deployment.checks import faults
 from tests.deployment.manifests import Manifest, compose, of_kind, render
-from tests.deployment.schemas import wrong_form
+from tests.deployment.schemas import EXTENSIONS, wrong_form, wrong_form_of_extension
 
 DOCKER = rules.DOCKER
 COMPONENTS = [
@@ -87,6 +87,12 @@ def rendered(overlay: str, components: tuple[str, ...] = ()) -> list[Manifest]:
         return compose(Path(folder), overlay, components)
 
 
+def wrong_forms(manifests: Sequence[Manifest]) -> list[str]:
+    """What has not the form that the API demands."""
+    found = (wrong_form(it) for it in manifests if it["kind"] not in EXTENSIONS)
+    return [wrong for wrong in found if wrong]
+
+
 def part(manifests: Sequence[Manifest], kind: str) -> Any:  # noqa: ANN401
     """The manifest of a kind, or the pod or container of the Deployment."""
     if kind in ("pod", "container"):
@@ -112,8 +118,7 @@ def change(manifest: Any, path: str, value: object) -> None:  # noqa: ANN401
 def test_manifests_have_the_form_that_the_api_demands(
     overlay: str, components: tuple[str, ...]
 ) -> None:
-    found = {it["kind"]: wrong_form(it) for it in rendered(overlay, components)}
-    assert {kind: wrong for kind, wrong in found.items() if wrong} == {}
+    assert wrong_forms(rendered(overlay, components)) == []
 
 
 @pytest.mark.parametrize("components", COMPONENTS, ids="+".join)
@@ -132,11 +137,8 @@ def test_manifests_fit_each_other_and_the_service(
         "HorizontalPodAutoscaler",
         "NetworkPolicy",
         "PodDisruptionBudget",
-        "PrometheusRule",
-        "ScaledObject",
         "Service",
         "ServiceAccount",
-        "ServiceMonitor",
     ],
 )
 def test_misspelt_field_is_found(kind: str) -> None:
@@ -161,6 +163,24 @@ def test_misspelt_field_deep_inside_is_found(kind: str, path: str) -> None:
     change(part(manifests, kind), path, 1)
     (deployment,) = of_kind(manifests, "Deployment")
     assert path.split(".")[-1] in (wrong_form(deployment) or "")
+
+
+@pytest.mark.long
+def test_extensions_have_the_form_of_their_models_and_no_other() -> None:
+    """One test of all, because the models take seconds to import."""
+    places = {
+        "PrometheusRule": "groups.0.rules.0.keepfiringfor",
+        "ScaledObject": "triggers.0.metricstype",
+        "ServiceMonitor": "endpoints.0.intervall",
+    }
+    assert places.keys() == EXTENSIONS
+    for kind, place in places.items():
+        manifest = part(rendered("cpu", ALL), kind)
+        assert wrong_form_of_extension(manifest) is None
+        for path in ("replicaz", "spec.replicaz", f"spec.{place}"):
+            misspelt = copy.deepcopy(manifest)
+            change(misspelt, path, "1m")
+            assert wrong_form_of_extension(misspelt), path
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "words"), FAULTS)
@@ -238,7 +258,7 @@ def test_kustomization_of_the_readme_is_rendered(tmp_path: Path) -> None:
     (folder / "kustomization.yaml").write_text(text)
     manifests = render(folder)
     assert faults(manifests) == []
-    assert [wrong for wrong in map(wrong_form, manifests) if wrong] == []
+    assert wrong_forms(manifests) == []
     assert part(manifests, "container")["image"].startswith("registry.example/")
     models = part(manifests, "pod")["volumes"][0]
     assert models["image"]["reference"].startswith("registry.example/")
