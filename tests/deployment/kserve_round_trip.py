@@ -40,10 +40,27 @@ def read(kind: str, value: Any) -> Any:  # noqa: ANN401
     )
 
 
+def write(value: Any) -> Any:  # noqa: ANN401
+    """Makes JSON out of an object by the names of its class.
+
+    The serialiser of the newest client of Kubernetes does not know the classes of the SDK.
+    """
+    if isinstance(value, list):
+        return [write(item) for item in value]
+    if isinstance(value, dict):
+        return {key: write(item) for key, item in value.items()}
+    attributes = getattr(value, "attribute_map", None)
+    if attributes is None:
+        return value
+    found = {name: getattr(value, attribute) for attribute, name in attributes.items()}
+    # One class has "" for a name that was not given.
+    return {name: write(item) for name, item in found.items() if item not in (None, "")}
+
+
 def main() -> None:
     """Reads and writes all manifests."""
     manifests = [read(_CLASSES[it["kind"]], it) for it in json.load(sys.stdin)]
-    print(json.dumps(client.ApiClient().sanitize_for_serialization(manifests)))
+    print(json.dumps([write(manifest) for manifest in manifests]))
 
 
 if __name__ == "__main__":
