@@ -13,6 +13,7 @@ from tests.deployment import pods
 from tests.deployment.containers import Container, missing, started
 from tests.deployment.manifests import KUBERNETES, render
 from tests.e2e import web
+from tests.e2e.load import wait_until
 
 ROOT = KUBERNETES.parents[1]
 CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
@@ -52,10 +53,13 @@ def test_only_tmp_can_be_written_to_and_is_bounded(container: Container) -> None
 
 
 def test_service_counts_its_workers_by_the_limits(container: Container) -> None:
-    assert container.run("cat", "/sys/fs/cgroup/memory.max").stdout == f"{2 * GIGABYTE}\n"
-    quota, period = map(int, container.run("cat", "/sys/fs/cgroup/cpu.max").stdout.split())
-    workers = f'service_workers{{status="ok"}} {quota / period}'
-    assert workers in web.get(f"{container.url}/metrics").text
+    seen = "from service.hardware import *; print(available_cpus(), int(available_memory()))"
+    cpus, memory = map(int, container.run("python", "-c", seen).stdout.split())
+    limits = container.pod.container["resources"]["limits"]
+    assert (str(cpus), memory) == (limits["cpu"], 2 * GIGABYTE)
+    assert limits["memory"] == "2Gi"
+    workers = f'service_workers{{status="ok"}} {cpus}.0'
+    wait_until(lambda: workers in web.get(f"{container.url}/metrics").text)
 
 
 def test_largest_picture_fits_into_the_memory(container: Container) -> None:
