@@ -51,8 +51,9 @@ class Pod(NamedTuple):
     @property
     def confinement(self) -> dict[str, Any]:
         """The security context of the container, with that of the pod."""
+        of_pod: dict[str, Any] = self.spec.get("securityContext", {})
         own: dict[str, Any] = self.container.get("securityContext", {})
-        return self.spec.get("securityContext", {}) | own
+        return of_pod | own
 
     def port(self, port: int | str) -> int | None:
         """A port by its number or name; None where the container has no such name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from tests.benchmark.environments import InstallError, ensure
 from tests.deployment import pods
@@ -118,8 +118,14 @@ def test_runtime_serves_what_kserve_mounts_by_all_its_protocols(mounted: Path) -
         answer = web.post(f"{server.url}/predict", content=picture).json()
         assert (answer["model"], answer["version"]) == (name, "3")
         with grpc.insecure_channel(server.grpc_address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            check: grpc.UnaryUnaryMultiCallable[
+                health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+            ] = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
             for service in ("", name):
                 request = health_pb2.HealthCheckRequest(service=service)
-                answered = stub.Check(request, timeout=30, wait_for_ready=True)
+                answered = check(request, timeout=30, wait_for_ready=True)
                 assert answered.status == health_pb2.HealthCheckResponse.SERVING
