@@ -33,7 +33,7 @@ def test_query_is_one_number_that_grows_with_the_queue(tmp_path: Path) -> None:
     variables = {f"CIFAR10_{name}": value for name, value in settings.items()}
     with (
         running(**variables) as server,
-        watching(server.url, watch, interval="200ms") as prometheus,
+        watching(server.url, watch, interval="1s") as prometheus,
     ):
         deadline = time.monotonic() + WAIT_S
         while len(prometheus.values("classifier_queue_depth")) != 2:
@@ -45,5 +45,7 @@ def test_query_is_one_number_that_grows_with_the_queue(tmp_path: Path) -> None:
             while not waiting:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-                (waiting,) = prometheus.values(query)
+                values = prometheus.values(query)
+                assert len(values) <= 1  # none while a busy machine does not answer in time
+                waiting = sum(values)
     assert 0 < waiting <= 32
