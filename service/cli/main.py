@@ -136,15 +136,14 @@ def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
         The name of the file, and the error that it is refused with, None if it is not.
     """
     try:
-        files = repository.files(repository.read_version(folder))
+        stored = repository.read_version(folder)
     except ModelRefusedError as error:
         yield CARD_FILE, error
         return
-    models, name, version = folder.parent.parent, folder.parent.name, int(folder.name)
-    for file in files:
+    for file in repository.files(stored):
         refusal = None
         try:
-            Classifier.open(models, name, version, variant=file, provider="cpu")
+            Classifier.open(folder, stored.name, variant=file, provider="cpu")
         except ServiceError as error:
             refusal = error
         yield file, refusal
