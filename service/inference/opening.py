@@ -15,7 +15,7 @@ from service.errors import (
     UnsupportedFormatError,
 )
 from service.inference.pictures import appearance, formats, jpeg, kinds, png
-from service.inference.resizing import Box
+from service.inference.pictures.scaling import Box
 from service.settings import JPEG_FACTOR, PIXEL_BYTES
 
 # What takes longer than so many pixels of a PNG is large, which are some 10 ms of a processor; and
@@ -168,7 +168,7 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     image = formats.PARSERS[format_](file)
     part = appearance.part(image, header)
     size = part.canvas if part else image.size
-    filled: Box = (0, 0, *image.size)
+    filled: Box = (0, 0, *size)
     if smallest and (drafted := image.draft(None, (smallest, smallest))):  # of a JPEG alone
         _, filled = drafted
     cost = size[0] * size[1] * passes

@@ -18,8 +18,10 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from service.inference.decoding import OVERSAMPLING, decode
+from service.inference.decoding import decode
+from service.inference.pictures.scaling import OVERSAMPLING
 from service.inference.resizing import fit
+from tests.contract import encodings
 from tests.service.conftest import encode
 from tests.service.inference.pictures import picture, rule
 
@@ -299,5 +301,23 @@ def test_no_side_is_decoded_smaller_than_allowed() -> None:
     assert decode(data, LIMIT, smallest=66).image.size == (1000, 130)
 
 
-def test_other_formats_are_decoded_in_their_own_size() -> None:
-    assert decode(encode(picture(400, 400)), LIMIT, smallest=64).image.size == (400, 400)
+@pytest.mark.parametrize("format_", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "AVIF", "HEIF"])
+def test_every_format_is_reduced_as_a_jpeg_is(format_: str) -> None:
+    data = encodings.encode(picture(513, 521), format_)
+    jpeg = decode(encode(picture(513, 521), "JPEG"), LIMIT, smallest=64)
+    other = decode(data, LIMIT, smallest=64)
+    assert other.image.size == jpeg.image.size == (65, 66)
+    assert other.box == jpeg.box
+    assert decode(data, LIMIT).image.size == (513, 521)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_model_sees_the_same_in_a_jpeg_and_in_a_png(factor: int, mode: str) -> None:
+    photograph = Image.open("tests/data/cat.jpg")
+    noise = Image.effect_noise((70 * factor, 90 * factor), 50)
+    image = Image.blend(photograph.resize(noise.size).convert("L"), noise, 0.5)
+    jpeg = decode(encode(image, "JPEG", quality=100), LIMIT, smallest=64)
+    png = decode(encode(image.convert(mode), "PNG"), LIMIT, smallest=64)
+    seen, expected = (fit(some.image, 32, 32, rule("stretch"), some.box) for some in (png, jpeg))
+    assert np.abs(seen.astype(int) - expected).max() <= 1
