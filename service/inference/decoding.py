@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from service.errors import ServiceError
 from service.inference.opening import Opened, TakesLongError, explain, open_picture, unsupported
-from service.inference.pictures import appearance, colour, jpeg, orientation, scaling
+from service.inference.pictures import appearance, bmp, colour, jpeg, orientation, scaling
 from service.inference.pictures.scaling import Box
 
 
@@ -77,6 +78,8 @@ def _decode(opened: Opened) -> Picture:
     is_jpeg = isinstance(image, JpegImageFile)
     if isinstance(image, JpegImageFile):
         image = jpeg.load(image, opened.data, opened.smallest)
+    elif isinstance(image, BmpImageFile):
+        image = bmp.load(image, opened.data)
     else:
         image.load()
     turned = orientation.read(image)

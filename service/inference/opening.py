@@ -14,7 +14,7 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from service.inference.pictures import appearance, formats, jpeg, kinds, png
+from service.inference.pictures import appearance, bmp, formats, jpeg, kinds, png
 from service.inference.pictures.scaling import Box
 from service.settings import JPEG_FACTOR, PIXEL_BYTES
 
@@ -161,6 +161,8 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     readable = header.data if header else data
     if format_ == "WEBP":
         readable = appearance.with_alpha(data)
+    elif format_ == "BMP":
+        readable = bmp.readable(data)
     file = io.BytesIO(readable)
     # Counting the reads would add a third to the time that a small picture takes to open.
     if len(readable) > max_reads:

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from training.data.picture_files import appearance, colour, jpeg, orientation, png, scaling
+from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
 from training.errors import TrainingError
 from training.presets import ResizeRule
 
@@ -43,6 +43,7 @@ _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
 )
 _READABLE: dict[object, Callable[[bytes], bytes]] = {
     WebPImageFile: appearance.with_alpha,
+    BmpImageFile: bmp.readable,
 }
 
 
@@ -91,6 +92,8 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
 def _load(file: ImageFile, data: bytes, smallest: int | None) -> Image.Image:
     if isinstance(file, JpegImageFile):
         return jpeg.load(file, data, smallest)
+    if isinstance(file, BmpImageFile):
+        return bmp.load(file, data)
     file.load()
     return file
 

@@ -33,7 +33,7 @@ def _is_sound_bmp(data: bytes) -> bool:
     (size,) = struct.unpack_from("<I", data, 14)
     width, height, planes, bits = struct.unpack_from("<HHHH" if size == 12 else "<iiHH", data, 18)
     is_header = size == 12 or 16 <= size <= 64 or size in (108, 124)
-    is_sound = width > 0 and height != 0 and planes == 1 and bits in (0, 1, 2, 4, 8, 16, 24, 32)
+    is_sound = width > 0 and height != 0 and planes == 1 and bits in (0, 1, 2, 4, 8, 16, 24, 32, 64)
     return is_header and is_sound and len(data) >= 14 + size
 
 

@@ -1,7 +1,6 @@
 """Formats: which parser reads what, and what is said of the rest."""
 
 import base64
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -78,38 +77,6 @@ def test_tiff_of_too_many_pieces_is_undecodable(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("service.inference.opening.MAX_READS", 20)
     with pytest.raises(UndecodableImageError, match="too many pieces"):
         decode(data, LIMIT)
-
-
-def bmp(bits: int, compression: int, masks: tuple[int, ...] = (), size: int = 40) -> bytes:
-    """A BMP of 8 x 8 zeros."""
-    head = struct.pack("<IiiHHIIiiII", size, 8, 8, 1, bits, compression, 0, 0, 0, 0, 0)
-    body = struct.pack(f"<{len(masks)}I", *masks) + bytes(8 * 8 * 4)
-    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + 4 * len(masks)) + head + body
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        bmp(16, 3, (0x00E0, 0x001C, 0x0003)),
-        bmp(32, 3, (0x3FF00000, 0x000FFC00, 0x000003FF)),
-        bmp(2, 0),
-        bmp(24, 4),
-        bmp(0, 5),
-    ],
-    ids=["3-3-2 bits", "10 bits", "2 bits", "RLE24", "PNG"],
-)
-def test_uncommon_bmp_is_not_supported_rather_than_broken(data: bytes) -> None:
-    with pytest.raises(UnsupportedFormatError, match="a BMP of a kind that is not supported"):
-        decode(data, LIMIT)
-
-
-@pytest.mark.parametrize("change", [(18, b"\0\0\0\0"), (26, b"\7\0"), (28, b"\x63\0")])
-def test_bmp_with_a_broken_head_is_undecodable(change: tuple[int, bytes]) -> None:
-    place, content = change
-    data = bytearray(bmp(2, 0))
-    data[place : place + len(content)] = content
-    with pytest.raises(UndecodableImageError):
-        decode(bytes(data), LIMIT)
 
 
 @pytest.mark.parametrize("data", [CAT, encode(picture(), "PNG"), encode(picture(), "GIF"), MPO])

@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from . import colour, png
+from . import bmp, colour, png
 from .png import Part
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
@@ -68,6 +68,8 @@ def profile(image: Image.Image, data: bytes, header: png.Png | None) -> bytes | 
         return colour.lab_profile()
     if embedded := image.info.get("icc_profile"):
         return bytes(embedded)
+    if data.startswith(b"BM"):
+        return bmp.profile(data)
     if image.format == "AVIF" and (at := data.find(b"colrnclx", 0, 65536)) > 0:
         return _profile_of_codes(*struct.unpack_from(">HH", data, at + 8))
     if codes := image.info.get("nclx_profile"):
