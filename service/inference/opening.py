@@ -122,7 +122,7 @@ def explain(error: Exception, format_: str, data: bytes, *, is_opened: bool) -> 
     """
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooManyPixelsError("The picture has too many pixels; send a smaller one.")
-    if kinds.is_unsupported(format_, data, is_opened=is_opened):
+    if kinds.is_unsupported(format_, data, str(error), is_opened=is_opened):
         return unsupported(format_)
     return UndecodableImageError(
         f"The {format_} data are broken or cut off; open the picture, save it again and resend it."

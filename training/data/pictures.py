@@ -19,10 +19,10 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
+from training.data.picture_files.tiff import Tiff
 from training.errors import TrainingError
 from training.presets import ResizeRule
 
@@ -37,7 +37,7 @@ _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb"RIFF.{4}WEBP", WebPImageFile),
     (rb"GIF8", GifImageFile),
     (rb"BM", BmpImageFile),
-    (rb"II\*\0|MM\0\*", TiffImageFile),
+    (rb"II[*+]\0|MM\0[*+]", Tiff),
     (rb".{4}ftyp(avi[fs]|.{8}(.{4}){0,60}?avi[fs])", AvifImageFile),
     (rb".{4}ftyp", HeifImageFile),
 )

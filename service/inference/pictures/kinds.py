@@ -4,13 +4,19 @@ import struct
 
 from service.inference.pictures import jpeg
 
+# What libavif and libheif say of features and codecs that they lack.
+_UNSUPPORTED = ("Unsupported", "Not implemented", "No codec available", "Invalid ftyp")
 _WIDTH, _LENGTH, _STRIPS, _TILES = 256, 257, 273, 324
 
 
-def is_unsupported(format_: str, data: bytes, *, is_opened: bool) -> bool:
-    """Whether a picture that cannot be decoded has a sound header, of an uncommon kind.
+def is_unsupported(format_: str, data: bytes, reason: str, *, is_opened: bool) -> bool:
+    """Whether a picture that cannot be decoded is sound, and of an uncommon kind.
 
-    Its parser refuses most such kinds when it opens the file.
+    Args:
+        format_: name of the format.
+        data: the file.
+        reason: what its parser says of it.
+        is_opened: whether its parser has accepted its head; most refuse such kinds there.
     """
     try:
         match format_:
@@ -23,6 +29,8 @@ def is_unsupported(format_: str, data: bytes, *, is_opened: bool) -> bool:
                 entries = tiff_entries(data)
                 is_sized = {_WIDTH, _LENGTH} <= entries.keys()
                 return is_sized and not entries.keys().isdisjoint((_STRIPS, _TILES))
+            case "AVIF" | "HEIC":
+                return any(word in reason for word in _UNSUPPORTED)
             case _:
                 return False
     except struct.error:
@@ -44,10 +52,15 @@ def tiff_entries(data: bytes) -> dict[int, int]:
         struct.error: the file ends before them.
     """
     order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, at)
-    entries = (struct.unpack_from(f"{order}HHI", data, at + 2 + 12 * i) for i in range(count))
-    return {tag: values for tag, _, values in entries}
+    is_big = b"+" in data[:4]
+    (at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, at)
+    start, step, entry = (at + 8, 20, "HHQ") if is_big else (at + 2, 12, "HHI")
+    found: dict[int, int] = {}
+    for number in range(count):
+        tag, _, values = struct.unpack_from(order + entry, data, start + step * number)
+        found[tag] = values
+    return found
 
 
 def tiff_pieces(data: bytes) -> int:

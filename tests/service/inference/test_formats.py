@@ -1,6 +1,7 @@
 """Formats: which parser reads what, and what is said of the rest."""
 
 import base64
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,36 @@ def test_heic_without_its_package_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(formats.PARSERS, "HEIC")
     with pytest.raises(UnsupportedFormatError, match="extra `heic`"):
         decode(encode(picture(), "HEIF"), LIMIT)
+
+
+def with_brands(data: bytes, major: bytes, *others: bytes) -> bytes:
+    """The file with other names of what it conforms to."""
+    (length,) = struct.unpack_from(">I", data)
+    room = length - 16
+    names = (b"".join(others) * room)[:room]
+    return data[:8] + major + data[12:16] + names + data[length:]
+
+
+def test_heic_may_name_its_container_alone() -> None:
+    decoded = decode(with_brands(encode(picture(), "HEIF"), b"mif1", b"mif1", b"miaf"), LIMIT)
+    assert decoded.facts.format == "HEIC"
+
+
+def test_avif_may_name_its_container_first() -> None:
+    decoded = decode(with_brands(encode(picture(), "AVIF"), b"mif1", b"avif", b"miaf"), LIMIT)
+    assert decoded.facts.format == "AVIF"
+
+
+def test_heic_of_another_codec_is_not_supported_rather_than_broken() -> None:
+    data = encode(picture(), "HEIF").replace(b"hvc1", b"vvc1").replace(b"hvcC", b"vvcC")
+    with pytest.raises(UnsupportedFormatError, match="a HEIC of a kind that is not supported"):
+        decode(data, LIMIT)
+
+
+def test_avif_with_a_head_of_another_version_is_not_supported_rather_than_broken() -> None:
+    data = b"\0\0\0\x10ftypmif3avif" + encode(picture(), "AVIF")[40:]
+    with pytest.raises(UnsupportedFormatError, match="an AVIF of a kind that is not supported"):
+        decode(data, LIMIT)
 
 
 TIFF16 = np.asarray(picture().convert("L")).astype(np.uint16) * 257
