@@ -19,7 +19,8 @@ CASES = Path("tests/data/pictures")
 LITTER = [
     *(".ipynb_checkpoints/a-checkpoint.jpg", ".thumbnails/a.jpg", "cat/.thumbnails/a.jpg"),
     *("cat/._a.jpg", "cat/Thumbs.db", "cat/@eaDir/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg"),
-    *("cat/desktop.ini", "#recycle/a.jpg"),
+    *("cat/desktop.ini", "#recycle/a.jpg", "@Recycle/a.jpg", "#snapshot/cat/a.jpg"),
+    *("$RECYCLE.BIN/a.jpg", "System Volume Information/a.jpg", "lost+found/a.jpg"),
 ]
 
 

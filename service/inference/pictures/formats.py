@@ -66,7 +66,7 @@ _BRANDS = {
 }
 # Of HEIF, by which a file with any codec may begin.
 _CONTAINER = b"mif1"
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{32}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{32}")
 
 
 def recognise(data: bytes) -> str:
@@ -114,4 +114,4 @@ def _is_text_of_a_picture(data: bytes) -> bool:
     start = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"{", b"[", b'"', b"data:")):
         return True
-    return bool(_BASE64.match(start) and _signature(base64.b64decode(start[:32])))
+    return bool(_BASE64.match(start) and _signature(base64.urlsafe_b64decode(start[:32])))

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_base64_and_json_are_told_where_to_go(data: bytes, form: str) -> None:
     text = form.format(base64.b64encode(data).decode()).encode()
     with pytest.raises(UnsupportedFormatError, match=r"/v1/models/<name>:predict"):
         decode(text, LIMIT)
+
+
+@pytest.mark.parametrize("encode_", [base64.encodebytes, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("data", [CAT, encode(picture(), "AVIF")])
+def test_other_kinds_of_base64_are_told_where_to_go(
+    data: bytes, encode_: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(UnsupportedFormatError, match=r"/v1/models/<name>:predict"):
+        decode(encode_(data), LIMIT)
 
 
 def test_other_text_is_no_picture() -> None:
