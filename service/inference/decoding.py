@@ -83,7 +83,7 @@ def _decode(opened: Opened) -> Picture:
     else:
         image.load()
     turned = orientation.read(image)
-    profile = appearance.profile(image, opened.data, opened.header)
+    space = appearance.space(image, opened.data, opened.header)
     try:
         image = appearance.plain(image, opened.header)
     except appearance.UnknownSamplesError:
@@ -92,7 +92,7 @@ def _decode(opened: Opened) -> Picture:
         image = appearance.whole(image, opened.part)
     if opened.smallest and not is_jpeg:  # whose decoder has done it
         image, filled = scaling.reduce(image, opened.smallest)
-    if profile and (convert := colour.conversion(profile, image.mode)):
+    if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
     image = _to_rgb(image)
     if image is not opened.image:

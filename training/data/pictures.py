@@ -76,14 +76,14 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
     image = _load(file, data, smallest)
     turned = orientation.read(image)
-    profile = appearance.profile(image, data, header)
+    space = appearance.space(image, data, header)
     image = appearance.plain(image, header)
     if part:
         image = appearance.whole(image, part)
     box: scaling.Box = reduced[1] if reduced else (0, 0, *image.size)
     if smallest and not reduced:
         image, box = scaling.reduce(image, smallest)
-    if profile and (convert := colour.conversion(profile, image.mode)):
+    if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
     upright = orientation.turn(appearance.on_white(image), turned)
     return Picture(upright, orientation.turn_box(box, upright, turned))

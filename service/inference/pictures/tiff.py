@@ -31,11 +31,12 @@ class Tiff(TiffImageFile):
         bits = self.tag_v2.get(_BITS, (1,))[0]
         is_known = self.mode in _KNOWN.get(bits, ())
         is_inverted = self.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        if not is_known or is_inverted or any(tile.args[0] not in self.mode for tile in self.tile):
+        planes = [tile.args for tile in self.tile if isinstance(tile.args, tuple)]
+        if not is_known or is_inverted or any(name not in self.mode for name, *_ in planes):
             raise SyntaxError("unknown planes")
         if bits == 16:
             order = "L" if self.tag_v2.prefix == b"II" else "B"
+            named = [(f"{name};16{order}", *others) for name, *others in planes]
             self.tile = [
-                tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-                for tile in self.tile
+                tile._replace(args=args) for tile, args in zip(self.tile, named, strict=True)
             ]

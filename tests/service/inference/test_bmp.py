@@ -84,12 +84,6 @@ def test_alpha_in_fields_of_an_old_header_needs_its_own_compression() -> None:
     assert seen(data)[0].tolist() == [list(WHITE), list(BLUE)]
 
 
-def test_alpha_that_is_zero_throughout_is_none() -> None:
-    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    data = bmp((1, 1), 32, struct.pack("<I", 0xFF00), compression=FIELDS, masks=masks, header=108)
-    assert seen(data)[0, 0].tolist() == list(GREEN)
-
-
 @pytest.mark.parametrize("height", [3, -3])
 def test_rows_of_fields_are_in_order(height: int) -> None:
     rows = [struct.pack("<2H", level, level) for level in (0, 0x0F, 0xF0)]
@@ -138,12 +132,12 @@ RUNS = {
 
 
 @pytest.mark.parametrize("bits", RUNS)
-def test_places_that_no_run_covers_are_white(bits: int) -> None:
-    palette = (BLACK, RED, GREEN, BLUE)
+def test_places_that_no_run_covers_are_black(bits: int) -> None:
+    palette = (WHITE, RED, GREEN, BLUE)
     data = bmp((5, 4), bits, RUNS[bits], compression=1 if bits == 8 else 2, palette=palette)
-    white = [WHITE] * 5
+    black = [BLACK] * 5
     lowest = [RED, RED, RED, GREEN, BLUE]
-    expected = [white, white, [WHITE, BLUE, BLUE, BLUE, WHITE], lowest]
+    expected = [black, black, [BLACK, BLUE, BLUE, BLUE, BLACK], lowest]
     assert seen(data).tolist() == [[list(colour) for colour in row] for row in expected]
 
 
@@ -157,7 +151,7 @@ def test_runs_that_are_cut_off_are_undecodable(bits: int) -> None:
 def test_runs_beyond_the_picture_are_left() -> None:
     runs = bytes([9, 1, 2, 2, 0, 0, 0, 2, 0, 9, 3, 3, 0, 1])
     data = bmp((3, 2), 8, runs, compression=1, palette=(BLACK, RED, GREEN, BLUE))
-    assert seen(data).tolist() == [[list(WHITE)] * 3, [list(RED)] * 3]
+    assert seen(data).tolist() == [[list(BLACK)] * 3, [list(RED)] * 3]
 
 
 def test_picture_of_too_many_runs_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Formats: which parser reads what, and what is said of the rest."""
 
 import base64
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def test_heic_without_its_package_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 
 def with_brands(data: bytes, major: bytes, *others: bytes) -> bytes:
     """The file with other names of what it conforms to."""
-    (length,) = struct.unpack_from(">I", data)
+    length = int.from_bytes(data[:4], "big")
     room = length - 16
     names = (b"".join(others) * room)[:room]
     return data[:8] + major + data[12:16] + names + data[length:]

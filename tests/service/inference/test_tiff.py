@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def tiff(
     parts: list[NDArray[np.generic]],
     tags: Mapping[int, tuple[int, ...]],
     *,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     is_big: bool = False,
 ) -> bytes:
     """A TIFF of uncompressed strips, each the whole picture or a plane of it."""
@@ -61,8 +62,8 @@ def seen(data: bytes) -> NDArray[np.uint8]:
 
 
 def planes(pixels: NDArray[np.uint8], bits: int) -> list[NDArray[np.generic]]:
-    kind, factor = (np.uint16, 257) if bits == 16 else (np.uint8, 1)
-    return [pixels[..., channel].astype(kind) * kind(factor) for channel in range(pixels.shape[2])]
+    samples = pixels.astype(np.uint16) * 257 if bits == 16 else pixels
+    return [samples[..., channel] for channel in range(pixels.shape[2])]
 
 
 def in_planes(count: int, bits: int, photometric: int = 2) -> dict[int, tuple[int, ...]]:
@@ -71,7 +72,7 @@ def in_planes(count: int, bits: int, photometric: int = 2) -> dict[int, tuple[in
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_samples_in_planes_are_read_at_every_depth(bits: int, order: str) -> None:
+def test_samples_in_planes_are_read_at_every_depth(bits: int, order: Literal["<", ">"]) -> None:
     data = tiff(planes(RGB, bits), in_planes(3, bits), order=order)
     np.testing.assert_array_equal(seen(data), RGB)
 
@@ -114,7 +115,7 @@ def test_planes_that_are_not_known_are_not_supported(
 def test_palette_of_8_or_16_bits_is_read(factor: int) -> None:
     image = picture().quantize(64)
     levels = np.zeros((256, 3), int)
-    levels[:64] = np.reshape(image.getpalette(), (-1, 3))[:64]
+    levels[:64] = np.reshape(image.getpalette() or [], (-1, 3))[:64]
     palette = tuple((levels.T.ravel() * factor).tolist())
     data = tiff([np.asarray(image)], {BITS: (8,), PHOTOMETRIC: (3,), PALETTE: palette})
     np.testing.assert_array_equal(seen(data), np.asarray(image.convert("RGB")))
@@ -129,7 +130,7 @@ def test_big_tiff_is_read() -> None:
 @pytest.mark.parametrize("is_big", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_pieces_are_counted_before_a_tiff_is_opened(
-    order: str, is_big: bool, monkeypatch: pytest.MonkeyPatch
+    order: Literal["<", ">"], is_big: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tags = {BITS: (8,), PHOTOMETRIC: (1,)}
     data = tiff([GREY[:1]] * 24, tags | {HEIGHT: (24,), ROWS: (1,)}, order=order, is_big=is_big)

@@ -148,8 +148,7 @@ def _of_fields(head: _Head, data: bytes, masks: list[int]) -> Image.Image:
         strip = samples[top : top + rows]
         levels = [np.rint((strip & mask) * (255 / mask)).astype(np.uint8) for mask in masks]
         image.paste(Image.fromarray(np.stack(levels, -1)), (0, top))
-    # Writers that know no alpha leave it 0 throughout.
-    return image.convert("RGB") if image.getextrema()[-1] == (0, 0) else image
+    return image
 
 
 def _of_indexes(head: _Head, data: bytes, indexes: NDArray[np.uint8]) -> Image.Image:
@@ -164,18 +163,18 @@ def _of_indexes(head: _Head, data: bytes, indexes: NDArray[np.uint8]) -> Image.I
 
 
 def _of_runs(head: _Head, data: bytes, file: IO[bytes]) -> Image.Image:
-    """The picture of runs of equal pixels; transparent where no run is."""
+    """The picture of runs of equal pixels; black where no run is, as in browsers."""
     indexes = np.zeros((head.rows, head.width), np.uint8)
-    is_drawn = np.zeros_like(indexes)
+    holes = np.full_like(indexes, 255)
     file.seek(head.offset)
     for x, y, run in _runs(head, file.read):
         end = x + len(run)
         indexes[y, x:end] = np.frombuffer(run, np.uint8)[: head.width - x]
-        is_drawn[y, x:end] = 255
+        holes[y, x:end] = 0
     image = _of_indexes(head, data, indexes)
-    if not is_drawn.all():
-        image = image.convert("RGBA")
-        image.putalpha(Image.fromarray(is_drawn[::-1] if head.height > 0 else is_drawn))
+    if holes.any():
+        image = image.convert("RGB")
+        image.paste("black", mask=Image.fromarray(holes[::-1] if head.height > 0 else holes))
     return image
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from . import colour
+from .colour import Space
 
 _GREY, _RGB, _GREY_WITH_ALPHA = 0, 2, 4
 # A file with more chunks before its pixels is left to Pillow as it is.
@@ -35,7 +36,7 @@ class Png(NamedTuple):
 
     Attributes:
         data: the file without chunks that are not needed; of an animation that of its first frame.
-        profile: ICC profile of the colours; None is sRGB.
+        space: of the colours; None is sRGB.
         is_grey: whether it stores no colours.
         depth: bits of a sample.
         transparent: the samples of the colour that is transparent, in full depth, if there is one.
@@ -43,7 +44,7 @@ class Png(NamedTuple):
     """
 
     data: bytes
-    profile: bytes | None = None
+    space: Space | None = None
     is_grey: bool = False
     depth: int = 8
     transparent: tuple[int, ...] | None = None
@@ -70,7 +71,7 @@ def read(data: bytes) -> Png:
             for_pillow, part = _first_frame(data, chunks)
         return Png(
             for_pillow,
-            _profile(chunks),
+            _space(chunks),
             kind_of_colour in (_GREY, _GREY_WITH_ALPHA),
             depth,
             _transparent(chunks, depth, kind_of_colour),
@@ -105,10 +106,10 @@ def _transparent(
     return tuple(sample & (1 << depth) - 1 for sample in samples)
 
 
-def _profile(chunks: dict[bytes, bytes]) -> bytes | None:
+def _space(chunks: dict[bytes, bytes]) -> Space | None:
     if b"cICP" in chunks:
         primaries, curve = chunks[b"cICP"][:2]
-        return colour.profile_of_codes(primaries, curve)
+        return colour.space_of_codes(primaries, curve)
     if b"iCCP" in chunks:
         _name, _, packed = chunks[b"iCCP"].partition(b"\0")
         unpacker = zlib.decompressobj()
