@@ -76,9 +76,9 @@ def space(image: Image.Image, data: bytes, header: png.Png | None) -> Space | No
     return None
 
 
-def _space_of_codes(primaries: int, curve: int) -> Space | None:
+def _space_of_codes(primaries: int, curve: int, peak: int = 0) -> Space | None:
     curve = _SRGB_CURVE if curve in _VIDEO_CURVES else curve
-    return colour.space_of_codes(primaries, curve)
+    return colour.space_of_codes(primaries, curve, peak)
 
 
 def with_alpha(webp: bytes) -> bytes:

@@ -26,10 +26,11 @@ _SAME = 1
 
 
 class Hdr(NamedTuple):
-    """A space of high dynamic range, by its codes in ITU-T H.273."""
+    """A space of high dynamic range; see `hdr.table`."""
 
     primaries: int
     curve: int
+    peak: int
 
 
 Space = bytes | Hdr  # an ICC profile, or what none describes
@@ -84,12 +85,18 @@ def lab_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 
-def space_of_codes(primaries: int, curve: int) -> Space | None:
-    """The space by its codes in ITU-T H.273; None where they name no such space."""
+def space_of_codes(primaries: int, curve: int, peak: int = 0) -> Space | None:
+    """The space by its codes in ITU-T H.273; None where they name no such space.
+
+    Args:
+        primaries: the first code.
+        curve: the second code.
+        peak: the brightest light of the picture, in candela per square metre; 0 is not known.
+    """
     if primaries not in spaces.PRIMARIES:
         return None
     if curve in (spaces.PQ, spaces.HLG):
-        return Hdr(primaries, curve)
+        return Hdr(primaries, curve, peak)
     if curve not in spaces.CURVES:
         return None
     return _profile(spaces.PRIMARIES[primaries], spaces.CURVES[curve])

@@ -9,10 +9,17 @@ _MOST = 10_000
 
 
 class Codes(NamedTuple):
-    """Codes of ITU-T H.273: of the primaries, and of the curve of light."""
+    """Codes of ITU-T H.273: of the primaries, and of the curve of light.
+
+    Attributes:
+        primaries: the first.
+        curve: the second.
+        peak: the brightest light, in candela per square metre; 0 if it is not told.
+    """
 
     primaries: int
     curve: int
+    peak: int
 
 
 def codes(data: bytes) -> Codes | None:
@@ -25,13 +32,13 @@ def codes(data: bytes) -> Codes | None:
         parts = dict(_boxes(meta[4:]))
         properties = dict(_boxes(parts[b"iprp"]))
         all_ = list(_boxes(properties[b"ipco"]))
-        for number in _associated(properties[b"ipma"], _primary(parts[b"pitm"])):
-            kind, box = all_[number - 1]
-            if kind == b"colr" and box[:4] == b"nclx":
-                return Codes(*struct.unpack_from(">HH", box, 4))
+        numbers = _associated(properties[b"ipma"], _primary(parts[b"pitm"]))
+        own = [all_[number - 1] for number in numbers if number]
+        colours = next(box for kind, box in own if kind == b"colr" and box[:4] == b"nclx")
+        light = next((box for kind, box in own if kind == b"clli"), bytes(4))
+        return Codes(*struct.unpack_from(">HH", colours, 4), *struct.unpack_from(">H", light))
     except (StopIteration, KeyError, IndexError, struct.error):
-        pass
-    return None
+        return None
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

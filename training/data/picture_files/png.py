@@ -21,7 +21,7 @@ _MAX_CHUNKS = 1000
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
 _ANCILLARY = 0x20
 # The chunks that the first frame of an animation shares with the whole.
-_SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+_SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
 
 
 class Part(NamedTuple):
@@ -109,7 +109,8 @@ def _transparent(
 def _space(chunks: dict[bytes, bytes]) -> Space | None:
     if b"cICP" in chunks:
         primaries, curve = chunks[b"cICP"][:2]
-        return colour.space_of_codes(primaries, curve)
+        light = int.from_bytes(chunks.get(b"cLLI", b"")[:4], "big")
+        return colour.space_of_codes(primaries, curve, light // 10_000)
     if b"iCCP" in chunks:
         _name, _, packed = chunks[b"iCCP"].partition(b"\0")
         unpacker = zlib.decompressobj()
