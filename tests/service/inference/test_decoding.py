@@ -19,11 +19,8 @@ from service.errors import (
     UnsupportedFormatError,
 )
 from service.inference.decoding import decode
-from service.inference.pictures.scaling import OVERSAMPLING
-from service.inference.resizing import fit
-from tests.contract import encodings
 from tests.service.conftest import encode
-from tests.service.inference.pictures import picture, rule
+from tests.service.inference.pictures import picture
 
 LIMIT = 1_000_000
 OTHER_BYTES = [
@@ -278,47 +275,3 @@ def test_damaged_bytes_give_a_picture_or_a_known_error(format_: str, data: st.Da
         return
     assert image.mode == "RGB"
     assert image.size == (facts.width, facts.height)
-
-
-@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_smaller_decoding_gives_the_same_small_picture(orientation: int, mode: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    # An eighth of neither side is a whole number: the last column and row stand for less.
-    data = encode(picture(513, 521), "JPEG", quality=95, exif=exif)
-    whole, small = decode(data, LIMIT), decode(data, LIMIT, smallest=OVERSAMPLING * 32)
-    assert small.facts == whole.facts
-    assert max(small.image.size) == 66
-    fitted, expected = (
-        fit(image, 32, 32, rule(mode), box).astype(np.int16) for image, _, box in (small, whole)
-    )
-    assert np.abs(fitted - expected).max() <= 2
-
-
-def test_no_side_is_decoded_smaller_than_allowed() -> None:
-    data = encode(picture(1000, 130), "JPEG")
-    assert decode(data, LIMIT, smallest=64).image.size == (500, 65)
-    assert decode(data, LIMIT, smallest=66).image.size == (1000, 130)
-
-
-@pytest.mark.parametrize("format_", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "AVIF", "HEIF"])
-def test_every_format_is_reduced_as_a_jpeg_is(format_: str) -> None:
-    data = encodings.encode(picture(513, 521), format_)
-    jpeg = decode(encode(picture(513, 521), "JPEG"), LIMIT, smallest=64)
-    other = decode(data, LIMIT, smallest=64)
-    assert other.image.size == jpeg.image.size == (65, 66)
-    assert other.box == jpeg.box
-    assert decode(data, LIMIT).image.size == (513, 521)
-
-
-@pytest.mark.parametrize("factor", [2, 4, 8])
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_model_sees_the_same_in_a_jpeg_and_in_a_png(factor: int, mode: str) -> None:
-    photograph = Image.open("tests/data/cat.jpg")
-    noise = Image.effect_noise((70 * factor, 90 * factor), 50)
-    image = Image.blend(photograph.resize(noise.size).convert("L"), noise, 0.5)
-    jpeg = decode(encode(image, "JPEG", quality=100), LIMIT, smallest=64)
-    png = decode(encode(image.convert(mode), "PNG"), LIMIT, smallest=64)
-    seen, expected = (fit(some.image, 32, 32, rule("stretch"), some.box) for some in (png, jpeg))
-    assert np.abs(seen.astype(int) - expected).max() <= 1

@@ -127,6 +127,32 @@ def test_big_tiff_is_read() -> None:
     assert kinds.tiff_pieces(data) == 1
 
 
+@pytest.mark.parametrize("compression", [6, 34661, 34712, 50001])
+def test_compression_that_is_not_decoded_is_not_supported(compression: int) -> None:
+    tags = {BITS: (8,), PHOTOMETRIC: (1,), COMPRESSION: (compression,)}
+    with pytest.raises(UnsupportedFormatError, match="a TIFF of a kind"):
+        decode(tiff([GREY], tags), LIMIT)
+
+
+def test_broken_pixels_of_a_known_compression_are_undecodable() -> None:
+    with pytest.raises(UndecodableImageError):
+        decode(tiff([GREY], {BITS: (8,), PHOTOMETRIC: (1,), COMPRESSION: (5,)}), LIMIT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"II+\0\x08\0\0\0" + b"\xff" * 40,
+        b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\xff" * 40,
+        b"MM\0*\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff",
+    ],
+)
+def test_broken_directory_is_undecodable(data: bytes) -> None:
+    with pytest.raises(UndecodableImageError):
+        decode(data, LIMIT)
+
+
 @pytest.mark.parametrize("is_big", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_pieces_are_counted_before_a_tiff_is_opened(
