@@ -25,6 +25,7 @@ from service.inference.classification import Classification
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.opening import Opened
+from service.inference.pictures import scaling
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
 from service.inference.second_view import Images, SecondViewRule, look_again
@@ -96,7 +97,7 @@ class Classifier:
         self.model = model
         self.engine = engine
         self._max_pixels = max_pixels
-        self._smallest = decoding.OVERSAMPLING * max(engine.width, engine.height)
+        self._smallest = scaling.OVERSAMPLING * max(engine.width, engine.height)
         self._observe = observe
         # Decoding takes up to 12 bytes a pixel. Huge pictures are decoded one at a time, so that a
         # few of them cannot exhaust the memory.

@@ -93,7 +93,8 @@ def test_second_views_are_told_apart_by_their_outcome(
 
 def test_service_decodes_in_full_with_the_folder_on_its_path() -> None:
     script = (
-        "import pathlib, sys; from service.inference.decoding import OVERSAMPLING, decode;"
+        "import pathlib, sys; from service.inference.decoding import decode;"
+        "from service.inference.pictures.scaling import OVERSAMPLING;"
         "data = pathlib.Path(sys.argv[1]).read_bytes();"
         "print(decode(data, 10**6, OVERSAMPLING * 32).image.size)"
     )
