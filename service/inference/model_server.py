@@ -128,9 +128,7 @@ class ModelServer:
         self.metrics.show_models(self.snapshot.manifest.models)
 
     async def change(self, change: Change = LOAD_ALL) -> str | None:
-        """Changes the models in this process; returns how a loaded one differs from before.
-
-        A caller who leaves cancels nothing.
+        """Changes the models, also if the caller leaves; returns how a loaded one differs now.
 
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
