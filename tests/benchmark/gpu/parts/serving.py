@@ -64,6 +64,8 @@ def _load(
     settings = {
         "provider": plan.provider,
         "require_cuda": plan.is_cuda,
+        # What is sent is noise, of which a model is unsure: half of the work would not be counted.
+        "second_view": False,
         # Room for a request of each connection.
         "max_queue": max(connections) * plan.settings.max_batch,
         **(variant or {}),
