@@ -89,7 +89,7 @@ class UnsupportedEncodingError(ServiceError):
 
 
 class NotServedError(ServiceError):
-    """The request names a model or a version that is not the one served."""
+    """The request names a model or a version that is not served."""
 
 
 class NotReadyError(ServiceError):
@@ -113,7 +113,7 @@ class EngineFailedError(ServiceError):
 
 
 class LoadFailedError(ServiceError):
-    """Another model cannot be loaded; the one before still serves."""
+    """A model cannot be loaded; its version of before still serves."""
 
 
 class StartupError(ServiceError):

@@ -103,7 +103,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="CIFAR10_",
-        env_ignore_empty=True,
         cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -123,15 +122,16 @@ class Settings(BaseSettings):
     """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
     Its permissions follow the umask: with 022, only the same user can connect."""
     models: Path = Field(default_factory=default_models)
-    """Folder of the model repository; by default `models` in the working directory, or where there
-    is none the model that comes with the package."""
+    """Folder of the model repository, or of one version; by default `models` in the working
+    directory, or where there is none the model that comes with the package."""
     model: str = "cifar10"
     """Name of the default model; in a repository with a single model, that one."""
     model_version: PositiveInt | Literal["latest"] = "latest"
     """Version of the default model."""
     served: _Served = ("*",)
     """Which models are served beside the default one, separated by commas: pets for the highest
-    version of a model, pets@1 for one version, pets@all for all; * is every model."""
+    version of a model, pets@1 for one version, pets@all for all; by default *, which is every
+    model. Set but empty, it is the default model alone."""
     variant: str = Field("auto", pattern=r"^(auto|[\w-][\w.-]*\.onnx)$")
     """File of each model to serve, such as model.onnx; auto takes the fastest one that keeps the
     accuracy."""
@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     """Refuse to start unless CUDA is in use."""
     cuda_graphs: bool = False
     """Capture a CUDA graph for each batch size; not measured yet."""
+    second_view: bool = True
+    """Compute a picture once more, mirrored, where a model is unsure and its file says so; not
+    while many pictures wait."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
     and one for a GPU."""
@@ -149,7 +152,7 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = 32
     """Most pictures in one inference."""
     max_queue: PositiveInt = 256
-    """Most pictures that wait in each worker."""
+    """Most pictures of a model that wait in each worker."""
     deadline_ms: PositiveInt = 10_000
     """Longest time a picture may take, in milliseconds."""
     max_head_bytes: PositiveInt = 65_536
@@ -157,7 +160,7 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 20_000_000
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
-    """Most bytes of request bodies in memory, in all workers."""
+    """Most bytes of requests in memory, of all protocols and in all workers."""
     max_pixels: PositiveInt = 50_000_000
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""
@@ -192,6 +195,12 @@ class Settings(BaseSettings):
     """Least severe level that is logged."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of the log; auto is text on a terminal and json elsewhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: dict[str, object]) -> dict[str, object]:
+        """Takes the default for what is empty, but for the list of models, which may be so."""
+        return {name: it for name, it in values.items() if it != "" or name == "served"}
 
     @model_validator(mode="after")
     def _check_rate_limit(self) -> Self:

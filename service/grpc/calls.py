@@ -1,6 +1,7 @@
 """What each call goes through: its key, its message, its status, the log and the metrics."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -9,22 +10,19 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from grpc import StatusCode
 
 from service import errors
+from service.admission.pending_bytes import PendingBytes
 from service.admission.retry_after import RetryAfter
 from service.errors import ServiceError
+from service.grpc.parsing import parse, texts
 from service.grpc.status import TABLE
 from service.inference.model_server import ModelServer
 from service.inference.served_model import ServedModel
-from service.observability import access_log
+from service.observability import access_log, tracing
 
-# Parsed messages take up to 50 times the memory of their bytes. So of a larger message all but the
-# bytes of tensors is limited to this, and the number of its parts.
-MAX_PARSED_BYTES = 400_000
-_MAX_PARTS = 1000
-_LENGTH_DELIMITED = 2
 _NOT_OFFERED = (
     "This method is not offered: there are no streams, shared memory, trace or log settings."
 )
@@ -57,6 +55,11 @@ class Call:
     model: ServedModel | None = None
     answered_at: float | None = None
 
+    @property
+    def model_name(self) -> str:
+        """Name of the model; empty where no served one is known."""
+        return self.model.model if self.model else ""
+
 
 class Method(NamedTuple):
     """One method of a service.
@@ -66,6 +69,8 @@ class Method(NamedTuple):
         answer: answers a message.
         admit: checks the key of a call by its metadata, before the message is read.
         tensors: number of the field of the message that holds bytes of tensors.
+        named_by: numbers of the fields of the message that name model and version, of a method
+            that uses the queue of the model.
         is_probe: whether machines call it every few seconds: logged at debug level.
     """
 
@@ -73,6 +78,7 @@ class Method(NamedTuple):
     answer: Callable[[Any, Call], Awaitable[Message]]
     admit: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
     tensors: int | None = None
+    named_by: tuple[int, int] | None = None
     is_probe: bool = False
 
 
@@ -88,15 +94,19 @@ class Calls(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, service: str, methods: Mapping[str, Method], model_server: ModelServer
+        self,
+        service: str,
+        methods: Mapping[str, Method],
+        model_server: ModelServer,
+        pending: PendingBytes,
     ) -> None:
-        """Handles these methods, by their names."""
+        """Handles these methods, by their names; `pending` counts the bytes of all protocols."""
         self._prefix = f"/{service}/"
         self._settings = model_server.settings
         self._model_server = model_server
         self._retry_after = RetryAfter(lambda: model_server.seconds_per_item)
         self.refuse_for_s: float | None = None
-        self._pending_bytes = 0
+        self._pending = pending
         self._handlers = {
             self._prefix + name: self._handler(name, method) for name, method in methods.items()
         }
@@ -121,38 +131,69 @@ class Calls(grpc.GenericRpcHandler):
         call = _begin(context)
         code, text, trailing = StatusCode.OK, "", [("x-request-id", call.request_id)]
         answer = b""
-        try:
-            answer = await self._answer(method, messages, call)
-        except asyncio.CancelledError:  # the client has left, or its deadline is over
-            is_late = call.deadline_s is not None and _elapsed(call) >= call.deadline_s
-            code = StatusCode.DEADLINE_EXCEEDED if is_late else StatusCode.CANCELLED
-            raise
-        except Exception as error:
-            code, text = self._explain(error, call)
-            trailing += self._pushback(error)
-        finally:
-            self._model_server.metrics.count_call(name, code.name, _elapsed(call))
-            self._log(name, method, code, call, len(answer), context.peer())
+        with self._span(name, method, call):
+            try:
+                answer = await self._answer(method, messages, call)
+            except asyncio.CancelledError:  # the client has left, or its deadline is over
+                is_late = call.deadline_s is not None and _elapsed(call) >= call.deadline_s
+                code = StatusCode.DEADLINE_EXCEEDED if is_late else StatusCode.CANCELLED
+                raise
+            except Exception as error:
+                code, text = self._explain(error, call)
+                trailing += self._pushback(error)
+            finally:
+                self._model_server.metrics.count_call(name, code.name, _elapsed(call))
+                self._log(name, method, code, call, len(answer), context.peer())
+                tracing.end_call(code.name)
         if code is not StatusCode.OK:
             await context.abort(code, text, tuple(trailing))
         context.set_trailing_metadata(tuple(trailing))
         return answer
 
+    def _span(
+        self, name: str, method: Method, call: Call
+    ) -> contextlib.AbstractContextManager[None]:
+        """The span of a call, if there are traces; probes have none."""
+        traces = self._model_server.tracing
+        if traces is None or method.is_probe:
+            return contextlib.nullcontext()
+        return traces.call(self._prefix[1:] + name, call.metadata)
+
     async def _answer(self, method: Method, messages: AsyncIterator[bytes], call: Call) -> bytes:
         if self.refuse_for_s is not None:
             raise errors.NotReadyError("The service is shutting down; try again in a moment.")
+        self._shed(method, call)
         if method.admit is not None:
             await method.admit(call.metadata)
         data = await self._receive(messages)
         call.received_bytes = len(data)
-        self._pending_bytes += len(data)
+        self._pending.count += len(data)
         try:
-            if self._pending_bytes > self._settings.pending_bytes_per_worker:
-                raise errors.QueueFullError("Too many bytes are waiting; try again in a moment.")
+            self._pending.check(len(data), own=len(data))
+            self._shed(method, call, data)
             answer = await method.answer(parse(method.request, data, method.tensors), call)
         finally:
-            self._pending_bytes -= len(data)
+            self._pending.count -= len(data)
         return answer.SerializeToString()
+
+    def _shed(self, method: Method, call: Call, data: bytes | None = None) -> None:
+        """Refuses a call that meets a full queue: before its message is read, or else parsed.
+
+        Raises:
+            QueueFullError: the queue of its model is full, or before it is known, of all models.
+        """
+        server = self._model_server
+        if method.named_by is None or server.queue_depth < self._settings.max_queue:
+            return
+        models = server.snapshot.loaded if server.snapshot else []
+        if data is not None:
+            name, version = texts(data, *method.named_by)
+            with contextlib.suppress(ServiceError):  # which the method raises again
+                models = [server.find(name, version or None)]
+        if models and all(server.is_full(model.name, str(model.version)) for model in models):
+            if len(models) == 1:
+                call.model = models[0].served
+            raise errors.QueueFullError()
 
     async def _receive(self, messages: AsyncIterator[bytes]) -> bytes:
         seconds = self._settings.body_timeout_ms / 1000
@@ -169,7 +210,8 @@ class Calls(grpc.GenericRpcHandler):
     def _explain(self, error: Exception, call: Call) -> tuple[StatusCode, str]:
         """The status of an error; that of one that is not expected gives no detail away."""
         if isinstance(error, ServiceError) and type(error) in TABLE:
-            self._model_server.metrics.count_rejection(errors.reason(type(error)))
+            reason = errors.reason(type(error))
+            self._model_server.metrics.count_rejection(reason, call.model_name)
             return TABLE[type(error)], str(error)
         logger.exception("unhandled error", extra={"fields": {"request_id": call.request_id}})
         text = "The service failed; report it with the request id, which is in its log."
@@ -197,7 +239,7 @@ class Calls(grpc.GenericRpcHandler):
     ) -> None:
         if call.answered_at is not None:
             seconds = time.perf_counter() - call.answered_at
-            self._model_server.metrics.observe_stage("respond", seconds)
+            self._model_server.metrics.observe_stage(call.model_name, "respond", seconds)
         fields: dict[str, Any] = {
             "path": self._prefix + name,
             "received_bytes": call.received_bytes,
@@ -208,64 +250,12 @@ class Calls(grpc.GenericRpcHandler):
         if call.model is not None:
             fields["model"] = call.model.model
             fields["model_version"] = int(call.model.version)
+            tracing.name_model(call.model.model, call.model.version)
         if trace_id := access_log.trace_id(call.metadata.get("traceparent")):
             fields["trace_id"] = trace_id
         is_quiet = method.is_probe and code is StatusCode.OK
         level = logging.DEBUG if is_quiet else logging.INFO
         access_log.write(logger, level, {"grpc_status": code.name}, _elapsed(call), fields)
-
-
-def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Message:
-    """Parses a message.
-
-    Args:
-        kind: its class.
-        data: its bytes.
-        tensors: number of the field that holds bytes of tensors.
-
-    Raises:
-        BodyTooLargeError: it has too much besides the bytes of tensors.
-        InvalidInferenceRequestError: the bytes are no such message.
-    """
-    if len(data) > MAX_PARSED_BYTES and _parsed_bytes(data, tensors) > MAX_PARSED_BYTES:
-        raise errors.BodyTooLargeError(
-            f"The message has more than {MAX_PARSED_BYTES:,} bytes in {_MAX_PARTS:,} parts besides "
-            "`raw_input_contents`; send the tensor there."
-        )
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise errors.InvalidInferenceRequestError(
-            f"The message is no {kind.DESCRIPTOR.full_name}."
-        ) from None
-
-
-def _parsed_bytes(data: bytes, tensors: int | None) -> int:
-    """The bytes of a message that are not in a field of tensors; too many if it has many parts."""
-    view, position, skipped = memoryview(data), 0, 0
-    for _ in range(_MAX_PARTS):
-        if position >= len(data):
-            return len(data) - skipped
-        tag, position = _varint(view, position)
-        if tag & 7 != _LENGTH_DELIMITED:
-            _, position = _varint(view, position)  # no field of these messages is of fixed size
-            continue
-        size, position = _varint(view, position)
-        if tag >> 3 == tensors:
-            skipped += size
-        position += size
-    return len(data)
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """The number at a position, and the position behind it."""
-    value = shift = 0
-    for byte in view[position : position + 10]:
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            break
-    return value, position
 
 
 def _begin(context: Context) -> Call:

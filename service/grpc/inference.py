@@ -12,7 +12,8 @@ from service.errors import DeadlineExceededError, InvalidInferenceRequestError, 
 from service.grpc import inference_pb2 as pb
 from service.grpc.calls import Call, Method
 from service.grpc.tensors import read_outputs, read_pictures, respond
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.v2 import model as descriptions
@@ -39,6 +40,10 @@ class InferenceService:
             authenticator.require_admin_key(metadata)
 
         raw = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+        named_by = (
+            pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER,
+            pb.ModelInferRequest.MODEL_VERSION_FIELD_NUMBER,
+        )
         return {
             "ServerLive": Method(pb.ServerLiveRequest, self._server_live, is_probe=True),
             "ServerReady": Method(pb.ServerReadyRequest, self._server_ready, is_probe=True),
@@ -47,7 +52,7 @@ class InferenceService:
             "ModelMetadata": Method(pb.ModelMetadataRequest, self._model_metadata, key),
             "ModelConfig": Method(pb.ModelConfigRequest, self._model_config, key),
             "ModelStatistics": Method(pb.ModelStatisticsRequest, self._model_statistics, key),
-            "ModelInfer": Method(pb.ModelInferRequest, self._model_infer, key, raw),
+            "ModelInfer": Method(pb.ModelInferRequest, self._model_infer, key, raw, named_by),
             "RepositoryIndex": Method(pb.RepositoryIndexRequest, self._index, admin_key),
             "RepositoryModelLoad": Method(pb.RepositoryModelLoadRequest, self._load, admin_key),
             "RepositoryModelUnload": Method(
@@ -163,7 +168,7 @@ class InferenceService:
         """Classifies pictures; those of a call that is cancelled leave the queue."""
         model_server = self._model_server
         elapsed = time.perf_counter() - call.started_at
-        model_server.metrics.observe_stage("receive", elapsed)
+        model_server.metrics.observe_stage(model.name, "receive", elapsed)
         timeout_s = math.inf if call.deadline_s is None else call.deadline_s - elapsed
         if timeout_s <= 0:
             raise DeadlineExceededError("The request took too long to arrive; allow it more time.")

@@ -9,6 +9,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from service.admission.keys import Authenticator
+from service.admission.pending_bytes import PendingBytes
 from service.errors import StartupError
 from service.grpc.calls import Calls
 from service.grpc.health import Health
@@ -36,13 +37,18 @@ class GrpcServer:
     """
 
     def __init__(
-        self, model_server: ModelServer, administer: Administer, folder: Path | None = None
+        self,
+        model_server: ModelServer,
+        administer: Administer,
+        pending: PendingBytes,
+        folder: Path | None = None,
     ) -> None:
         """Prepares a server; create it on the event loop.
 
         Args:
             model_server: classifies the pictures; its settings name host and port.
             administer: changes the models.
+            pending: counts the bytes of requests that wait, of all protocols of this process.
             folder: shared by all processes of the service; a rate limit needs it.
         """
         settings = model_server.settings
@@ -59,7 +65,7 @@ class GrpcServer:
         )
         authenticator = Authenticator(settings, folder)
         methods = InferenceService(model_server, administer).methods(authenticator)
-        self._calls = Calls(SERVICE, methods, model_server)
+        self._calls = Calls(SERVICE, methods, model_server, pending)
         self._server.add_generic_rpc_handlers((self._calls,))
         add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, _HEALTH, reflection.SERVICE_NAME)

@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
 from service.admission.keys import Authenticator
+from service.admission.pending_bytes import PendingBytes
 from service.admission.retry_after import RetryAfter
 from service.errors import LoadFailedError
 from service.http import problems
@@ -54,11 +55,13 @@ def create_app(
         load: whether to load the models at the start; otherwise another part of the process does.
 
     Returns:
-        The app. In its `state` are `model_server`, `access_log`, and `administer`, which changes
-        the model: in this process, unless it is replaced.
+        The app. In its `state` are `model_server`, `access_log`, `pending_bytes`, which other
+        protocols of this process share, and `administer`, which changes the models: in this
+        process, unless it is replaced.
     """
     access_log = AccessLog(model_server.metrics)
     authenticator = Authenticator(settings, folder)
+    pending = PendingBytes(settings.pending_bytes_per_worker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +89,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
         routes=guarded,
-        middleware=_middleware(settings, access_log, load_shedding),
+        middleware=_middleware(settings, access_log, load_shedding, pending),
         telemetry=_telemetry(model_server.tracing),
         generate_unique_id_function=operation_id,
         openapi_url=None,  # `page` serves it
@@ -96,6 +99,7 @@ def create_app(
     app.state.model_server = model_server
     app.state.administer = model_server.change
     app.state.access_log = access_log
+    app.state.pending_bytes = pending
     problems.install(app, responder)
     keys = KeyDependencies(authenticator)
     key = [*DOCUMENTED, Depends(keys.require_key)] if settings.has_keys else []
@@ -122,7 +126,7 @@ async def _load(model_server: ModelServer) -> None:
 
 
 def _middleware(
-    settings: Settings, access_log: AccessLog, load_shedding: Middleware
+    settings: Settings, access_log: AccessLog, load_shedding: Middleware, pending: PendingBytes
 ) -> list[Middleware]:
     """The middleware of all requests, outermost first."""
     cors = Middleware(
@@ -140,7 +144,7 @@ def _middleware(
         Middleware(
             BodyLimitMiddleware,
             max_bytes=settings.max_body_bytes,
-            max_pending_bytes=settings.pending_bytes_per_worker,
+            pending=pending,
             max_seconds=settings.body_timeout_ms / 1000,
         ),
     ]

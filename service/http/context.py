@@ -35,6 +35,11 @@ class RequestContext:
     on_disconnect: Callable[[], None] | None = None
     hold: Callable[[int], None] = lambda _size: None
 
+    @property
+    def model_name(self) -> str:
+        """Name of the model; empty where no served one is known."""
+        return self.model.model if self.model else ""
+
 
 def context_of(scope: Scope) -> RequestContext:
     """The context of a request."""

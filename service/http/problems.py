@@ -113,13 +113,14 @@ class Responder:
 
     def respond(self, scope: Scope, error: ServiceError) -> Response:
         """Makes the answer to a request that failed with an error of the table."""
-        self._metrics.count_rejection(errors.reason(type(error)))
+        context = context_of(scope)
+        self._metrics.count_rejection(errors.reason(type(error)), context.model_name)
         headers = {}
         if isinstance(error, errors.QueueFullError):
             headers["Retry-After"] = str(self._retry_after.next())
         if isinstance(error, errors.RateLimitedError):
             headers["Retry-After"] = str(error.retry_after_s)
-        problem = describe(error, context_of(scope).request_id)
+        problem = describe(error, context.request_id)
         return respond(problem, scope["path"], headers)
 
 

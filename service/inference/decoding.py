@@ -7,18 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from service.errors import ServiceError
 from service.inference.opening import Opened, TakesLongError, explain, open_picture, unsupported
-from service.inference.pictures import appearance, colour, jpeg, orientation
+from service.inference.pictures import appearance, bmp, colour, jpeg, orientation, scaling
+from service.inference.pictures.scaling import Box
 from service.inference.plain_jpeg import PlainJpeg
-from service.inference.resizing import Box
-
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this many times the
-# model's pixels: for a model of 32 pixels that begins at 128 x 128.
-OVERSAMPLING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,8 @@ class Picture(NamedTuple):
 def decode(data: bytes, max_pixels: int, smallest: int | None = None) -> Picture:
     """Decodes the first frame of an upload to an upright sRGB picture, transparency on white.
 
-    To save time and memory, a JPEG, or a picture with a colour profile, may be reduced to a
-    shortest side of `smallest` pixels; None decodes it in its full size.
+    To save time and memory, the picture may be reduced to a shortest side of `smallest` pixels;
+    None decodes it in its full size.
 
     Raises:
         EmptyUploadError: there are no bytes.
@@ -107,20 +104,24 @@ def _reopen(opened: Opened) -> JpegImageFile:
 def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
     image: Image.Image = file
     filled = opened.filled
+    is_jpeg = isinstance(image, JpegImageFile)
     if isinstance(image, JpegImageFile):
         image = jpeg.load(image, opened.data, opened.smallest)
+    elif isinstance(image, BmpImageFile):
+        image = bmp.load(image, opened.data)
     else:
         image.load()
     turned = orientation.read(image)
-    profile = appearance.profile(image, opened.data, opened.header)
+    space = appearance.space(image, opened.data, opened.header)
     try:
         image = appearance.plain(image, opened.header)
     except appearance.UnknownSamplesError:
         raise unsupported(opened.format) from None
     if opened.part:
-        image, filled = appearance.whole(image, opened.part), (0, 0, *opened.size)
-    if profile and (convert := colour.conversion(profile, image.mode)):
-        image, filled = _reduce(image, filled, opened.smallest)
+        image = appearance.whole(image, opened.part)
+    if opened.smallest and not is_jpeg:  # whose decoder has done it
+        image, filled = scaling.reduce(image, opened.smallest)
+    if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
     image = _to_rgb(image)
     if image is not file:
@@ -131,15 +132,6 @@ def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
         width, height = height, width
     facts = ImageFacts(width, height, opened.format)
     return Picture(upright, facts, orientation.turn_box(filled, upright, turned))
-
-
-def _reduce(image: Image.Image, filled: Box, smallest: int | None) -> tuple[Image.Image, Box]:
-    """Spares the conversion of colours most of the pixels; returns the box that is filled, too."""
-    factor = min(image.size) // (2 * smallest) if smallest else 1
-    if factor < 2:
-        return image, filled
-    left, top, right, bottom = filled
-    return image.reduce(factor), (left / factor, top / factor, right / factor, bottom / factor)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -17,7 +17,8 @@ from service.errors import (
     StartupError,
 )
 from service.inference.batcher import MicroBatcher
-from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Decoded, Observer, Upload
 from service.inference.engine import CPU
 from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 WATCH_S = 1
 # A check that comes this much later than planned shows that the whole process was paused.
 PAUSE_S = 2
+# While more than this part of the longest queue waits, there are no second views.
+HASTE = 1 / 4
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
 # The arguments are the settings, the order, the present snapshot, and an observer of stages.
@@ -79,6 +82,7 @@ class ModelServer:
         self.started_at = time.monotonic()
         self._build = build
         self._builds = 0
+        self._changing = asyncio.Lock()
         self._prepared: Snapshot | None = None
         self._batcher = self._new_batcher(huge or contextlib.nullcontext())
 
@@ -124,17 +128,21 @@ class ModelServer:
         self.metrics.show_models(self.snapshot.manifest.models)
 
     async def change(self, change: Change = LOAD_ALL) -> str | None:
-        """Changes the models in this process; returns how a loaded one differs from before.
+        """Changes the models, also if the caller leaves; returns how a loaded one differs now.
 
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
-        try:
-            snapshot = await self.prepare(change)
-        except StartupError as error:
-            self.failure = str(error) if self.snapshot is None else None
-            raise LoadFailedError(str(error)) from error
-        self.commit()
+        return await asyncio.shield(asyncio.ensure_future(self._change(change)))
+
+    async def _change(self, change: Change) -> str | None:
+        async with self._changing:  # of two at a time, one would discard what the other prepares
+            try:
+                snapshot = await self.prepare(change)
+            except StartupError as error:
+                self.failure = str(error) if self.snapshot is None else None
+                raise LoadFailedError(str(error)) from error
+            self.commit()
         names = snapshot.failures.keys() if change.load is None else change.load
         if reasons := [snapshot.failures[name] for name in names if name in snapshot.failures]:
             raise LoadFailedError(" ".join(reasons))
@@ -152,20 +160,14 @@ class ModelServer:
             return "failed"
         if self.snapshot is None:
             return "failed" if self.failure else "loading"
-        default = self.snapshot.default
-        if default not in self.snapshot.models:
-            return "unloaded" if default in self.snapshot.unloaded else "failed"
-        return "degraded" if self.reason else "ok"
+        return self.snapshot.status
 
     @property
     def reason(self) -> str | None:
         """Why the status is `failed` or `degraded`."""
         if self.fault or self.snapshot is None:
             return self.fault or self.failure
-        reasons = [f"{name}: {why}" for name, why in self.snapshot.failures.items()]
-        engines = [model.classifier.engine for model in self.snapshot.loaded]
-        reasons += dict.fromkeys(e.degraded_reason for e in engines if e.degraded_reason)
-        return " ".join(reasons) or None
+        return self.snapshot.reason
 
     @property
     def queue_depth(self) -> int:
@@ -242,15 +244,17 @@ class ModelServer:
             now = time.monotonic()
             # After a pause of the container or the machine every busy thread looks stuck.
             was_paused, last = now - last > WATCH_S + PAUSE_S, now
-            if not self.fault and not was_paused:
-                self.fault = self._batcher.fault(self.settings.stuck_s)
-            if self.fault:
-                # No result will come; the clients may try another worker.
-                self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
             try:
+                if not self.fault and not was_paused:
+                    self.fault = self._batcher.fault(self.settings.stuck_s)
+                if self.fault:
+                    # No result will come; the clients may try another worker.
+                    self._batcher.abandon(NotReadyError(_ENGINE_FAILED))
                 self.sample()
             except OSError as error:  # no more open files, say
                 logger.warning("no metrics", extra={"fields": {"why": str(error)}})
+            except Exception:  # else nobody would see that the watch has ended
+                logger.exception("unhandled error")
             await asyncio.sleep(WATCH_S)
 
     def _new_batcher(
@@ -259,7 +263,7 @@ class ModelServer:
         decode: Callable[[Job], Any] = prepare
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer, _describe)
+            decode, infer = self.tracing.around(decode, infer, _model_of)
         return MicroBatcher(
             decode,
             infer,
@@ -269,7 +273,7 @@ class ModelServer:
             lanes=lanes(self.settings, huge),
             has_device=lambda model: model.classifier.engine.provider != CPU,
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
-            on_wait=lambda _model, seconds: self.metrics.observe_stage("queue", seconds),
+            on_wait=lambda model, seconds: self.metrics.observe_stage(model.name, "queue", seconds),
             on_processed=self._count_batch,
         )
 
@@ -277,18 +281,20 @@ class ModelServer:
         self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
-        classifier = pictures[0][0].classifier
+        model, batch = pictures[0][0], [decoded for _, decoded in pictures]
+        in_haste = self.queue_depth > HASTE * self.settings.max_queue
         try:
-            return classifier.infer([decoded for _, decoded in pictures])
+            answers = model.classifier.infer(batch, in_haste=in_haste)
         except EngineFailedError as error:
             logger.error("engine failed", extra={"fields": {"why": str(error)}})
             try:
-                classifier.self_test()
+                model.classifier.self_test()
             except EngineFailedError as lasting:  # CUDA is lost for good, say
                 self.fault = str(lasting)
             raise NotReadyError(_ENGINE_FAILED) from error
+        self.metrics.count_second_views(model.name, (it.second_view for it in answers))
+        return answers
 
 
-def _describe(picture: tuple[LoadedModel, Decoded]) -> dict[str, str]:
-    """The attributes of the span of its batch."""
-    return {"model.name": picture[0].name, "model.version": str(picture[0].version)}
+def _model_of(picture: tuple[LoadedModel, Decoded]) -> tuple[str, str]:
+    return picture[0].name, str(picture[0].version)

@@ -15,9 +15,9 @@ from service.errors import (
     UnsupportedFormatError,
 )
 from service.inference import plain_jpeg
-from service.inference.pictures import appearance, formats, jpeg, kinds, png
+from service.inference.pictures import appearance, bmp, formats, jpeg, kinds, png
+from service.inference.pictures.scaling import Box
 from service.inference.plain_jpeg import PlainJpeg
-from service.inference.resizing import Box
 from service.settings import JPEG_FACTOR, PIXEL_BYTES
 
 # What takes longer than so many pixels of a PNG is large, which are some 10 ms of a processor; and
@@ -124,7 +124,7 @@ def explain(error: Exception, format_: str, data: bytes, *, is_opened: bool) -> 
     """
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooManyPixelsError("The picture has too many pixels; send a smaller one.")
-    if kinds.is_unsupported(format_, data, is_opened=is_opened):
+    if kinds.is_unsupported(format_, data, str(error), is_opened=is_opened):
         return unsupported(format_)
     return UndecodableImageError(
         f"The {format_} data are broken or cut off; open the picture, save it again and resend it."
@@ -168,6 +168,8 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     readable = header.data if header else data
     if format_ == "WEBP":
         readable = appearance.with_alpha(data)
+    elif format_ == "BMP":
+        readable = bmp.readable(data)
     file = io.BytesIO(readable)
     # Counting the reads would add a third to the time that a small picture takes to open.
     if len(readable) > max_reads:
@@ -175,7 +177,7 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     image = formats.PARSERS[format_](file)
     part = appearance.part(image, header)
     size = part.canvas if part else image.size
-    filled = (0, 0, *image.size)
+    filled = (0, 0, *size)
     if smallest and (drafted := image.draft(None, (smallest, smallest))):  # of a JPEG alone
         _, filled = drafted
     cost = size[0] * size[1] * passes

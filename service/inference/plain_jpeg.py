@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from service.inference.resizing import Box
+from service.inference.pictures.scaling import Box
 
 _SCAN, _JFIF = 0xFFDA, 0xFFE0
 _FRAMES = frozenset((0xFFC0, 0xFFC2))  # baseline and progressive

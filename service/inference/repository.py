@@ -1,46 +1,58 @@
-"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files."""
+"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files.
 
+A folder that holds a card itself is a repository of that one version, as KServe mounts it.
+"""
+
+import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
 
+# Metadata that a file need not have.
+_OPTIONAL = {"second_view", "label_sets"}
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """One version of a model: its folder, which gives it its name and number, and its card."""
+    """One version of a model: its folder, the name and number that it has there, and its card."""
 
     folder: Path
+    name: str
+    version: int
     card: Card
     card_json: bytes
 
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.folder.parent.name
 
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return int(self.folder.name)
-
-
-def available(models: Path) -> dict[str, list[int]]:
+def available(models: Path, name: str | None = None) -> dict[str, list[int]]:
     """Lists the versions of each model, ascending, by name of the model; empty without a folder.
 
-    Names that begin with a dot are skipped: volumes of Kubernetes have such folders.
+    A model whose folder cannot be read has no versions. Names that begin with a dot are skipped,
+    since volumes of Kubernetes have such folders, and so is `lost+found` of file systems. A
+    repository of one version has the given name for it, or else the one it was published under.
 
     Raises:
-        ModelRefusedError: a folder cannot be read.
+        ModelRefusedError: the folder of the repository cannot be read, or the card of the one
+            version.
     """
-    names = [name for name in _entries(models) if not name.startswith(".")]
-    versions = {name: sorted(_versions(models / name)) for name in sorted(names)}
-    return {name: numbers for name, numbers in versions.items() if numbers}
+    if _is_version_itself(models):
+        stored = read_version(models)
+        return {name or stored.name: [stored.version]}
+    found: dict[str, list[int]] = {}
+    for entry in sorted(_entries(models)):
+        if entry.startswith(".") or entry == "lost+found":
+            continue
+        try:
+            if numbers := _versions(models / entry):
+                found[entry] = sorted(numbers)
+        except ModelRefusedError:  # which loading it raises again
+            found[entry] = []
+    return found
 
 
 def versions(models: Path) -> list[Path]:
@@ -51,13 +63,33 @@ def versions(models: Path) -> list[Path]:
         ModelRefusedError: a folder cannot be read.
     """
     found = available(models)
+    check_filled(models, found)
+    return [
+        folder_of(models, name, number)
+        for name, numbers in found.items()
+        for number in numbers or _versions(models / name)
+    ]
+
+
+def check_filled(models: Path, found: Mapping[str, object]) -> None:
+    """Checks that `available` has found something.
+
+    Raises:
+        ModelNotFoundError: there are no models, or there is no such folder.
+    """
     if not found:
-        raise ModelNotFoundError(f"There are no models in {models.absolute()}.")
-    return [models / name / str(number) for name, numbers in found.items() for number in numbers]
+        raise ModelNotFoundError(f"There are no models in {_describe_empty(models)}.")
+
+
+def folder_of(models: Path, name: str, version: int | str) -> Path:
+    """The folder of a version of a model, whether or not it is there."""
+    return models if _is_version_itself(models) else models / name / str(version)
 
 
 def read_version(folder: Path) -> StoredModel:
-    """Reads the card of one version.
+    """Reads the card of one version, whose folders give it its name and number.
+
+    In a folder that is no number it has those that it was published under.
 
     Raises:
         ModelRefusedError: it cannot be read, or is not a card.
@@ -67,17 +99,27 @@ def read_version(folder: Path) -> StoredModel:
         data = path.read_bytes()
     except OSError as error:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-    return StoredModel(folder, parse_card(data, path), data)
+    card = parse_card(data, path)
+    if _is_version(folder):
+        return StoredModel(folder, folder.parent.name, int(folder.name), card, data)
+    return StoredModel(folder, card.name, card.version, card, data)
 
 
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
     """Finds one version of a model, by default the highest, and reads its card.
 
+    The one version of a repository has any name by which it is asked for.
+
     Raises:
         ModelNotFoundError: there is no such model or version.
         ModelRefusedError: the folder or the card cannot be read.
     """
-    return read_version(_find(models, name, version))
+    if not _is_version_itself(models):
+        numbers = _versions(models / name)
+        return read_version(models / name / str(_choose_version(models, name, numbers, version)))
+    stored = read_version(models)
+    _choose_version(models, name, [stored.version], version)
+    return replace(stored, name=name)
 
 
 def files(model: StoredModel) -> list[str]:
@@ -154,15 +196,20 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
         ModelRefusedError: a property is missing, unreadable, or not what the card states.
     """
     path, card = model.folder / name, model.card
+    optional = card.files[name].model_dump(mode="json", include=_OPTIONAL)
     for key, stated in {
         "name": card.name,
         "version": card.version,
         "labels": list(card.labels),
         "resize": card.resize.model_dump(),
         "energy_threshold": card.threshold(name),
+        **optional,
     }.items():
         try:
-            actual = metadata[key] if key == "name" else json.loads(metadata[key])
+            if key in optional and key not in metadata:
+                actual = None
+            else:
+                actual = metadata[key] if key == "name" else json.loads(metadata[key])
         except (KeyError, ValueError) as error:
             raise ModelRefusedError(
                 f"{path} has no readable metadata property {key!r}; {_REPUBLISH}"
@@ -174,12 +221,15 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
             )
 
 
-def _find(models: Path, name: str, version: int | None) -> Path:
-    found = _versions(models / name)
+def _choose_version(models: Path, name: str, found: list[int], version: int | None) -> int:
     if not found:
+        others = available(models)
+        if not others:
+            text = f"There is no model {name!r}: there are none in {_describe_empty(models)}."
+            raise ModelNotFoundError(text)
         raise ModelNotFoundError(
-            f"There is no model {name!r} in {models.absolute()}; publish one there, or point "
-            "CIFAR10_MODELS and CIFAR10_MODEL at one."
+            f"There is no model {name!r} in {models.absolute()}; publish it there, or choose one "
+            f"by CIFAR10_MODEL: {', '.join(map(repr, others))}."
         )
     chosen = max(found) if version is None else version
     if chosen not in found:
@@ -187,11 +237,29 @@ def _find(models: Path, name: str, version: int | None) -> Path:
         raise ModelNotFoundError(
             f"Model {name!r} has no version {chosen}; these are there: {known}."
         )
-    return models / name / str(chosen)
+    return chosen
+
+
+def _is_version_itself(models: Path) -> bool:
+    with contextlib.suppress(OSError):  # who lists the folder says so
+        return (models / CARD_FILE).is_file()
+    return False
+
+
+def _describe_empty(models: Path) -> str:
+    """A folder without models, and what to do."""
+    missing = "" if models.is_dir() else ", which is no folder"
+    return (
+        f"{models.absolute()}{missing}; publish one there, as <name>/<version>/ with its "
+        "card.json, or point CIFAR10_MODELS at a folder of models"
+    )
 
 
 def _versions(folder: Path) -> list[int]:
-    return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    try:
+        return [int(name) for name in _entries(folder) if _is_version(folder / name)]
+    except OSError as error:
+        raise ModelRefusedError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def _entries(folder: Path) -> list[str]:

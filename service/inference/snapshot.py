@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from service.errors import NotReadyError, NotServedError
 from service.inference.classifier import Classifier
@@ -76,6 +76,21 @@ class Snapshot:
         served = " and ".join(map(repr, self.versions(name)))
         verb = "is" if len(versions) == 1 else "are"
         raise NotServedError(f"There is no version {version!r} of {name!r} here; {served} {verb}.")
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "unloaded", "failed"]:
+        """The state of the default model; `degraded` also where another one has a reason."""
+        if self.default not in self.models:
+            return "unloaded" if self.default in self.unloaded else "failed"
+        return "degraded" if self.reason else "ok"
+
+    @property
+    def reason(self) -> str | None:
+        """Why not all is as it should be: a model could not be loaded, or is on the CPU."""
+        reasons = [f"{name}: {why}" for name, why in self.failures.items()]
+        degraded = (model.classifier.engine.degraded_reason for model in self.loaded)
+        reasons += dict.fromkeys(reason for reason in degraded if reason)
+        return " ".join(reasons) or None
 
     def versions(self, name: str) -> list[str]:
         """The versions of a model that are served, the one that answers without a version first."""

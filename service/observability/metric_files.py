@@ -6,9 +6,13 @@ from pathlib import Path
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
-# A process has a file for each of these kinds.
-_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
-FILE_BYTES = 250_000
+# A process has a file for each of these kinds, with room for some 25 versions of models.
+ROOM = {
+    "counter": 1_000_000,
+    "histogram": 1_000_000,
+    "gauge_livesum": 100_000,
+    "gauge_livemax": 100_000,
+}
 
 
 def share_metrics(slot: int) -> None:
@@ -26,14 +30,14 @@ def share_metrics(slot: int) -> None:
         return
     values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
     forget_gauges(slot)
-    for kind in _KINDS:
+    for kind, size in ROOM.items():
         path = Path(folder) / f"{kind}_{slot}.db"
         if path.exists() or not hasattr(os, "posix_fallocate"):
             continue
         # Under another name at first: an empty file cannot be read by the other processes.
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+            os.posix_fallocate(file.fileno(), 0, size)
         new.rename(path)
 
 

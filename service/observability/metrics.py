@@ -5,7 +5,8 @@ them exports the sums; it must be set before this module is imported. Otherwise 
 of its own.
 
 The values of requests and pictures are kept in memory and written every second, and before they are
-exported: to write each of them, ten per request, would delay the other threads.
+exported: to write each of them, ten per request, would delay the other threads. The files hold the
+help text with each series, so it is short.
 """
 
 import functools
@@ -36,7 +37,6 @@ _SECONDS = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_STAGES = ("receive", "decode", "queue", "infer", "respond")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -57,7 +57,7 @@ class Metrics:
     """Counters, histograms and gauges of one process or app."""
 
     def __init__(
-        self, statuses: Sequence[str], on_stage: Callable[[str, float], None] | None = None
+        self, statuses: Sequence[str], on_stage: Callable[[str, str, float], None] | None = None
     ) -> None:
         """Defines all metrics; `statuses` are all that a worker can have.
 
@@ -80,26 +80,31 @@ class Metrics:
         )
         stage_seconds = histogram(
             "classifier_stage_seconds",
-            "Time in each stage: a request's receive and respond, a picture's decode and queue, "
-            "a batch's infer.",
-            ["stage"],
+            "Time in each stage of a request, picture or batch.",
+            ["model", "stage"],
             buckets=_SECONDS,
         )
-        rejections = counter("classifier_rejections", "Refused pictures and requests.", ["reason"])
+        rejections = counter(
+            "classifier_rejections", "Refused pictures and requests.", ["model", "reason"]
+        )
         predictions = counter(
             "classifier_predictions", "Pictures by their most probable class.", ["model", "label"]
         )
         unfamiliar = counter(
             "classifier_unfamiliar", "Pictures unlike the training data.", ["model"]
         )
+        second_views = counter(
+            "classifier_second_views",
+            "Pictures of which a model was unsure: computed once more, or skipped because many "
+            "pictures waited.",
+            ["model", "outcome"],
+        )
         batch_size = histogram(
             "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
         )
         events = counter(
             statistics.COUNT,
-            "Of a model: its requests that succeeded and failed, its pictures that have waited "
-            "(queue), and its batches of each size that were decoded (prepare) and computed "
-            "(process).",
+            "What has happened to requests, pictures and batches of a model.",
             statistics.LABELS,
         )
         event_seconds = counter(
@@ -135,11 +140,12 @@ class Metrics:
         self._rejections = self._keep_each(rejections)
         self._predictions = self._keep_each(predictions)
         self._unfamiliar = self._keep_each(unfamiliar)
+        self._second_views = self._keep_each(second_views)
         self._batch_size = self._keep_each(batch_size)
         self._events = self._keep_each(events)
         self._event_seconds = self._keep_each(event_seconds)
         self._asked: dict[tuple[str, str], float] = {}
-        self._stages = {stage: self._keep(stage_seconds.labels(stage)) for stage in _STAGES}
+        self._stages = self._keep_each(stage_seconds)
         self._workers = {status: workers.labels(status) for status in statuses}
         self._process = ProcessCollector(registry=None)
         self._cpu_counted = 0.0
@@ -156,9 +162,9 @@ class Metrics:
         self._calls(method, code)(1)
         self._call_seconds(method)(seconds)
 
-    def count_rejection(self, reason: str) -> None:
-        """Counts one refused picture or request."""
-        self._rejections(reason)(1)
+    def count_rejection(self, reason: str, model: str = "") -> None:
+        """Counts one refused picture or request; without a model unless a served one was found."""
+        self._rejections(model, reason)(1)
 
     def count_answer(self, model: str, label: str, unfamiliar: bool) -> None:
         """Counts one classified picture by the model and its most probable class."""
@@ -166,15 +172,21 @@ class Metrics:
         if unfamiliar:
             self._unfamiliar(model)(1)
 
+    def count_second_views(self, model: str, outcomes: Iterable[str]) -> None:
+        """Counts pictures of a model whose second view was `computed` or `skipped`, not `none`."""
+        for outcome in outcomes:
+            if outcome != "none":
+                self._second_views(model, outcome)(1)
+
     def count_restart(self) -> None:
         """Counts this process as the replacement of another."""
         self._restarts.inc()
 
-    def observe_stage(self, stage: str, seconds: float) -> None:
+    def observe_stage(self, model: str, stage: str, seconds: float) -> None:
         """Observes how long `receive`, `decode`, `queue`, `infer` or `respond` took until now."""
-        self._stages[stage](seconds)
+        self._stages(model, stage)(seconds)
         if self._on_stage is not None:
-            self._on_stage(stage, seconds)
+            self._on_stage(model, stage, seconds)
 
     def observe_batch(self, model: str, size: int) -> None:
         """Observes the number of pictures in a batch of a model."""

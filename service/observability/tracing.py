@@ -1,19 +1,21 @@
 """Traces by OpenTelemetry, if the standard environment variables name a collector.
 
-FastAPI makes the span of a request, within the caller's trace. The stages of the request are its
-children. A batch is a child of the request of its first picture and links to all its requests.
+FastAPI makes the span of a request, and `Tracing.call` that of a gRPC call, within the caller's
+trace. The stages of the request are its children. A batch is a child of the request of its first
+picture and links to all its requests.
 """
 
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -24,6 +26,11 @@ Out = TypeVar("Out")
 
 # How long the service waits for the collector when it stops.
 CLOSE_S = 3
+_MODEL, _VERSION = "model.name", "model.version"
+# The statuses of a call that are the server's fault, by OpenTelemetry's conventions for gRPC.
+_FAULTS = {
+    *("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +43,24 @@ class Tracing:
         self.provider = provider
         self._tracer = provider.get_tracer("cifar10-serve")
 
-    def trace_stage(self, stage: str, seconds: float) -> None:
+    def trace_stage(self, model: str, stage: str, seconds: float) -> None:
         """Makes the span of a stage of the current request that has just ended."""
         request = trace.get_current_span().get_span_context()
         if request.trace_flags.sampled and stage != "infer":  # a batch has it: see `around`
             end = time.time_ns()
-            self._add(request, stage, end - int(seconds * 1e9), end)
+            self._add(request, stage, {_MODEL: model}, end - int(seconds * 1e9), end)
 
     def around(
         self,
         prepare: Callable[[In], Prepared],
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
-        describe: Callable[[Prepared], Mapping[str, str]],
+        model_of: Callable[[Prepared], tuple[str, str]],
     ) -> tuple[Callable[[In], Any], Callable[[Sequence[Any]], Sequence[Out]]]:
         """Wraps the two steps of a micro-batcher, so that each batch is a span.
 
-        `prepare` must be called in the context of the item's request. `describe` returns the
-        attributes that the spans of an item's batch have beside its size. Returns what to give to
-        the micro-batcher in place of the two steps.
+        `prepare` must be called in the context of the item's request. `model_of` returns
+        name and version of the model that an item is for. Returns what to give to the
+        micro-batcher in place of the two steps.
         """
 
         def traced_prepare(item: In) -> tuple[SpanContext, Prepared]:
@@ -64,9 +71,27 @@ class Tracing:
             requests = [request for request, _ in batch if request.trace_flags.sampled]
             if not requests:
                 return process(items)
-            return self._trace_batch(requests, process, items, describe(items[0]))
+            return self._trace_batch(requests, process, items, model_of(items[0]))
 
         return traced_prepare, traced_process
+
+    @contextmanager
+    def call(self, method: str, metadata: Mapping[str, str]) -> Iterator[None]:
+        """Makes the span of a gRPC call, which `end_call` describes before it ends.
+
+        Args:
+            method: its service and method, such as `grpc.health.v1.Health/Check`.
+            metadata: of the call; it says in which trace the caller makes it.
+        """
+        with self._tracer.start_as_current_span(
+            method,
+            propagate.extract(metadata),
+            SpanKind.SERVER,
+            {"rpc.system.name": "grpc", "rpc.method": method},
+            record_exception=False,
+            set_status_on_exception=False,
+        ):
+            yield
 
     def close(self) -> None:
         """Exports the remaining spans, for `CLOSE_S` at most."""
@@ -79,14 +104,15 @@ class Tracing:
         requests: Sequence[SpanContext],
         process: Callable[[Sequence[Prepared]], Sequence[Out]],
         items: Sequence[Prepared],
-        described: Mapping[str, str],
+        model: tuple[str, str],
     ) -> Sequence[Out]:
         # Pictures of the same request share its span. Span contexts are not hashable.
         distinct = {request.span_id: request for request in requests}.values()
+        named = dict(zip((_MODEL, _VERSION), model, strict=True))
         batch = self._tracer.start_span(
             "batch",
             _child_of(requests[0]),
-            attributes={"batch.size": len(items), **described},
+            attributes={"batch.size": len(items), **named},
             links=[Link(request) for request in distinct],
         )
         start = time.time_ns()
@@ -96,12 +122,34 @@ class Tracing:
         finally:
             end = time.time_ns()
             for request in requests:
-                self._add(request, "infer", start, end, [Link(batch.get_span_context())])
+                self._add(request, "infer", named, start, end, [Link(batch.get_span_context())])
 
     def _add(
-        self, parent: SpanContext, name: str, start: int, end: int, links: Sequence[Link] = ()
+        self,
+        parent: SpanContext,
+        name: str,
+        attributes: Mapping[str, str],
+        start: int,
+        end: int,
+        links: Sequence[Link] = (),
     ) -> None:
-        self._tracer.start_span(name, _child_of(parent), links=links, start_time=start).end(end)
+        self._tracer.start_span(
+            name, _child_of(parent), attributes=attributes, links=links, start_time=start
+        ).end(end)
+
+
+def name_model(model: str, version: str) -> None:
+    """Names the model in the span of the current request, if there is one."""
+    trace.get_current_span().set_attributes({_MODEL: model, _VERSION: version})
+
+
+def end_call(code: str) -> None:
+    """Gives the span of the current gRPC call its status, if there is one."""
+    span = trace.get_current_span()
+    span.set_attribute("rpc.response.status_code", code)
+    if code in _FAULTS:
+        span.set_attribute("error.type", code)
+        span.set_status(StatusCode.ERROR)
 
 
 def _child_of(parent: SpanContext) -> Context:

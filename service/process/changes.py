@@ -39,17 +39,28 @@ def log_failure(change: Change, reason: str) -> None:
     logger.error(what, extra={"fields": {"why": reason}})
 
 
-def log(change: Change, manifest: Manifest) -> None:
-    """Logs what has been loaded and unloaded, what has not been, and why."""
-    names = {served.model for served in manifest.models} | manifest.failures.keys()
-    loaded = names if change.load is None else names & change.load
-    for name in sorted(loaded & manifest.failures.keys()):
-        fields = {"model": name, "why": manifest.failures[name]}
-        logger.error("not loaded", extra={"fields": fields})
-    for served in manifest.models:
-        if served.model in loaded - manifest.failures.keys():
-            note = manifest.notes.get(served.model)
-            fields = served._asdict() | ({"note": note} if note else {})
-            logger.info("loaded", extra={"fields": fields})
-    for name in sorted(change.unload):
-        logger.info("unloaded", extra={"fields": {"model": name}})
+def log(change: Change, before: Manifest | None, now: Manifest) -> None:
+    """Logs what a change could not load, and what is served that was not before, or no more.
+
+    At the start of the service there is nothing before, and another line of the log has all models.
+    """
+    for name in sorted(now.failures):
+        if change.load is None or name in change.load:
+            fields = {"model": name, "why": now.failures[name]}
+            logger.error("not loaded", extra={"fields": fields})
+    if before is not None:
+        _log_differences(before, now)
+
+
+def _log_differences(before: Manifest, now: Manifest) -> None:
+    loaded = [served for served in now.models if served not in before.models]
+    for served in loaded:
+        note = now.notes.get(served.model)
+        fields = served._asdict() | ({"note": note} if note else {})
+        logger.info("loaded", extra={"fields": fields})
+    gone = {served.model for served in before.models} - {served.model for served in now.models}
+    for name in sorted(gone):
+        what = "unloaded" if name in now.unloaded else "removed"
+        logger.info(what, extra={"fields": {"model": name}})
+    if not loaded and not gone:
+        logger.info("no model has changed")

@@ -6,6 +6,7 @@ A message may be followed by files, whose descriptors are handed over with it.
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -172,6 +173,13 @@ def receive(connection: Connection) -> tuple[Any, list[SealedFile]]:
         if flags & socket.MSG_CTRUNC:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return message, files
+
+
+def is_read(connection: Connection) -> bool:
+    """Whether a short message can be sent without waiting for the other end to read others."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLOUT)
+    return bool(poller.poll(0))
 
 
 def limit_waiting(connection: Connection, seconds: int) -> None:

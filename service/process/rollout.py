@@ -10,74 +10,18 @@ Nothing here waits, reads a clock or knows of processes.
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
 
 from service.inference.served_model import LOAD_ALL, Change, Manifest
 from service.process.changes import log, log_failure, merge, outcome
 from service.process.messages import Build, Built, Commit, Committed, Drop, Files, NotBuilt, Outcome
+from service.process.progress import Answer, Asked, Crew, Ongoing, Present, Reply, Start
 from service.process.worker_pool import Member
 
 # How long a worker may take to build a snapshot, and all of them for a step of a change.
 STEP_S = 120
 _CLOSED = "The service is shutting down."
 _TOO_LONG = f"It took longer than {STEP_S} s."
-
-Answer = Callable[[Outcome], None]
-Reply = Built | NotBuilt | Committed
-
-
-class Crew(Protocol):
-    """The workers, and who starts and ends them."""
-
-    now: float
-
-    @property
-    def ready(self) -> Sequence[Member]:
-        """Those that serve."""
-
-    def on_serving(self, worker: Member) -> None:
-        """A worker begins to serve, and is one of `ready` from now on."""
-
-    def on_not_built(self, worker: Member, reason: str, *, refused: bool) -> None:
-        """A worker that starts cannot serve, and has to leave."""
-
-    def on_change_end(self) -> None:
-        """A change has ended, successful or not."""
-
-
-class Present(NamedTuple):
-    """What all workers serve, and its files."""
-
-    manifest: Manifest
-    files: Files
-
-
-class _Start(NamedTuple):
-    """What a worker that starts is building: the present snapshot, or one of the repository."""
-
-    number: int
-    deadline: float
-    present: Present | None
-
-
-class _Asked(NamedTuple):
-    change: Change
-    answer: Answer
-
-
-@dataclass(eq=False)
-class _Rollout:
-    """A change that is under way."""
-
-    number: int
-    change: Change
-    asked: list[_Asked]
-    deadline: float = 0
-    waiting: list[Member] = field(default_factory=list)  # for their replies
-    built: Present | None = None  # by the first worker; the others follow
-    committed: bool = False
 
 
 class Rollout:
@@ -90,18 +34,23 @@ class Rollout:
         self._crew = crew
         self._numbers = itertools.count(1)
         self._idle: list[Member] = []  # have started, and have nothing to build yet
-        self._starting: dict[Member, _Start] = {}
-        self._rebuild = False  # whether the present snapshot has turned out to be useless
-        self._current: _Rollout | None = None
-        self._asked: deque[_Asked] = deque()
+        self._starting: dict[Member, Start] = {}
+        self._rebuild = False  # whether the next worker reads the repository if none serves
+        self._has_led = False  # whether the last worker that started was to read it
+        self._current: Ongoing | None = None
+        self._asked: deque[Asked] = deque()
         self._closed = False
+
+    @property
+    def _manifest(self) -> Manifest | None:
+        return self.present.manifest if self.present else None
 
     def ask(self, change: Change, answer: Answer) -> None:
         """Requests a change; `answer` is called when it has ended."""
         if self._closed:
             answer(Outcome(_CLOSED))
             return
-        self._asked.append(_Asked(change, answer))
+        self._asked.append(Asked(change, answer))
         self._begin()
 
     def join(self, worker: Member) -> None:
@@ -123,9 +72,9 @@ class Rollout:
         else:
             self._cancel(change, "A worker ended while it loaded the models.")
 
-    def distrust_present(self) -> None:
-        """Lets the next worker read the repository if none serves."""
-        self._rebuild = not self._crew.ready
+    def try_otherwise(self) -> None:
+        """Lets the next worker read the repository if none serves, or no longer if that failed."""
+        self._rebuild = not self._crew.ready and not self._has_led
 
     def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
         """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
@@ -142,7 +91,7 @@ class Rollout:
         for worker, start in list(self._starting.items()):
             if now >= start.deadline:
                 del self._starting[worker]
-                self._on_start_failed(worker, start, _TOO_LONG, refused=False)
+                self._on_start_failed(worker, _TOO_LONG, refused=False)
         change = self._current
         if change is None or now < change.deadline:
             return
@@ -170,34 +119,33 @@ class Rollout:
         while self._idle and (present or not has_leader):
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._crew.now + STEP_S
-            self._starting[worker] = _Start(number, deadline, present)
+            self._starting[worker] = Start(number, deadline, present)
+            self._has_led = present is None
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
-                unloaded = self.present.manifest.unloaded if self.present else frozenset()
+                unloaded = self._manifest.unloaded if self._manifest else frozenset()
                 worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
                 has_leader = True
 
-    def _on_start_reply(self, worker: Member, start: _Start, reply: Reply, files: Files) -> None:
+    def _on_start_reply(self, worker: Member, start: Start, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
-            self._on_start_failed(worker, start, reply.reason, refused=reply.refused)
+            self._on_start_failed(worker, reply.reason, refused=reply.refused)
         elif isinstance(reply, Built):
             if start.present is None and not self._crew.ready:
+                log(LOAD_ALL, self._manifest, reply.manifest)
                 self.present = Present(reply.manifest, files)
             elif start.present is None or start.present is not self.present:  # replaced meanwhile
                 self.join(worker)
                 return
             elif reply.manifest != start.present.manifest:
                 reason = "It has built other models than those that are served."
-                self._on_start_failed(worker, start, reason, refused=False)
+                self._on_start_failed(worker, reason, refused=False)
                 return
             self._serve(worker, start.number)
 
-    def _on_start_failed(
-        self, worker: Member, start: _Start, reason: str, *, refused: bool
-    ) -> None:
-        if start.present is not None:
-            self.distrust_present()
+    def _on_start_failed(self, worker: Member, reason: str, *, refused: bool) -> None:
+        self.try_otherwise()
         self._crew.on_not_built(worker, reason, refused=refused)
 
     def _serve(self, worker: Member, number: int) -> None:
@@ -222,17 +170,15 @@ class Rollout:
         while self._asked and (both := merge(change, self._asked[0].change)):
             asked.append(self._asked.popleft())
             change = both
-        rollout = self._current = _Rollout(next(self._numbers), change, asked)
+        rollout = self._current = Ongoing(next(self._numbers), change, asked)
         self._begin_step(rollout, self._crew.ready[:1])
         rollout.waiting[0].send(Build(rollout.number, change))
 
-    def _begin_step(self, change: _Rollout, workers: Sequence[Member]) -> None:
+    def _begin_step(self, change: Ongoing, workers: Sequence[Member]) -> None:
         change.waiting = list(workers)
         change.deadline = self._crew.now + STEP_S
 
-    def _on_change_reply(
-        self, worker: Member, change: _Rollout, reply: Reply, files: Files
-    ) -> None:
+    def _on_change_reply(self, worker: Member, change: Ongoing, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
             self._cancel(change, reply.reason)
         elif isinstance(reply, Committed):
@@ -244,7 +190,7 @@ class Rollout:
         else:
             self._complete_step(change, worker)
 
-    def _follow(self, change: _Rollout, leader: Member, built: Present) -> None:
+    def _follow(self, change: Ongoing, leader: Member, built: Present) -> None:
         """Lets all others build what the first worker has built."""
         change.built = built
         self._begin_step(change, [worker for worker in self._crew.ready if worker is not leader])
@@ -253,7 +199,7 @@ class Rollout:
         if not change.waiting:
             self._commit(change, built)
 
-    def _complete_step(self, change: _Rollout, worker: Member) -> None:
+    def _complete_step(self, change: Ongoing, worker: Member) -> None:
         change.waiting.remove(worker)
         if change.waiting:
             return
@@ -262,9 +208,9 @@ class Rollout:
         elif change.built:
             self._commit(change, change.built)
 
-    def _commit(self, change: _Rollout, built: Present) -> None:
+    def _commit(self, change: Ongoing, built: Present) -> None:
         """Makes all workers serve what they have built."""
-        change.committed = True
+        change.committed, change.before = True, self._manifest
         self.present = built
         self._begin_step(change, self._crew.ready)
         for worker in change.waiting:
@@ -272,20 +218,18 @@ class Rollout:
         if not change.waiting:
             self._succeed(change, built)
 
-    def _succeed(self, change: _Rollout, built: Present) -> None:
-        log(change.change, built.manifest)
+    def _succeed(self, change: Ongoing, built: Present) -> None:
+        log(change.change, change.before, built.manifest)
         self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
-    def _cancel(self, change: _Rollout, reason: str) -> None:
+    def _cancel(self, change: Ongoing, reason: str) -> None:
         """Makes all workers discard what they have built."""
         for worker in self._crew.ready:
             worker.send(Drop(change.number))
         log_failure(change.change, reason)
         self._end(change, [Outcome(reason) for _ in change.asked], reason)
 
-    def _end(
-        self, change: _Rollout, outcomes: Sequence[Outcome], reason: str | None = None
-    ) -> None:
+    def _end(self, change: Ongoing, outcomes: Sequence[Outcome], reason: str | None = None) -> None:
         self._current = None
         self.warning = f"The last change of models failed. {reason}" if reason else None
         for asked, result in zip(change.asked, outcomes, strict=True):

@@ -26,7 +26,7 @@ _HINTS = {
 _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 1_000_000
 _OPEN_FILES = 65_536
-_WORKER_FILES_BYTES = 1_000_000
+_WORKER_FILES_BYTES = 2_500_000
 
 
 def import_to_fork(module: str) -> bool:

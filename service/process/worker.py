@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from service.admission.pending_bytes import PendingBytes
 from service.errors import LoadFailedError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
@@ -113,6 +114,7 @@ class Worker(uvicorn.Server):
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Future[messages.Outcome]] = {}
         self._numbers = itertools.count()
+        self._builds = 0  # of snapshots, that have not ended
         self._grpc: GrpcServer | None = None
 
     async def administer(self, change: Change) -> str | None:
@@ -145,13 +147,15 @@ class Worker(uvicorn.Server):
             # Imported late: it is an extra.
             from service.grpc.server import GrpcServer
 
-            self._grpc = GrpcServer(self._model_server, self.administer, self._folder)
+            pending: PendingBytes = self.config.app.state.pending_bytes  # type: ignore[union-attr]
+            self._grpc = GrpcServer(self._model_server, self.administer, pending, self._folder)
         self._spawn(self._handle_messages())
 
     async def on_tick(self, counter: int) -> bool:
         """Reports to the supervisor; returns whether the worker must exit."""
         flush()
-        if counter % _TICKS_PER_HEARTBEAT == 0:
+        # A supervisor that is paused must not stop the requests as well.
+        if counter % _TICKS_PER_HEARTBEAT == 0 and messages.is_read(self._connection):
             self._send(messages.Heartbeat(self._model_server.fault))
         return await super().on_tick(counter)
 
@@ -176,6 +180,9 @@ class Worker(uvicorn.Server):
         if calls:
             await calls
         await super().shutdown(sockets)
+        if self._builds:  # a normal exit would wait for a model that may never be read to its end
+            flush()
+            os._exit(1 if self._model_server.fault else 0)
 
     def _receive(self) -> None:
         try:
@@ -222,6 +229,7 @@ class Worker(uvicorn.Server):
         self, number: int, order: Change | Manifest, files: Sequence[SealedFile]
     ) -> None:
         given = Handover(order, files) if isinstance(order, Manifest) else order
+        self._builds += 1
         try:
             snapshot = await self._model_server.prepare(given)
         except StartupError as error:
@@ -233,6 +241,8 @@ class Worker(uvicorn.Server):
         else:
             built = messages.Built(number, snapshot.manifest)
             self._send(built, () if isinstance(order, Manifest) else snapshot.files)
+        finally:
+            self._builds -= 1
 
     def _commit(self, number: int) -> None:
         is_first = self._model_server.snapshot is None

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.inference import repository
+from service.errors import LoadFailedError, NotReadyError, StartupError
 from service.inference.model_server import ModelServer
+from service.inference.selection import list_models
 from service.inference.served_model import Change
 from service.inference.snapshot import Snapshot
 from service.inference.snapshot_builder import check_name
@@ -27,12 +28,19 @@ class RepositoryModel(Schema):
 
 
 async def index(model_server: ModelServer, *, ready: bool) -> list[RepositoryModel]:
-    """Lists all versions of all models, or those that are served, and says which are."""
+    """Lists all versions of all models, or those that are served, and says which are.
+
+    Raises:
+        NotReadyError: the repository cannot be read.
+    """
     snapshot = model_server.snapshot or Snapshot({}, model_server.settings.model)
     served = {(model.name, model.version) for model in snapshot.loaded}
     models = [RepositoryModel(name=n, version=str(v), state="READY") for n, v in served]
     if not ready:
-        found = await asyncio.to_thread(repository.available, model_server.settings.models)
+        try:
+            found = await asyncio.to_thread(list_models, model_server.settings)
+        except StartupError as error:
+            raise NotReadyError(str(error)) from error
         others = {(name, version) for name, versions in found.items() for version in versions}
         models += [
             RepositoryModel(
@@ -53,11 +61,18 @@ async def load(model_server: ModelServer, administer: Administer, name: str) -> 
         NotServedError: there is no such model, or the settings do not name it.
         LoadFailedError: it cannot be loaded; the one before still serves.
     """
-    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+    await _check_name(model_server, name)
     return await administer(Change(load=frozenset({name})))
 
 
 async def unload(model_server: ModelServer, administer: Administer, name: str) -> None:
     """Serves the model no more, until it is loaded; raises as `load` does."""
-    await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+    await _check_name(model_server, name)
     await administer(Change(load=frozenset(), unload=frozenset({name})))
+
+
+async def _check_name(model_server: ModelServer, name: str) -> None:
+    try:
+        await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+    except StartupError as error:
+        raise LoadFailedError(str(error)) from error

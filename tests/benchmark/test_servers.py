@@ -12,8 +12,9 @@ import pytest
 from tests.benchmark.constant import ANSWER
 from tests.benchmark.environments import ROOT
 from tests.benchmark.load import BATCH, RAW, Wrk
+from tests.benchmark.loopback import sum_of_samples
 from tests.benchmark.pictures import CIFAR10, SMALL
-from tests.benchmark.servers import Probe, Server, StartError, first_label, sum_of_samples
+from tests.benchmark.servers import Probe, Server, StartError, first_label
 
 PICTURE = next(CIFAR10.glob("cat/*.jpg")).read_bytes()
 LABELS = ["dog", "cat"]
@@ -75,9 +76,25 @@ def test_samples_of_all_processes_are_added_up() -> None:
     assert sum_of_samples(text, "batch_sum") == 7
 
 
+def test_second_views_are_told_apart_by_their_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = "classifier_second_views_total"
+    text = (
+        f"# TYPE {metric} counter\n"
+        f'{metric}{{model="a",outcome="computed"}} 3.0\n'
+        f'{metric}{{model="a",outcome="skipped"}} 4.0\n'
+        f'{metric}{{model="b",outcome="computed"}} 5.0\n'
+    )
+    server = constant(tmp_path)
+    monkeypatch.setattr(server, "ask", lambda _path: (200, text))
+    assert server.second_views() == (8, 4)
+
+
 def test_service_decodes_in_full_with_the_folder_on_its_path() -> None:
     script = (
-        "import pathlib, sys; from service.inference.decoding import OVERSAMPLING, decode;"
+        "import pathlib, sys; from service.inference.decoding import decode;"
+        "from service.inference.pictures.scaling import OVERSAMPLING;"
         "data = pathlib.Path(sys.argv[1]).read_bytes();"
         "print(decode(data, 10**6, OVERSAMPLING * 32).image.size)"
     )

@@ -2,12 +2,15 @@
 
 import asyncio
 import sys
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 from numpy.typing import NDArray
 
+CAT = Path(__file__).parents[1] / "data" / "cat.jpg"
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 
@@ -22,6 +25,8 @@ async def main(address: str) -> None:
         assert binary.shape == (3, 10)
         np.testing.assert_allclose(binary.sum(1), 1, rtol=1e-5)
         np.testing.assert_allclose(values, binary, rtol=1e-5)
+        file = np.array([CAT.read_bytes()], object)
+        assert (await infer(client, file, binary=True)).argmax() == 3
         error = await refusal(client, PICTURES[:, :8])
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "The shape of `image` must be" in str(error.details())
@@ -37,10 +42,11 @@ async def refusal(client: InferenceGRPCClient, pictures: NDArray[np.uint8]) -> g
 
 
 async def infer(
-    client: InferenceGRPCClient, pictures: NDArray[np.uint8], *, binary: bool
+    client: InferenceGRPCClient, pictures: NDArray[Any], *, binary: bool
 ) -> NDArray[np.float32]:
-    """Sends pictures; returns their probabilities."""
-    image = InferInput("image", list(pictures.shape), "UINT8")
+    """Sends pictures, or the bytes of their files; returns their probabilities."""
+    datatype = "UINT8" if pictures.dtype == np.uint8 else "BYTES"
+    image = InferInput("image", list(pictures.shape), datatype)
     image.set_data_from_numpy(pictures, binary_data=binary)
     answer = await client.infer(InferRequest("cifar10", [image]))
     (probabilities,) = [out for out in answer.outputs if out.name == "probabilities"]

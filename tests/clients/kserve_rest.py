@@ -5,6 +5,7 @@ import base64
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -50,6 +51,8 @@ async def ask_v2(url: str) -> None:
         assert binary.shape == (3, 10)
         np.testing.assert_allclose(binary.sum(1), 1, rtol=1e-5)
         np.testing.assert_allclose(text, binary, rtol=1e-5)
+        file = np.array([CAT.read_bytes()], object)
+        assert (await infer(client, url, file, binary=True)).argmax() == 3
         error = await refusal(infer(client, url, PICTURES[:, :8], binary=True))
         assert error.response.status_code == 400
         assert "The shape of `image` must be" in str(error)
@@ -65,10 +68,11 @@ async def refusal(call: Awaitable[object]) -> httpx.HTTPStatusError:
 
 
 async def infer(
-    client: InferenceRESTClient, url: str, pictures: NDArray[np.uint8], *, binary: bool
+    client: InferenceRESTClient, url: str, pictures: NDArray[Any], *, binary: bool
 ) -> NDArray[np.float32]:
-    """Sends pictures; returns their probabilities."""
-    image = InferInput("image", list(pictures.shape), "UINT8")
+    """Sends pictures, or the bytes of their files; returns their probabilities."""
+    datatype = "UINT8" if pictures.dtype == np.uint8 else "BYTES"
+    image = InferInput("image", list(pictures.shape), datatype)
     image.set_data_from_numpy(pictures, binary_data=binary)
     request = InferRequest("cifar10", [image], parameters={"binary_data_output": binary})
     answer = await client.infer(url, request, model_name="cifar10")

@@ -1,8 +1,12 @@
-"""Triton's newest Python client over gRPC: python triton_grpc.py ADDRESS."""
+"""Triton's newest Python client over gRPC: python triton_grpc.py ADDRESS.
+
+Every method of the client is called.
+"""
 
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +14,32 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+CAT = Path(__file__).parents[1] / "data" / "cat.jpg"
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 ADMIN = {"authorization": "Bearer root"}
+# Methods that need no server.
+LOCAL = {"plugin", "register_plugin", "unregister_plugin"}
+ASKED: set[str] = set()
+
+
+class Recorder(InferenceServerClient):  # type: ignore[misc]
+    """The client, which notes what is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        """Notes the name of what is called."""
+        ASKED.add(name)
+        return super().__getattribute__(name)
 
 
 def main(address: str) -> None:
     """Calls every method of the client once."""
-    with InferenceServerClient(address) as client:
+    with Recorder(address) as client:
         describe(client)
         classify(client)
         administer(client)
         meet_refusals(client)
+    public = {name for name in vars(InferenceServerClient) if not name.startswith("_")}
+    assert not public - LOCAL - ASKED, public - LOCAL - ASKED
 
 
 def describe(client: InferenceServerClient) -> None:
@@ -44,8 +63,21 @@ def classify(client: InferenceServerClient) -> None:
     assert answer.get_response().id == "7"
     assert answer.as_numpy("energy") is None
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    packed = client.infer("cifar10", [image()], compression_algorithm="gzip")
-    np.testing.assert_array_equal(packed.as_numpy("probabilities"), probabilities)
+    for algorithm in ("gzip", "deflate"):
+        packed = client.infer("cifar10", [image()], compression_algorithm=algorithm)
+        np.testing.assert_array_equal(packed.as_numpy("probabilities"), probabilities)
+    # What means nothing here is ignored.
+    same = client.infer(
+        "cifar10",
+        [image()],
+        sequence_id=7,
+        sequence_start=True,
+        priority=1,
+        timeout=1000,
+        parameters={"mine": "x"},
+    )
+    np.testing.assert_array_equal(same.as_numpy("probabilities"), probabilities)
+    assert client.infer("cifar10", [file()]).as_numpy("probabilities").argmax() == 3
     best = [InferRequestedOutput("probabilities", class_count=2)]
     classes = client.infer("cifar10", [image()], outputs=best).as_numpy("probabilities")
     assert classes.shape == (3, 2)
@@ -57,6 +89,9 @@ def classify(client: InferenceServerClient) -> None:
     np.testing.assert_array_equal(answers[0].as_numpy("probabilities"), probabilities)
     statistics = client.get_inference_statistics("cifar10").model_stats[0]
     assert statistics.version == "2"
+    assert statistics.inference_stats.compute_infer.count == statistics.inference_count
+    batches = [batch.compute_infer.count for batch in statistics.batch_stats]
+    assert sum(batches) == statistics.execution_count
 
 
 def administer(client: InferenceServerClient) -> None:
@@ -117,6 +152,13 @@ def image(pictures: NDArray[np.uint8] = PICTURES) -> InferInput:
     """Pictures as the input of the model."""
     tensor = InferInput("image", list(pictures.shape), "UINT8")
     tensor.set_data_from_numpy(pictures)
+    return tensor
+
+
+def file() -> InferInput:
+    """A picture as the bytes of its file."""
+    tensor = InferInput("image", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([CAT.read_bytes()], object))
     return tensor
 
 

@@ -115,6 +115,19 @@ def ask(client: InferenceServerClient) -> None:
     for algorithm in ("gzip", "deflate"):
         packed = infer(client, image(PICTURES), request_compression_algorithm=algorithm)
         np.testing.assert_array_equal(packed, binary)
+        plain = infer(client, image(PICTURES), response_compression_algorithm=algorithm)
+        np.testing.assert_array_equal(plain, binary)
+    # What means nothing here is ignored.
+    same = infer(
+        client,
+        image(PICTURES),
+        sequence_id=7,
+        sequence_start=True,
+        priority=1,
+        timeout=1000,
+        parameters={"mine": "x"},
+    )
+    np.testing.assert_array_equal(same, binary)
     assert infer(client, files(CAT.read_bytes())).argmax() == 3
     for is_binary in (True, False):
         wanted = [InferRequestedOutput("probabilities", binary_data=is_binary, class_count=2)]
@@ -153,7 +166,7 @@ def files(*pictures: bytes) -> InferInput:
 
 
 def infer(
-    client: InferenceServerClient, tensor: InferInput, *, binary: bool = True, **options: str
+    client: InferenceServerClient, tensor: InferInput, *, binary: bool = True, **options: object
 ) -> NDArray[np.float32]:
     """Sends pictures; returns their probabilities."""
     outputs = [InferRequestedOutput("probabilities", binary_data=binary)]

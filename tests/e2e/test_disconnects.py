@@ -64,7 +64,7 @@ def computed(server: Server) -> float:
 
 def received(server: Server) -> float:
     """The number of single pictures that have arrived."""
-    count = metric(server, 'classifier_stage_seconds_count{stage="receive"}')
+    count = metric(server, 'classifier_stage_seconds_count{model="tiny",stage="receive"}')
     return count - REQUESTS
 
 

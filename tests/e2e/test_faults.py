@@ -1,5 +1,6 @@
 """What happens to a service under load when something breaks, changes or ends."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from service.process.lifecycle import GRACE_S
 from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import Load, Proxy, wait_until
@@ -302,6 +305,39 @@ def test_end_under_load_answers_every_accepted_request(
     assert load.failures == []
     assert len(load.sent) > 60
     assert_no_trace(running)
+
+
+def test_model_that_is_never_read_to_its_end_delays_no_answer_and_no_end(
+    server: StartReady, models: Path
+) -> None:
+    with server(models=models, model="tiny", workers=2, admin_keys="secret") as running:
+        wait_until(lambda: all_workers(running))
+        file = write_model(models, version=2) / "model.onnx"
+        file.unlink()
+        os.mkfifo(file)  # as a network drive that hangs
+        with ThreadPoolExecutor() as executor:
+            load = executor.submit(web.post, f"{running.url}{LOAD}", headers=ADMIN, timeout=60)
+            writer = write_to_reader(file)
+            assert versions(running) == {"1"}
+            asked_at = time.monotonic()
+            assert running.stop() == 0
+            assert time.monotonic() - asked_at < GRACE_S / 2
+            os.close(writer)
+            assert "shutting down" in load.result().json()["error"]
+    assert log_of(running, "killing workers: the grace period is over") == []
+
+
+def write_to_reader(pipe: Path) -> int:
+    """Opens a named pipe to write to it, once somebody reads it."""
+    writers: list[int] = []
+
+    def has_reader() -> bool:
+        with contextlib.suppress(OSError):
+            writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writers)
+
+    wait_until(has_reader)
+    return writers[0]
 
 
 def test_hangup_while_it_drains_or_stops_changes_nothing(server: StartReady, models: Path) -> None:

@@ -1,6 +1,7 @@
 """gRPC beside HTTP, in the worker processes of the service."""
 
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from service.grpc import inference_pb2 as pb
 from tests.e2e.conftest import Server, StartServer
+from tests.e2e.load import wait_until
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
@@ -42,6 +44,39 @@ def test_answers_of_all_workers_are_those_of_http(
                 np.testing.assert_array_equal(found, expected)
         metrics = web.get(f"{running.url}/metrics").text
         assert 'grpc_calls_total{code="OK",method="ModelInfer"}' in metrics
+
+
+def test_bytes_that_wait_are_bounded_over_both_protocols(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    limits = {"max_body_bytes": 500, "max_pending_bytes": 500}
+    with server(models=tiny_models, workers=1, grpc_port=0, **limits) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as upload,
+            grpc.insecure_channel(running.grpc_address) as channel,
+        ):
+            assert len(infer(channel).outputs) == 2
+            # The last byte of the picture is missing: all others wait.
+            upload.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n")
+            upload.sendall(bytes(399))
+            wait_until(lambda: refusal(channel) is not None)
+            error = refusal(channel)
+            assert error is not None
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert "Too many bytes" in str(error.details())
+            upload.sendall(b"x")
+            assert upload.recv(1000).startswith(b"HTTP/1.1 415 ")
+            assert len(infer(channel).outputs) == 2
+
+
+def refusal(channel: grpc.Channel) -> grpc.Call | None:
+    """The error that pictures end in, if they do."""
+    try:
+        infer(channel)
+    except grpc.RpcError as error:
+        return error  # type: ignore[return-value]  # an error of a call is a call, too
+    return None
 
 
 def test_stop_announces_itself_and_answers_what_has_begun(

@@ -75,7 +75,7 @@ def wait_for(server: Server, name: str, value: float) -> Metrics:
         ("http_requests_total{route=/predict}{status=200}", PICTURES),
         ("http_request_seconds_count{route=/predict}", PICTURES),
         *(
-            (f"classifier_stage_seconds_count{{stage={stage}}}", PICTURES)
+            (f"classifier_stage_seconds_count{{model=tiny}}{{stage={stage}}}", PICTURES)
             for stage in ("receive", "queue", "decode", "infer", "respond")
         ),
         ("classifier_batch_size_sum{model=tiny}", PICTURES),

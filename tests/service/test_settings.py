@@ -25,10 +25,23 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CIFAR10_PORT", "")
+    for name in ("PORT", "REQUIRE_CUDA", "API_KEYS_FILE", "RATE_LIMIT"):
+        monkeypatch.setenv(f"CIFAR10_{name}", "")
     monkeypatch.setenv("CIFAR10_MODEL_VERSION", "latest")
-    assert Settings().port == 8000
+    assert Settings() == Settings.model_construct()
     assert Settings().version is None
+
+
+@pytest.mark.parametrize(
+    ("value", "served"),
+    [(None, ("*",)), ("", ()), (" , ", ()), ("pets@1, *", ("pets@1", "*"))],
+)
+def test_empty_list_of_models_is_the_default_model_alone(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, served: tuple[str, ...]
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("CIFAR10_SERVED", value)
+    assert Settings().served == served
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from service import errors
 from service.errors import ServiceError
 from service.http import problems
 from service.http.context import RequestContext
-from service.observability import access_log
+from service.observability import access_log, tracing
 from service.observability.metrics import Metrics
 
 # Paths that machines request every few seconds: logged at debug level, and not traced.
@@ -33,7 +33,7 @@ class AccessLog:
         """Records a request that the app has answered."""
         if context.answered_at is not None:
             seconds = time.perf_counter() - context.answered_at
-            self._metrics.observe_stage("respond", seconds)
+            self._metrics.observe_stage(context.model_name, "respond", seconds)
         # Below a mount there is no route, only the path of the mount.
         route: str = getattr(scope.get("route"), "path", scope.get("root_path")) or UNMATCHED
         fields: dict[str, Any] = {
@@ -47,6 +47,7 @@ class AccessLog:
         if context.model is not None:
             fields["model"] = context.model.model
             fields["model_version"] = int(context.model.version)
+            tracing.name_model(context.model.model, context.model.version)
         if trace_id := access_log.trace_id(_text(context.headers, b"traceparent")):
             fields["trace_id"] = trace_id
         self._write(route, status, context.started_at, fields)

@@ -4,7 +4,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
+from service.admission.pending_bytes import PendingBytes
+from service.errors import BodyTooLargeError, SlowBodyError
 from service.http.context import context_of
 
 
@@ -13,27 +14,23 @@ class BodyLimitMiddleware:
 
     The limit of Starlette has a size alone. Only bytes that have arrived count as pending: a
     stated Content-Length reserves nothing.
-
-    Attributes:
-        pending_bytes: bytes of all requests that are not answered yet.
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int, max_pending_bytes: int, max_seconds: float
+        self, app: ASGIApp, *, max_bytes: int, pending: PendingBytes, max_seconds: float
     ) -> None:
         """Wraps an app.
 
         Args:
             app: the app.
             max_bytes: size of the largest body.
-            max_pending_bytes: most bytes of all requests that are not answered yet.
+            pending: counts the bytes of all requests that are not answered yet.
             max_seconds: longest time for a body to arrive.
         """
         self._app = app
         self.max_bytes = max_bytes
-        self.max_pending_bytes = max_pending_bytes
+        self.pending = pending
         self.max_seconds = max_seconds
-        self.pending_bytes = 0
         # In the order of their deadlines, since all have the same time.
         self.arriving: dict[_Body, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -54,7 +51,7 @@ class BodyLimitMiddleware:
             await self._app(scope, body.receive, send)
         finally:
             self.arriving.pop(body, None)
-            self.pending_bytes -= body.received_bytes + body.held_bytes
+            self.pending.count -= body.received_bytes + body.held_bytes
             context.received_bytes = body.received_bytes
             context.hold = lambda _size: None  # else a reference cycle would keep the request
 
@@ -111,7 +108,7 @@ class _Body:
             self._limit.arriving.pop(self, None)
         size = len(message.get("body", b""))
         self.received_bytes += size
-        self._limit.pending_bytes += size
+        self._limit.pending.count += size
         self._check(self.received_bytes)
         return message
 
@@ -123,7 +120,7 @@ class _Body:
             QueueFullError: too many bytes are pending.
         """
         self.held_bytes += size
-        self._limit.pending_bytes += size
+        self._limit.pending.count += size
         self._check(self.held_bytes)
 
     def stop(self) -> None:
@@ -145,6 +142,4 @@ class _Body:
             raise BodyTooLargeError(
                 f"The request is over the limit of {limit.max_bytes:,} bytes; send less at a time."
             )
-        others = limit.pending_bytes - self.received_bytes - self.held_bytes
-        if size and others + size > limit.max_pending_bytes:
-            raise QueueFullError("Too many bytes are waiting; try again in a moment.")
+        limit.pending.check(size, own=self.received_bytes + self.held_bytes)

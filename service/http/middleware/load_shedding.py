@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import QueueFullError
+from service.http.context import context_of
 from service.http.problems import Responder
 from service.inference.model_server import ModelServer
 
@@ -39,16 +40,18 @@ class LoadSheddingMiddleware:
             await self._app(scope, receive, send)
 
     def _meets_full_queue(self, scope: Scope) -> bool:
-        """Whether a request is for a model whose queue is full; notes the route for the metrics."""
+        """Whether a request is for a model whose queue is full; notes both in the scope."""
         server = self._model_server
         if server.queue_depth < server.settings.max_queue:
             return False
         for route in self._routes:
             match, child_scope = route.matches(scope)
             if match is Match.FULL:
-                named = child_scope["path_params"]
-                if not server.is_full(named.get("model_name"), named.get("model_version")):
+                path = child_scope["path_params"]
+                named = path.get("model_name"), path.get("model_version")
+                if not server.is_full(*named):
                     return False
                 scope.update(child_scope)
+                context_of(scope).model = server.find(*named).served
                 return True
         return False

@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.errors import DeadlineExceededError
 from service.http.context import context_of
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 
@@ -49,7 +50,6 @@ async def classify(
     """
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
-    context.model = model.served
     is_success = False
     try:
         answers = await _classify(request, model, uploads, timeout_ms)
@@ -68,7 +68,7 @@ async def _classify(
     model_server: ModelServer = request.app.state.model_server
     context = context_of(request.scope)
     elapsed = time.perf_counter() - context.started_at
-    model_server.metrics.observe_stage("receive", elapsed)
+    model_server.metrics.observe_stage(model.name, "receive", elapsed)
     timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000 - elapsed
     if timeout_s <= 0:
         raise DeadlineExceededError("The request took too long to arrive; allow it more time.")

@@ -20,7 +20,7 @@ monitoring = APIRouter(tags=["health"])
 @router.get("/health/ready", response_model_exclude_none=True, **describe("health"))
 @router.get("/health", response_model_exclude_none=True, **describe("health"))
 async def health(request: Request, response: Response) -> Health:
-    """Says which model answers, where it is computed, and whether it can answer now."""
+    """The state of the default model, where it is computed, and the states of all others."""
     model_server: ModelServer = request.app.state.model_server
     if model_server.status not in ("ok", "degraded"):
         response.status_code = 503

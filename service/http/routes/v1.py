@@ -14,7 +14,7 @@ from service.errors import EmptyUploadError, InvalidInferenceRequestError, TooMa
 from service.http import base64_pictures
 from service.http.openapi import describe
 from service.http.parameters import DeadlineHeader, read_headers, read_json
-from service.http.routes.classify import classify
+from service.http.routes.classify import classify, named_model
 from service.http.routes.v2 import NAME, VERSION, Model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v1 import (
@@ -26,7 +26,8 @@ from service.http.schemas_v1 import (
 )
 from service.http.tensors import flatten
 from service.http.uploads import read_body
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 
 TAG = "V1 protocol"
@@ -57,8 +58,7 @@ async def model_status(request: Request, model: Model) -> ModelStatus:
 async def predict(request: Request) -> Response:
     """Classifies pictures: files in base64, or the pixels of pictures of the model's size."""
     model_server: ModelServer = request.app.state.model_server
-    named = request.path_params
-    model = model_server.find(named["model_name"], named.get("model_version"))
+    model = named_model(request)
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     body = await read_body(request, is_json=True, may_be_compressed=True)
     if not body:

@@ -11,7 +11,7 @@ from service.errors import NotReadyError
 from service.http import tensors
 from service.http.openapi import describe
 from service.http.parameters import InferHeaders, ModelName, ModelVersion, read_headers
-from service.http.routes.classify import classify
+from service.http.routes.classify import classify, named_model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas_v2 import (
     InferenceResponse,
@@ -21,7 +21,7 @@ from service.http.schemas_v2 import (
     ServerReady,
 )
 from service.http.uploads import read_body
-from service.inference.classifier import Classification
+from service.inference.classification import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.v2 import model as descriptions
@@ -32,9 +32,8 @@ _OF_MODEL = "/v2/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
 
 
-async def _named_model(request: Request, model_name: ModelName) -> LoadedModel:
-    model_server: ModelServer = request.app.state.model_server
-    return model_server.find(model_name, request.path_params.get("model_version"))
+async def _named_model(request: Request, model_name: ModelName) -> LoadedModel:  # noqa: ARG001
+    return named_model(request)
 
 
 async def _named_version(model_version: ModelVersion) -> None:
@@ -70,7 +69,7 @@ async def server_live(request: Request) -> ServerLive:
 
 @probes.get("/ready", **describe("server_ready"))
 async def server_ready(request: Request) -> ServerReady:
-    """Says whether the service can answer now."""
+    """Says whether the service can answer now, by its default model."""
     model_server: ModelServer = request.app.state.model_server
     model_server.check_ready()
     return ServerReady(ready=True)
@@ -121,8 +120,7 @@ async def model_statistics(request: Request, model: Model) -> StatisticsResponse
 async def infer(request: Request) -> Response:
     """Computes the outputs for a batch of pictures: pixels of the model's size, or files."""
     model_server: ModelServer = request.app.state.model_server
-    named = request.path_params
-    model = model_server.find(named["model_name"], named.get("model_version"))
+    model = named_model(request)
     headers = read_headers(request, InferHeaders)
     is_json = headers.json_bytes is None
     body = await read_body(request, is_json=is_json, may_be_compressed=True)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.cli.serve import main
+from service.cli.serve import _parse, main
 from service.settings import Settings
 
 
@@ -26,6 +26,13 @@ def test_help_shows_plain_words_and_no_python_types(capsys: pytest.CaptureFixtur
     assert "--api-keys LIST" in text
     for word in ("int", "str", "float", "Path", "tuple", "SecretStr", "None", "()"):
         assert not re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", text), word
+
+
+@pytest.mark.parametrize(
+    ("arguments", "served"), [([], ("*",)), (["--served", ""], ()), (["--served", "a"], ("a",))]
+)
+def test_models_that_are_served_are_a_flag(arguments: list[str], served: tuple[str, ...]) -> None:
+    assert _parse(arguments).served == served
 
 
 @pytest.mark.parametrize(

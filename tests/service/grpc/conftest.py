@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from service.admission.pending_bytes import PendingBytes
 from service.grpc import inference_pb2 as pb
 from service.grpc.inference import SERVICE
 from service.grpc.server import GrpcServer
@@ -30,8 +31,11 @@ Answer = Any  # its class follows from that of the request
 class Served:
     """A running server, and a client of it."""
 
-    def __init__(self, model_server: ModelServer, server: GrpcServer) -> None:
+    def __init__(
+        self, model_server: ModelServer, server: GrpcServer, pending: PendingBytes
+    ) -> None:
         self.model_server = model_server
+        self.pending = pending
         self.server = server
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
 
@@ -85,20 +89,24 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 @pytest.fixture
 def serve(engine: FakeEngine, tmp_path: Path) -> Serve:
-    """Runs a server with the given settings around the fake engine."""
-
-    def build(settings: Settings, _order: object, _before: object, observe: Observer) -> Snapshot:
-        return snapshot_of(fake_model(engine, settings, observe))
+    """Runs a server with the given settings around the fake engine, and others of other names."""
 
     @asynccontextmanager
-    async def run(**settings: object) -> AsyncIterator[Served]:
+    async def run(*others: str, **settings: object) -> AsyncIterator[Served]:
+        def build(
+            settings: Settings, _order: object, _before: object, observe: Observer
+        ) -> Snapshot:
+            models = [fake_model(FakeEngine(), settings, observe, name=name) for name in others]
+            return snapshot_of(fake_model(engine, settings, observe), *models)
+
         validated = Settings.model_validate({"threads": 1, "grpc_port": 0, **settings})
         model_server = ModelServer(validated, build)
         model_server.start()
         await model_server.change()
-        server = GrpcServer(model_server, model_server.change, tmp_path)
+        pending = PendingBytes(validated.pending_bytes_per_worker)
+        server = GrpcServer(model_server, model_server.change, pending, tmp_path)
         await server.start()
-        served = Served(model_server, server)
+        served = Served(model_server, server, pending)
         try:
             yield served
         finally:

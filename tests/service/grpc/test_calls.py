@@ -1,4 +1,4 @@
-"""What every call goes through: keys, limits, errors, the log and the metrics."""
+"""What every call goes through: keys, limits, errors, the log, the metrics and traces."""
 
 import asyncio
 import logging
@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc import StatusCode
-from hypothesis import given
-from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace import StatusCode as SpanStatus
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import errors
@@ -17,11 +20,12 @@ from service.grpc import calls
 from service.grpc import inference_pb2 as pb
 from service.grpc.status import TABLE
 from service.inference.model_server import ModelServer
+from service.observability import tracing
+from service.observability.tracing import Tracing
 from tests.service.conftest import FakeEngine, keep_busy
 from tests.service.grpc.conftest import Serve, infer, labels, pixels, until
 
 RED = pixels("red")
-RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 KEY = [("authorization", "Bearer secret")]
 
 
@@ -151,6 +155,80 @@ async def test_bytes_that_wait_are_limited(serve: Serve, engine: FakeEngine) -> 
 
 
 @pytest.mark.anyio
+async def test_bytes_that_wait_are_those_of_all_protocols(serve: Serve) -> None:
+    async with serve(max_body_bytes=1000, max_pending_bytes=1000, workers=1) as served:
+        served.pending.count = 900  # of HTTP
+        error = await served.refusal(infer(RED))
+        assert error.code() is StatusCode.UNAVAILABLE
+        assert "Too many bytes" in (error.details() or "")
+        assert served.pending.count == 900
+        served.pending.count = 0
+        await served.ask(infer(RED))
+        assert served.pending.count == 0
+
+
+@pytest.mark.anyio
+async def test_full_queue_refuses_before_key_and_message_are_read(
+    serve: Serve, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(max_queue=1, api_keys="secret") as served:
+        busy = await keep_busy(served.model_server, engine)
+        waiting = served.start(infer(RED), KEY)
+        await until(lambda: served.model_server.queue_depth == 1)
+        error = await served.send("ModelInfer", never())
+        assert error.code() is StatusCode.UNAVAILABLE
+        assert "Too many pictures" in (error.details() or "")
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 1000
+        assert (await served.ask(pb.ModelReadyRequest(name="tiny"), KEY)).ready
+        rejected = {"model": "tiny", "reason": "queue-full"}
+        assert sample(served.model_server, "classifier_rejections_total", **rejected) == 1
+        engine.go.set()
+        await busy
+        await waiting
+    first = next(record for record in caplog.records if record.getMessage() == "request")
+    fields = first.__dict__["fields"]
+    assert (fields["grpc_status"], fields["model"], fields["received_bytes"]) == (
+        "UNAVAILABLE",
+        "tiny",
+        0,
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", ["", "1"])
+async def test_full_queue_of_one_model_refuses_its_messages_before_they_are_parsed(
+    serve: Serve, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    parsed: list[str] = []
+
+    def parse(kind: type[pb.ModelInferRequest], data: bytes, _tensors: int) -> pb.ModelInferRequest:
+        message = kind.FromString(data)
+        parsed.append(message.model_name)
+        return message
+
+    async with serve("quick", max_queue=1) as served:
+        busy = await keep_busy(served.model_server, engine)
+        waiting = served.start(infer(RED))
+        await until(lambda: served.model_server.queue_depth == 1)
+        monkeypatch.setattr(calls, "parse", parse)
+        request = infer(RED)
+        request.model_version = version
+        assert (await served.refusal(request)).code() is StatusCode.UNAVAILABLE
+        # What else is wrong is told as ever, and the other model has a queue of its own.
+        request.model_version = "7"
+        assert (await served.refusal(request)).code() is StatusCode.NOT_FOUND
+        request = infer(RED)
+        request.model_name = "quick"
+        error = await served.refusal(request, timeout=0.1)
+        assert error.code() is StatusCode.DEADLINE_EXCEEDED
+        assert parsed == ["tiny", "quick"]
+        engine.go.set()
+        await busy
+        await waiting
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "method", ["ModelStreamInfer", "SystemSharedMemoryStatus", "TraceSetting", "LogSettings"]
 )
@@ -228,7 +306,10 @@ async def test_every_call_is_counted(serve: Serve, engine: FakeEngine) -> None:
         found = {
             name: sample(served.model_server, name, **labels)
             for name, labels in {
-                "classifier_rejections_total": {"reason": "invalid-inference-request"},
+                "classifier_rejections_total": {
+                    "model": "tiny",
+                    "reason": "invalid-inference-request",
+                },
                 "classifier_predictions_total": {"model": "tiny", "label": "blue"},
                 "grpc_call_seconds_count": {"method": "ModelInfer"},
             }.items()
@@ -251,26 +332,61 @@ def test_every_error_that_a_call_can_meet_has_a_status() -> None:
     assert known == TABLE.keys() | of_http | internal
 
 
-def test_large_message_is_parsed_where_it_is_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MAX_PARSED_BYTES", 100)
-    request = infer(pixels(*["red"] * 5))
-    assert calls.parse(pb.ModelInferRequest, request.SerializeToString(), RAW) == request
-    with pytest.raises(errors.BodyTooLargeError, match="raw_input_contents"):
-        calls.parse(pb.ModelInferRequest, request.SerializeToString(), None)
-    empty = pb.ModelInferRequest(raw_input_contents=[b""] * 2000)
-    inputs = pb.ModelInferRequest(inputs=[pb.ModelInferRequest.InferInputTensor()] * 100)
-    for many in (empty, inputs):
-        with pytest.raises(errors.BodyTooLargeError):
-            calls.parse(pb.ModelInferRequest, many.SerializeToString(), RAW)
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Keeps the spans of servers that start from now on."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "start", lambda: Tracing(provider))
+    return exporter
 
 
-@given(st.binary(max_size=300), st.integers(0, 300))
-def test_any_bytes_are_parsed_or_refused(noise: bytes, place: int) -> None:
-    data = infer(RED).SerializeToString()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calls, "MAX_PARSED_BYTES", 50)
-        for damaged in (noise, data[:place] + noise + data[place + len(noise) :]):
-            try:
-                calls.parse(pb.ModelInferRequest, damaged, RAW)
-            except ServiceError as error:
-                assert type(error) in TABLE  # noqa: PT017
+@pytest.mark.anyio
+async def test_call_is_a_span_in_the_trace_of_the_caller(
+    serve: Serve, spans: InMemorySpanExporter
+) -> None:
+    trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    metadata = [("traceparent", f"00-{trace}-{caller}-01")]
+    async with serve() as served:
+        await served.ask(pb.ServerReadyRequest(), metadata)
+        await served.ask(infer(RED), metadata)
+    found = {span.name: span for span in spans.get_finished_spans()}
+    assert {f"{span.context.trace_id:032x}" for span in found.values()} == {trace}
+    call = found.pop("inference.GRPCInferenceService/ModelInfer")
+    assert call.kind is SpanKind.SERVER
+    assert call.parent is not None
+    assert f"{call.parent.span_id:016x}" == caller
+    assert call.attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+        "rpc.response.status_code": "OK",
+        "model.name": "tiny",
+        "model.version": "1",
+    }
+    assert found.keys() == {"receive", "queue", "batch", "infer", "respond"}
+    for span in found.values():
+        assert span.parent is not None
+        assert span.parent.span_id == call.context.span_id
+        assert span.attributes is not None
+        assert span.attributes["model.name"] == "tiny"
+
+
+@pytest.mark.anyio
+async def test_span_of_a_call_is_an_error_where_the_server_is_at_fault(
+    serve: Serve, spans: InMemorySpanExporter, engine: FakeEngine
+) -> None:
+    async with serve() as served:
+        await served.refusal(pb.ModelMetadataRequest(name="huge"))
+        engine.error = ZeroDivisionError()
+        await served.refusal(infer(RED))
+    statuses = {
+        span.name.rpartition("/")[2]: (span.status.status_code, (span.attributes or {}))
+        for span in spans.get_finished_spans()
+    }
+    status, attributes = statuses["ModelMetadata"]
+    assert status is SpanStatus.UNSET
+    assert attributes["rpc.response.status_code"] == "NOT_FOUND"
+    status, attributes = statuses["ModelInfer"]
+    assert status is SpanStatus.ERROR
+    assert attributes["error.type"] == "INTERNAL"

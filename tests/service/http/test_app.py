@@ -237,18 +237,18 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
         'http_requests_total{route="unmatched",status="404"}': 1,
         'http_requests_total{route="/static",status="200"}': 1,
         'classifier_predictions_total{label="red",model="tiny"}': 2,
-        'classifier_rejections_total{reason="unsupported-format"}': 1,
+        'classifier_rejections_total{model="tiny",reason="unsupported-format"}': 1,
         'classifier_batch_size_sum{model="tiny"}': 3,
-        'classifier_stage_seconds_count{stage="receive"}': 1,
-        'classifier_stage_seconds_count{stage="decode"}': 2,
-        'classifier_stage_seconds_count{stage="queue"}': 3,
-        'classifier_stage_seconds_count{stage="respond"}': 1,
+        'classifier_stage_seconds_count{model="tiny",stage="receive"}': 1,
+        'classifier_stage_seconds_count{model="tiny",stage="decode"}': 2,
+        'classifier_stage_seconds_count{model="tiny",stage="queue"}': 3,
+        'classifier_stage_seconds_count{model="tiny",stage="respond"}': 1,
         'classifier_queue_depth{model="tiny"}': 0,
         "classifier_queue_limit": 256,
         'service_workers{status="ok"}': 1,
     }.items():
         assert sample(client, name) == value, name
-    assert sample(client, 'classifier_stage_seconds_sum{stage="infer"}') > 0
+    assert sample(client, 'classifier_stage_seconds_sum{model="tiny",stage="infer"}') > 0
     assert 'classifier_model_info{model="tiny",provider="CPU' in client.get("/metrics").text
 
 

@@ -89,7 +89,7 @@ async def test_refused_head_is_in_the_metrics_and_the_access_log(
     assert (fields["duration_ms"] > 50) == (refusal.status == 408)
     expected = f'http_requests_total{{route="unmatched",status="{refusal.status}"}} 1.0'
     assert expected.encode() in metrics.received
-    expected = f'classifier_rejections_total{{reason="{refusal.reason}"}} 1.0'
+    expected = f'classifier_rejections_total{{model="",reason="{refusal.reason}"}} 1.0'
     assert expected.encode() in metrics.received
 
 
@@ -109,7 +109,8 @@ async def test_refused_body_is_in_the_metrics_and_the_access_log(
     fields = line.__dict__["fields"]
     assert (fields["path"], fields["status"], fields["request_id"]) == ("/predict", 400, "one")
     assert b'http_requests_total{route="/predict",status="400"} 1.0' in metrics.received
-    assert b'classifier_rejections_total{reason="malformed-request"} 1.0' in metrics.received
+    rejections = b'classifier_rejections_total{model="tiny",reason="malformed-request"}'
+    assert rejections + b" 1.0" in metrics.received
 
 
 async def test_refusal_waits_for_the_answer_to_the_request_before_it(

@@ -12,7 +12,8 @@ from PIL import Image
 
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
 from service.inference import decoding, opening
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from service.inference.engine import CPU, CUDA, OnnxEngine, open_engine
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import LABELS, add_variant, write_model
@@ -100,12 +101,15 @@ def test_labels_that_do_not_match_the_output_are_refused(tmp_path: Path) -> None
 
 
 def test_stages_are_observed(tiny_models: Path) -> None:
-    seen: list[str] = []
+    seen: list[tuple[str, str]] = []
     observed = Classifier.open(
-        tiny_models, "tiny", provider="cpu", observe=lambda stage, _seconds: seen.append(stage)
+        tiny_models,
+        "tiny",
+        provider="cpu",
+        observe=lambda model, stage, _seconds: seen.append((model, stage)),
     )
     observed.classify([colour("red"), colour("blue"), b""])
-    assert seen == ["decode", "decode", "infer"]
+    assert seen == [("tiny", "decode"), ("tiny", "decode"), ("tiny", "infer")]
 
 
 def test_card_that_disagrees_is_refused(tiny_models: Path) -> None:

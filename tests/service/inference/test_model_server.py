@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -20,10 +21,11 @@ from service.errors import (
 from service.http.app import create_app
 from service.inference.classifier import Observer
 from service.inference.model_server import ModelServer
-from service.inference.served_model import LOAD_ALL
+from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Snapshot
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, colour, fake_model, keep_busy, running, snapshot_of
+from tests.service.models import write_model
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +120,48 @@ async def test_version_that_cannot_be_loaded_changes_nothing(versions: Versions)
         assert model_server.status == "ok"
 
 
+async def test_model_that_is_refused_after_it_has_served_keeps_its_version_of_before(
+    tmp_path: Path,
+) -> None:
+    for name in ("pets", "birds"):
+        write_model(tmp_path, name)
+    settings = {"models": tmp_path, "model": "pets", "provider": "cpu"}
+    model_server = ModelServer(Settings.model_validate(settings))
+    await model_server.change()
+    served = model_server.find("pets")
+    file = write_model(tmp_path, "pets", 2) / "model.onnx"
+    good = file.read_bytes()
+    file.write_bytes(b"damaged")
+    write_model(tmp_path, "birds", 2)
+    for change in (LOAD_ALL, Change(frozenset(["pets"]))):
+        with pytest.raises(LoadFailedError, match="sha256"):
+            await model_server.change(change)
+        assert model_server.find("pets") is served
+        assert model_server.find("birds").version == 2
+        assert model_server.status == "degraded"
+        assert str(model_server.reason).startswith(f"pets: {file} has not the sha256")
+    file.write_bytes(good)
+    await model_server.change(Change(frozenset(["pets"])))
+    assert model_server.find("pets").version == 2
+    assert (model_server.status, model_server.reason) == ("ok", None)
+
+
+@pytest.mark.parametrize("leaves", [0, 1])
+async def test_changes_at_the_same_time_are_made_one_after_the_other(
+    versions: Versions, leaves: int
+) -> None:
+    """Also those whose client has left, while they are made or wait."""
+    async with running(app_of(versions)) as model_server:
+        versions.go.clear()
+        changes = [asyncio.create_task(model_server.change()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        changes.pop(leaves).cancel()
+        await asyncio.sleep(0.05)
+        versions.go.set()
+        assert await asyncio.gather(*changes) == [None, None]
+        assert model_server.find().version == len(versions.engines) == 4
+
+
 async def test_unexpected_error_of_the_first_load_is_logged_and_kept(
     versions: Versions, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,16 +244,25 @@ async def test_process_that_was_paused_is_not_stuck(
         assert model_server.status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(OSError(24, "Too many open files"), "no metrics"), (ValueError("a bug"), "unhandled error")],
+)
 async def test_watch_goes_on_after_an_error_of_a_sample(
-    make_app: MakeApp, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    logged: str,
 ) -> None:
-    """Such as too many open files; a stuck thread is still found then."""
+    """A stuck thread is still found then."""
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
     samples = []
 
     def fail(*_: object) -> None:
         samples.append(1)
-        raise OSError(24, "Too many open files")
+        raise error
 
     async with running(make_app(stuck_s=0.2)) as model_server:
         monkeypatch.setattr(model_server.metrics, "sample", fail)
@@ -220,3 +273,4 @@ async def test_watch_goes_on_after_an_error_of_a_sample(
         assert model_server.fault is not None
         engine.go.set()
     assert len(samples) > 1
+    assert logged in caplog.messages

@@ -133,6 +133,36 @@ def test_model_whose_folder_is_gone_is_served_until_all_are_read_again(models: P
     assert versions(build_snapshot(settings, LOAD_ALL, named)) == {"pets": [10]}
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_repository_that_has_become_empty_changes_nothing(models: Path, is_there: bool) -> None:
+    """Such as the mount point of a volume that is not mounted at present."""
+    settings = settings_of(models, model="pets")
+    before = build_snapshot(settings, LOAD_ALL)
+    shutil.rmtree(models)
+    if is_there:
+        models.mkdir()
+    with pytest.raises(ModelNotFoundError, match="There are no models in"):
+        build_snapshot(settings, LOAD_ALL, before)
+    assert versions(build_snapshot(settings, unload("birds"), before)) == {"pets": [10]}
+    named = build_snapshot(settings, load("birds"), before)
+    assert versions(named) == {"pets": [10], "birds": [1]}
+    assert "There is no model 'birds'" in named.failures["birds"]
+
+
+def test_model_whose_folder_cannot_be_read_leaves_the_others(models: Path) -> None:
+    settings = settings_of(models, model="pets", served="*,birds@all")
+    before = build_snapshot(settings, LOAD_ALL)
+    shutil.rmtree(models / "birds")
+    (models / "birds").symlink_to("birds")
+    (models / "lost+found").symlink_to("lost+found")  # of a file system, and not to be read
+    write_model(models, "pets", 11)
+    after = build_snapshot(settings, LOAD_ALL, before)
+    assert versions(after) == {"pets": [11], "birds": [1]}
+    assert list(after.failures) == ["birds"]
+    assert "birds cannot be read: Too many levels of symbolic links" in after.failures["birds"]
+    assert versions(build_snapshot(settings, LOAD_ALL)) == {"pets": [11]}
+
+
 def test_changed_card_is_loaded_again(models: Path) -> None:
     settings = settings_of(models, model="birds")
     before = build_snapshot(settings, LOAD_ALL)

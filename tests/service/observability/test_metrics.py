@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metric_files import FILE_BYTES, forget_gauges
+from service.observability.metric_files import ROOM, forget_gauges
 from service.observability.metrics import Metrics
 
 # A worker that served two pictures, and then stays alive until its input is closed.
@@ -29,13 +29,13 @@ metrics.show_models([("tiny", version, "model.onnx", "0", "a", "a")])
 for label in ("cat", "ship"):
     metrics.count_request("/predict", 200, 0.02)
     metrics.count_answer("tiny", label, unfamiliar=label == "ship")
-    metrics.observe_stage("decode", 0.0004)
+    metrics.observe_stage("tiny", "decode", 0.0004)
 metrics.observe_batch("tiny", 2)
 metrics.count_batch("tiny", version, BatchTimes(2, 0.004, 0.001, 0.002))
 metrics.count_outcome("tiny", version, 0.01, is_success=True)
 metrics.count_outcome("tiny", version, 0.02, is_success=False)
 for seconds in (0.001, 0.003):
-    metrics.observe_stage("queue", seconds)
+    metrics.observe_stage("tiny", "queue", seconds)
 metrics.sample(status, {"tiny": int(queue_depth)}, 10)
 print("done", flush=True)
 sys.stdin.read()
@@ -94,10 +94,10 @@ def test_two_processes_export_their_sum(start_worker: Callable[..., Worker]) -> 
         "http_request_seconds_count route=/predict": 4,
         "http_request_seconds_bucket le=0.01 route=/predict": 0,
         "http_request_seconds_bucket le=0.025 route=/predict": 4,
-        "classifier_stage_seconds_count stage=decode": 4,
-        "classifier_stage_seconds_bucket le=0.0005 stage=decode": 4,
-        "classifier_stage_seconds_count stage=queue": 4,
-        "classifier_stage_seconds_sum stage=queue": pytest.approx(0.008),
+        "classifier_stage_seconds_count model=tiny stage=decode": 4,
+        "classifier_stage_seconds_bucket le=0.0005 model=tiny stage=decode": 4,
+        "classifier_stage_seconds_count model=tiny stage=queue": 4,
+        "classifier_stage_seconds_sum model=tiny stage=queue": pytest.approx(0.008),
         "classifier_batch_size_count model=tiny": 2,
         "classifier_batch_size_sum model=tiny": 4,
         "classifier_predictions_total label=cat model=tiny": 2,
@@ -198,8 +198,44 @@ def test_room_for_all_metrics_is_reserved(
     start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     start_worker()
-    files = list(tmp_path.iterdir())
-    assert files
-    for file in files:
-        assert file.stat().st_size == FILE_BYTES
-        assert file.stat().st_blocks * 512 >= FILE_BYTES
+    files = {path.name.removesuffix("_0.db"): path.stat() for path in tmp_path.iterdir()}
+    assert {kind: file.st_size for kind, file in files.items()} == ROOM
+    assert all(file.st_blocks * 512 >= file.st_size for file in files.values())
+
+
+MANY_MODELS = """
+from service.observability.metric_files import share_metrics
+from service.observability.metrics import Metrics
+from service.observability.statistics import BatchTimes
+
+share_metrics(0)
+metrics = Metrics(["ok", "loading"])
+for number in range(30):
+    for status in (200, 400, 503):
+        path = f"/models/{{model_name}}/versions/{{model_version}}/predict/{number}"
+        metrics.count_request(path, status, 1)
+for number in range(12):
+    metrics.count_call(f"RepositoryModel{number}", "UNAVAILABLE", 1)
+for number in range(20):
+    name = f"a-model-of-our-own-{number}"
+    for stage in ("receive", "queue", "decode", "infer", "respond"):
+        metrics.observe_stage(name, stage, 0.001)
+    for size in range(1, 33):
+        metrics.observe_batch(name, size)
+        metrics.count_batch(name, "1", BatchTimes(size, 1, 1, 1))
+    for label in range(10):
+        metrics.count_answer(name, f"label {label}", unfamiliar=True)
+        metrics.count_rejection(f"reason-{label}", name)
+    metrics.count_outcome(name, "1", 1, is_success=True)
+    metrics.count_outcome(name, "1", 1, is_success=False)
+    metrics.show_models([(name, "1", "model.int8.onnx", "0" * 64, "CPU" * 8, "CPU" * 8)])
+    metrics.sample("ok", {name: 1}, 10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="cannot reserve room")
+def test_room_for_20_models_is_reserved(tmp_path: Path) -> None:
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", MANY_MODELS], env=environment, check=True, timeout=60)
+    sizes = {path.name.removesuffix("_0.db"): path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes == ROOM

@@ -102,6 +102,8 @@ class FakeWorker(Member):
             self.end(3)
         elif outcome in ("refused", "failed"):
             self.reply(messages.NotBuilt(number, "It is damaged.", outcome == "refused"))
+        elif isinstance(order, Change) and not self.world.readable:
+            self.reply(messages.NotBuilt(number, "It cannot be read.", refused=True))
         elif outcome != "never":
             manifest = order if isinstance(order, Manifest) else self.world.read(order, self.serves)
             if outcome == "other" and isinstance(order, Manifest):
@@ -118,6 +120,7 @@ class World:
         self.real = 1000.0
         self.files: Files = (SealedFile.of(b"card"), SealedFile.of(b"model"))
         self.repository: dict[str, int | None] = {"tiny": 1, "other": 1}
+        self.readable = True  # whether the repository is
         self.start_fails = False
         self.closed = 0
         self.answers: dict[tuple[FakeWorker, int], list[str | None]] = {}

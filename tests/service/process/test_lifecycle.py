@@ -161,6 +161,10 @@ class Machine(RuleBasedStateMachine):
     def publish(self, name: str, version: int | None) -> None:
         self.world.repository[name] = version
 
+    @rule(readable=st.booleans())
+    def lose_repository(self, readable: bool) -> None:
+        self.world.readable = readable
+
     @rule(index=INDICES, change=CHANGES)
     def ask(self, index: int, change: Change) -> None:
         if (worker := self.pick(index)) and worker.state == "running":
@@ -284,6 +288,7 @@ class Machine(RuleBasedStateMachine):
     def check_reload(self, manifest: Manifest) -> None:
         """The service can still be told to change, and then serves what is there."""
         world = self.world
+        world.readable = True
         world.repository |= {"tiny": 6, "other": 6}
         world.lifecycle.reload()
         world.settle(1)

@@ -8,7 +8,15 @@ from multiprocessing.connection import Connection
 import pytest
 
 from service.inference.sealed_file import SealedFile
-from service.process.messages import Commit, Drain, Heartbeat, limit_waiting, receive, send
+from service.process.messages import (
+    Commit,
+    Drain,
+    Heartbeat,
+    is_read,
+    limit_waiting,
+    receive,
+    send,
+)
 
 Ends = tuple[Connection, Connection]
 
@@ -56,6 +64,21 @@ def test_process_that_reads_nothing_is_not_waited_for(ends: Ends) -> None:
     limit_waiting(ours, 1)
     with pytest.raises(BlockingIOError):
         send_forever(ours)
+
+
+def test_short_message_waits_for_nobody_while_the_other_end_is_read(ends: Ends) -> None:
+    ours, its = ends
+    limit_waiting(ours, 1)  # else a message too many would block for ever
+    sent = 0
+    while is_read(ours):
+        send(ours, Heartbeat(None))
+        sent += 1
+    assert sent > 10
+    for _ in range(sent):
+        assert receive(its) == (Heartbeat(None), [])
+    assert is_read(ours)
+    its.close()
+    assert is_read(ours)  # so that its end is noticed
 
 
 def send_forever(connection: Connection) -> None:

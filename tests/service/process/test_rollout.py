@@ -8,6 +8,7 @@ from service.process.changes import merge, outcome
 from service.process.messages import Build, Commit, Drop, Outcome, ToWorker
 from service.process.rollout import STEP_S
 from tests.service.process.crew import FakeWorker, World, distinct, served
+from tests.service.process.crew import Outcome as End
 
 LOAD = Change(frozenset(["tiny"]))
 LOAD_OTHER = Change(frozenset(["other"]))
@@ -241,14 +242,32 @@ def test_when_nobody_can_build_what_was_served_the_next_one_reads_the_repository
         team.die(worker)
     team.advance(0.1)
     first, second = team.workers
-    for worker in team.workers:
+    for worker in (first, second):
         worker.start()
         team.deliver(worker)
+    for worker in (first, second):
         team.do(worker, "refused")
     team.settle(5)
     assert first not in team.workers
     assert second not in team.workers
     assert [manifest.models[0].version for manifest in team.serving if manifest] == ["2", "2"]
+
+
+@pytest.mark.parametrize("end", ["dead", "refused"])
+def test_what_was_served_is_tried_again_where_the_repository_cannot_be_read(
+    team: Team, end: End
+) -> None:
+    """The workers may have ended for want of memory, say, which is there again."""
+    team.repository["tiny"] = None
+    team.readable = False
+    for worker in team.workers:
+        team.die(worker)
+    for _ in range(20):
+        team.advance(2)
+        team.step(dict.fromkeys(team.workers, end))
+    assert team.serving == []
+    team.settle(120)
+    assert [manifest.models[0].version for manifest in team.serving if manifest] == ["1", "1"]
 
 
 def test_slow_build_is_cancelled_and_its_late_reply_ignored(team: Team) -> None:

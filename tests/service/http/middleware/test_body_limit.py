@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.admission.pending_bytes import PendingBytes
 from service.errors import BodyTooLargeError, QueueFullError, SlowBodyError
 from service.http import problems
 from service.http.context import RequestContext
@@ -15,11 +16,9 @@ pytestmark = pytest.mark.anyio
 
 
 def limited(app: ASGIApp, max_seconds: float = 60, pending_bytes: int = 0) -> BodyLimitMiddleware:
-    middleware = BodyLimitMiddleware(
-        app, max_bytes=1000, max_pending_bytes=1500, max_seconds=max_seconds
-    )
-    middleware.pending_bytes = pending_bytes
-    return middleware
+    pending = PendingBytes(1500)
+    pending.count = pending_bytes
+    return BodyLimitMiddleware(app, max_bytes=1000, pending=pending, max_seconds=max_seconds)
 
 
 def scope(*headers: tuple[bytes, bytes]) -> Scope:
@@ -57,18 +56,18 @@ async def test_bytes_that_a_request_keeps_are_counted_until_its_end() -> None:
     async def keep(scope: Scope, _receive: Receive, _send: Send) -> None:
         for size in (400, 300):
             scope["state"]["context"].hold(size)
-        kept.append(middleware.pending_bytes)
+        kept.append(middleware.pending.count)
 
     async def keep_too_many(scope: Scope, _receive: Receive, _send: Send) -> None:
         scope["state"]["context"].hold(1001)
 
     middleware = limited(keep, pending_bytes=800)
     await middleware(scope(), wait_forever, send_nothing)
-    assert (kept, middleware.pending_bytes) == ([1500], 800)
-    middleware.pending_bytes = 801
+    assert (kept, middleware.pending.count) == ([1500], 800)
+    middleware.pending.count = 801
     with pytest.raises(QueueFullError):
         await middleware(scope(), wait_forever, send_nothing)
-    assert middleware.pending_bytes == 801
+    assert middleware.pending.count == 801
     with pytest.raises(BodyTooLargeError):
         await limited(keep_too_many)(scope(), wait_forever, send_nothing)
 

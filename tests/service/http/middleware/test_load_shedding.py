@@ -1,6 +1,7 @@
 """While the queue is full, requests are refused before anything is done for them."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -37,7 +38,11 @@ async def fill(model_server: ModelServer, engine: FakeEngine) -> None:
     ],
 )
 async def test_full_queue_refuses_before_the_body_is_read(
-    make_app: MakeApp, engine: FakeEngine, path: str, route: str
+    make_app: MakeApp,
+    engine: FakeEngine,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    route: str,
 ) -> None:
     async def unread() -> object:
         raise AssertionError("read the body")
@@ -61,7 +66,8 @@ async def test_full_queue_refuses_before_the_body_is_read(
     }
     async with running(app) as model_server:
         await fill(model_server, engine)
-        await app(scope, unread, keep)  # type: ignore[arg-type]
+        with caplog.at_level(logging.INFO):
+            await app(scope, unread, keep)  # type: ignore[arg-type]
         engine.go.set()
         text = model_server.metrics.render().decode()
     assert sent[0]["status"] == 503
@@ -70,7 +76,10 @@ async def test_full_queue_refuses_before_the_body_is_read(
     assert headers[b"x-request-id"]
     assert b"Too many pictures" in bytes(sent[1]["body"])  # type: ignore[call-overload]
     assert f'http_requests_total{{route="{route}",status="503"}} 1.0' in text
-    assert 'classifier_rejections_total{reason="queue-full"} 1.0' in text
+    assert 'classifier_rejections_total{model="tiny",reason="queue-full"} 1.0' in text
+    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
+    fields = record.__dict__["fields"]
+    assert (fields["model"], fields["model_version"]) == ("tiny", 1)
 
 
 async def test_refused_crowd_comes_again_one_after_another(

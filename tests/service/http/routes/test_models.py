@@ -305,9 +305,38 @@ def test_log_names_the_model_also_of_a_refused_picture(
         client.post("/models/birds/predict", content=b"words")
         client.post("/models/birds/predict?top_k=9", content=colour("red"))
         client.post("/predict", content=colour("red"))
+        client.post("/v2/models/birds/infer", content=b"{")
+        client.post("/v1/models/birds:predict", json={})
+        client.get("/v2/models/birds/stats")
     fields = [r.__dict__["fields"] for r in caplog.records if r.getMessage() == "request"]
-    named = [(it["model"], it["model_version"]) for it in fields if it["method"] == "POST"]
-    assert named == [("birds", 1), ("birds", 1), ("pets", 10)]
+    named = [(it["model"], it["model_version"]) for it in fields if it["path"] != "/health"]
+    assert named == [("birds", 1), ("birds", 1), ("pets", 10), *[("birds", 1)] * 3]
+
+
+def test_rejections_are_counted_by_the_models_that_are_served_and_by_no_other_name(
+    models: Path,
+) -> None:
+    with serving(models) as client:
+        for path in ("/predict", "/models/birds/predict", "/models/birds/predict/batch"):
+            client.post(path, content=b"words")
+        files = [("files", b"words"), ("files", colour("red"))]
+        client.post("/models/pets/versions/10/predict/batch", files=files)
+        client.post("/v2/models/birds/infer", content=b"{")
+        client.post("/v1/models/birds:predict", json={})
+        for name in ("cats", "dogs"):
+            client.post(f"/models/{name}/predict", content=colour("red"))
+            client.post(f"/v2/models/{name}/infer", content=b"{")
+        lines = client.get("/metrics").text.splitlines()
+    name = "classifier_rejections_total"
+    assert {line for line in lines if line.startswith(name)} == {
+        name + '{model="pets",reason="unsupported-format"} 2.0',
+        name + '{model="birds",reason="unsupported-format"} 1.0',
+        name + '{model="birds",reason="missing-field"} 1.0',
+        name + '{model="birds",reason="invalid-inference-request"} 2.0',
+        name + '{model="",reason="not-served"} 4.0',
+    }
+    stages = [line for line in lines if line.startswith("classifier_stage_seconds_count")]
+    assert all('model="pets"' in line or 'model="birds"' in line for line in stages)
 
 
 def test_classes_of_the_named_model_bound_top_k(models: Path) -> None:

@@ -123,3 +123,18 @@ def test_without_a_key_there_is_no_administration(
     assert response.status_code == 403
     assert "CIFAR10_ADMIN_KEYS" in response.json()["error"]
     assert engine.batches == []
+
+
+def test_repository_that_cannot_be_read_is_no_bug(client: TestClient, tiny_models: Path) -> None:
+    moved = tiny_models.rename(tiny_models.with_name(f"{tiny_models.name}-moved"))
+    tiny_models.symlink_to(tiny_models.name)
+    try:
+        paths = ("/v2/repository/index", LOAD, LOAD.replace("tiny", "other"))
+        answers = [client.post(path) for path in paths]
+        assert version(client) == "1"
+    finally:
+        tiny_models.unlink()
+        moved.rename(tiny_models)
+    assert [answer.status_code for answer in answers] == [503, 409, 409]
+    for answer in answers:
+        assert "cannot be read: Too many levels of symbolic links" in answer.json()["error"]

@@ -18,7 +18,8 @@ from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
 from service.http.parameters import HEADER_LENGTH
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
@@ -520,7 +521,7 @@ def test_metrics_count_tensors_like_uploads(client: TestClient) -> None:
     for name, value in {
         'classifier_predictions_total{label="red",model="tiny"}': 2,
         'classifier_predictions_total{label="blue",model="tiny"}': 1,
-        'classifier_rejections_total{reason="invalid-inference-request"}': 1,
+        'classifier_rejections_total{model="tiny",reason="invalid-inference-request"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="200"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/infer",status="400"}': 1,
         'http_requests_total{route="/v2/models/{model_name}/versions/{model_version}/ready",'

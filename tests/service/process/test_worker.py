@@ -1,0 +1,73 @@
+"""What a worker does with its tasks and messages; tests/e2e/test_faults.py has whole processes."""
+
+import asyncio
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from service.errors import LoadFailedError
+from service.http.app import create_app
+from service.inference.model_server import ModelServer
+from service.inference.served_model import LOAD_ALL
+from service.process.messages import Ask, Done, Outcome, receive
+from service.process.worker import Worker
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def supervisor() -> Iterator[tuple[Connection, Connection]]:
+    """The supervisor's end of the pipe, and the worker's."""
+    ours, its = Pipe()
+    yield ours, its
+    ours.close()
+    its.close()
+
+
+@pytest.fixture
+def worker(supervisor: tuple[Connection, Connection], tmp_path: Path) -> Worker:
+    """A worker that is not started."""
+    model_server = ModelServer(Settings())
+    app = create_app(Settings(), model_server, load=False)
+    return Worker(uvicorn.Config(app), model_server, [], supervisor[1], tmp_path)
+
+
+async def test_task_that_fails_is_logged_and_ends_the_worker(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    worker._spawn(fail())
+    while not worker.should_exit:
+        await asyncio.sleep(0.01)
+    (record,) = caplog.records
+    assert record.getMessage() == "unhandled error"
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_administration_that_is_cancelled_takes_no_worker_along(
+    worker: Worker, supervisor: tuple[Connection, Connection], caplog: pytest.LogCaptureFixture
+) -> None:
+    worker._spawn(worker._handle_messages())
+    asked = [asyncio.create_task(worker.administer(LOAD_ALL)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert [receive(supervisor[0])[0] for _ in asked] == [Ask(n, LOAD_ALL) for n in range(3)]
+    asked[0].cancel()
+    outcomes = [Outcome(), Outcome("It is damaged."), Outcome(note="It is larger.")]
+    for number, outcome in enumerate(outcomes):
+        worker._messages.put_nowait((Done(number, outcome), []))
+    assert await asyncio.wait_for(asked[2], 10) == "It is larger."
+    with pytest.raises(LoadFailedError, match="damaged"):
+        await asked[1]
+    assert asked[0].cancelled()
+    assert not worker.should_exit
+    assert caplog.records == []
+    for task in worker._tasks:
+        task.cancel()
