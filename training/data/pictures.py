@@ -18,7 +18,6 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
@@ -33,7 +32,7 @@ except ImportError:  # the extra `heic` is not installed
 
 _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb"\xff\xd8\xff", JpegImageFile),
-    (rb"\x89PNG", PngImageFile),
+    (rb"\x89PNG", png.PngFile),
     (rb"RIFF.{4}WEBP", WebPImageFile),
     (rb"GIF8", GifImageFile),
     (rb"BM", BmpImageFile),
@@ -67,7 +66,7 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     parser = next((known for start, known in _PARSERS if re.match(start, data, re.DOTALL)), None)
     if parser is None:
         raise ValueError("no known format; HEIC needs the extra `heic`")
-    header = png.read(data) if parser is PngImageFile else None
+    header = png.read(data) if parser is png.PngFile else None
     readable = header.data if header else data
     if parser in _READABLE:
         readable = _READABLE[parser](data)

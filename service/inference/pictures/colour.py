@@ -44,7 +44,9 @@ def conversion(space: Space, mode: str) -> Callable[[Image.Image], Image.Image] 
     """
     if isinstance(space, Hdr):
         table = hdr.table(*space)
-        return lambda image: image.convert("RGBA" if mode.endswith("A") else "RGB").filter(table)
+        bands = "RGBA" if mode.endswith("A") else "RGB"
+        # Pillow would copy a picture that has them already.
+        return lambda image: (image if mode == bands else image.convert(bands)).filter(table)
     kind = space[16:20]
     if len(space) > MAX_PROFILE_BYTES or mode not in _MODES.get(kind, ()):
         return None

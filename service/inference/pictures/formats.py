@@ -10,10 +10,10 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import UnsupportedFormatError
+from service.inference.pictures.png import PngFile
 from service.inference.pictures.tiff import Tiff
 
 try:
@@ -25,7 +25,7 @@ except ImportError:  # the extra `heic` is not installed
 # others for some of these files.
 PARSERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
+    "PNG": PngFile,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
     "BMP": BmpImageFile,

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,15 @@ _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
 _ANCILLARY = 0x20
 # The chunks that the first frame of an animation shares with the whole.
 _SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
+
+
+class PngFile(PngImageFile):
+    """The parser of PNG; what follows the pixels may be damaged or cut off."""
+
+    def load_end(self) -> None:
+        """Reads what follows the pixels, when all of them are there."""
+        with suppress(OSError, SyntaxError, ValueError, IndexError, struct.error):
+            super().load_end()
 
 
 class Part(NamedTuple):
@@ -171,7 +181,7 @@ def with_transparency(image: Image.Image, png: Png) -> Image.Image:
     elif png.depth == 16 and png.transparent is not None:
         image.info.pop("transparency", None)
         # Pillow keeps the high bytes alone; read as little-endian samples, it keeps the low ones.
-        with PngImageFile(io.BytesIO(png.data)) as low:
+        with PngFile(io.BytesIO(png.data)) as low:
             low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
             low.load()
             high_of, low_of = np.divmod(png.transparent, 256)

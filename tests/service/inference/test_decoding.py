@@ -257,9 +257,8 @@ def test_bytes_after_a_jpeg_are_not_counted_as_its_scans() -> None:
 def test_huge_text_chunk_is_not_read() -> None:
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b" " * 80_000_000))
     data = encode(picture())
-    assert difference(data[:33] + text + data[33:], picture()) == 0
-    with pytest.raises(UndecodableImageError):
-        decode(data[:-12] + text + data[-12:], LIMIT)
+    for at in (33, -12):
+        assert difference(data[:at] + text + data[at:], picture()) == 0
 
 
 @settings(max_examples=60, deadline=None)

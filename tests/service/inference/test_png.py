@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import TooManyPixelsError
+from service.errors import TooManyPixelsError, UndecodableImageError
 from service.inference.decoding import decode
 from tests.contract import encodings
 from tests.contract.encodings import encode, png
@@ -87,6 +87,26 @@ def test_damage_to_a_chunk_that_is_not_needed_does_not_matter(kind: bytes) -> No
     damaged = encodings.chunk(kind, b"Software\0 \0")[:-4] + b"\0\0\0\0"
     shown = seen(data[:33] + damaged + data[33:])
     np.testing.assert_array_equal(shown[..., 0], np.asarray(picture))
+
+
+@pytest.mark.parametrize("compress_level", [0, 6])
+@pytest.mark.parametrize(
+    "end", [b"", b"\0", b"\0\0\0", b"\0\0vNIDAT", b"\0\0\0\4tEXt", b"junk" * 9]
+)
+def test_png_with_all_its_pixels_needs_no_end(end: bytes, compress_level: int) -> None:
+    picture = Image.effect_noise((80, 60), 90)
+    data = encode(picture, "PNG", compress_level=compress_level)
+    np.testing.assert_array_equal(seen(data[:-12] + end)[..., 0], np.asarray(picture))
+    with pytest.raises(UndecodableImageError):
+        decode(data[: len(data) * 9 // 10] + end, LIMIT)
+
+
+def test_damaged_text_behind_the_pixels_does_not_matter() -> None:
+    picture = Image.effect_noise((8, 6), 90)
+    data = encode(picture, "PNG")
+    for damaged in (encodings.chunk(b"zTXt", b"a\0\0no"), encodings.chunk(b"iTXt", b"")[:-4]):
+        shown = seen(data[:-12] + damaged + data[-12:])
+        np.testing.assert_array_equal(shown[..., 0], np.asarray(picture))
 
 
 def test_one_picture_in_two_encodings_is_one_picture() -> None:

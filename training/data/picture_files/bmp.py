@@ -47,18 +47,20 @@ class _Head(NamedTuple):
 
 
 def readable(data: bytes) -> bytes:
-    """The file with a header that Pillow accepts; `load` reads its pixels."""
+    """The file with a header that Pillow accepts, without pixels that `load` reads itself."""
     found = head = _head(data)
     if head is None or head.bits not in (1, 2, 4, 8, 16, 32):
         return data
     if head.bits <= 8:
         head = head._replace(colours=min(head.colours, 1 << head.bits))
     if head.is_packed:
+        data = data[: head.offset]
         head = head._replace(bits=8, colours=head.colours or 4)
     # Pillow would take a palette of black and white for that of a picture of 1 bit.
     if 1 < head.bits <= 8 and head.colours == 2:
         head = head._replace(colours=3)
     if _masks(head, data):
+        data = data[: head.offset]
         head = head._replace(compression=_PLAIN)
     return data if head == found else _with_head(data, head)
 
