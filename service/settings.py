@@ -122,8 +122,8 @@ class Settings(BaseSettings):
     """Unix socket to listen on instead of an address, for a reverse proxy on the same machine.
     Its permissions follow the umask: with 022, only the same user can connect."""
     models: Path = Field(default_factory=default_models)
-    """Folder of the model repository; by default `models` in the working directory, or where there
-    is none the model that comes with the package."""
+    """Folder of the model repository, or of one version; by default `models` in the working
+    directory, or where there is none the model that comes with the package."""
     model: str = "cifar10"
     """Name of the default model; in a repository with a single model, that one."""
     model_version: PositiveInt | Literal["latest"] = "latest"
@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     """Refuse to start unless CUDA is in use."""
     cuda_graphs: bool = False
     """Capture a CUDA graph for each batch size; not measured yet."""
+    second_view: bool = True
+    """Compute a picture once more, mirrored, where a model is unsure and its file says so; not
+    while many pictures wait."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
     and one for a GPU."""

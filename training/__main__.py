@@ -150,8 +150,10 @@ def _photographs(args: argparse.Namespace) -> None:
     for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
         card = one.card
         loaded = photographs.load(*folders, card.labels, one.size, card.resize)
-        threshold = card.files[one.model.name].energy_threshold
-        found = photographs.measure(one.model, loaded, card.labels, threshold)
+        file = card.files[one.model.name]
+        found = photographs.measure(
+            one.model, loaded, card.labels, file.energy_threshold, file.second_view
+        )
         columns[one.label] = found.rows()
     print("with 95 % intervals", pd.DataFrame(columns).to_string(), sep="\n")
 

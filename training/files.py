@@ -6,7 +6,11 @@ from pathlib import Path
 
 # What systems and programs leave in folders of pictures, beside hidden files: caches, thumbnails,
 # recycled files. `service/cli/files.py` has the same list.
-LITTER = ("@eadir", "#recycle", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
+LITTER = (
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "__macosx"),
+    *("system volume information", "network trash folder", "temporary items"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import ServiceError
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from service.inference.pictures.formats import SUFFIXES
 
 Outcome = Classification | ServiceError
@@ -20,8 +21,12 @@ Outcome = Classification | ServiceError
 STANDARD_INPUT = Path("-")
 
 # What systems and programs leave in folders of pictures, beside hidden files: caches, thumbnails,
-# recycled files. `training/data/folders.py` has the same list.
-_LITTER = ("@eadir", "#recycle", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
+# recycled files. `training/files.py` has the same list.
+_LITTER = (
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "__macosx"),
+    *("system volume information", "network trash folder", "temporary items"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+)
 
 
 class UnreadableFileError(ServiceError):

@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError
 from tqdm import tqdm
 
 from service.cli import files, output
-from service.errors import ModelRefusedError, ServiceError
+from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
 from service.hardware import available_cpus
 from service.inference import repository
 from service.inference.card import CARD_FILE
@@ -62,6 +62,11 @@ def _predict(args: argparse.Namespace) -> int:
     if not 1 <= args.top_k <= len(labels):
         reason = f"the model has {len(labels)} classes; ask for 1 to {len(labels)}"
         return _fail(f"--top-k: {reason}", status=2)
+    try:
+        asked = args.coverage is not None
+        thresholds = classifier.model.thresholds(args.coverage) if asked else None
+    except InvalidParameterError as error:
+        return _fail(f"--{error}", status=2)
     found = files.find(args.paths)
     outcomes = files.classify(
         classifier,
@@ -70,7 +75,7 @@ def _predict(args: argparse.Namespace) -> int:
         threads=available_cpus() if settings.threads == "auto" else settings.threads,
         max_bytes=settings.max_body_bytes,
     )
-    heading, row = output.FORMATS[args.format](found, labels, args.top_k)
+    heading, row = output.FORMATS[args.format](found, labels, args.top_k, thresholds)
     sys.stdout.write(heading)
     bad = []
     # The bar is shown on a terminal only, below the rows.
@@ -131,15 +136,14 @@ def verify(folder: Path) -> Iterator[tuple[str, ServiceError | None]]:
         The name of the file, and the error that it is refused with, None if it is not.
     """
     try:
-        files = repository.files(repository.read_version(folder))
+        stored = repository.read_version(folder)
     except ModelRefusedError as error:
         yield CARD_FILE, error
         return
-    models, name, version = folder.parent.parent, folder.parent.name, int(folder.name)
-    for file in files:
+    for file in repository.files(stored):
         refusal = None
         try:
-            Classifier.open(models, name, version, variant=file, provider="cpu")
+            Classifier.open(folder, stored.name, variant=file, provider="cpu")
         except ServiceError as error:
             refusal = error
         yield file, refusal
@@ -179,6 +183,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="K",
         help="how many classes to name for each picture (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="also name the classes that together hold the right one in this share of pictures, "
+        "such as 0.95",
     )
     predict.add_argument("--model", help="name of the model, that of its folder (default: cifar10)")
     predict.add_argument(

@@ -15,9 +15,17 @@ MAX_PATH_WIDTH = 60
 
 # The heading, and a function that makes the row of one file; both end with a newline.
 Format = tuple[str, Callable[[Path, Outcome], str]]
+# Makes it for files, the labels of a model, a number of classes, and the thresholds of the label
+# sets, if those are wanted.
+FormatMaker = Callable[[Sequence[Path], Sequence[str], int, Sequence[float] | None], Format]
 
 
-def table(files: Sequence[Path], labels: Sequence[str], top_k: int) -> Format:
+def table(
+    files: Sequence[Path],
+    labels: Sequence[str],
+    top_k: int,
+    thresholds: Sequence[float] | None,
+) -> Format:
     """A table in columns whose widths are known before the first result."""
     path_width = min(MAX_PATH_WIDTH, max((len(printable(file)) for file in files), default=0))
     label_width = max(map(len, labels))
@@ -27,26 +35,43 @@ def table(files: Sequence[Path], labels: Sequence[str], top_k: int) -> Format:
         if isinstance(outcome, ServiceError):
             return f"{path}  not classified: {outcome}\n"
         cells = [f"{p.label:{label_width}} {p.probability:6.1%}" for p in outcome.top(top_k)]
+        if thresholds is not None:
+            cells.append(" or ".join(outcome.label_set(thresholds)) or "no class")
         return "  ".join([path, *cells, *(["unfamiliar"] if outcome.unfamiliar else [])]) + "\n"
 
     return "", row
 
 
-def comma_separated(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Format:
-    """CSV: one row for each file, two columns for each class."""
+def comma_separated(
+    _files: Sequence[Path],
+    _labels: Sequence[str],
+    top_k: int,
+    thresholds: Sequence[float] | None,
+) -> Format:
+    """CSV: one row for each file, two columns for each class; a label set is joined by bars."""
     numbers = ["", *(f"_{i}" for i in range(2, top_k + 1))]
     answers = [f"{name}{number}" for number in numbers for name in ("label", "probability")]
+
+    if thresholds is not None:
+        answers.append("label_set")
 
     def row(file: Path, outcome: Outcome) -> str:
         if isinstance(outcome, ServiceError):
             return _csv_line([str(file), *[""] * len(answers), "", str(outcome)])
         cells = [cell for p in outcome.top(top_k) for cell in (p.label, f"{p.probability:.6f}")]
+        if thresholds is not None:
+            cells.append("|".join(outcome.label_set(thresholds)))
         return _csv_line([str(file), *cells, str(outcome.unfamiliar).lower(), ""])
 
     return _csv_line(["path", *answers, "unfamiliar", "error"]), row
 
 
-def json_lines(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Format:
+def json_lines(
+    _files: Sequence[Path],
+    _labels: Sequence[str],
+    top_k: int,
+    thresholds: Sequence[float] | None,
+) -> Format:
     """One JSON object in each line, as in the answers of the HTTP API."""
 
     def row(file: Path, outcome: Outcome) -> str:
@@ -59,12 +84,14 @@ def json_lines(_files: Sequence[Path], _labels: Sequence[str], top_k: int) -> Fo
             ]
             line["unfamiliar"] = outcome.unfamiliar
             line["image"] = asdict(outcome.image)
+            if thresholds is not None:
+                line["label_set"] = outcome.label_set(thresholds)
         return json.dumps(line) + "\n"
 
     return "", row
 
 
-FORMATS: dict[str, Callable[[Sequence[Path], Sequence[str], int], Format]] = {
+FORMATS: dict[str, FormatMaker] = {
     "table": table,
     "csv": comma_separated,
     "jsonl": json_lines,

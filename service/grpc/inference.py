@@ -12,7 +12,8 @@ from service.errors import DeadlineExceededError, InvalidInferenceRequestError, 
 from service.grpc import inference_pb2 as pb
 from service.grpc.calls import Call, Method
 from service.grpc.tensors import read_outputs, read_pictures, respond
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.v2 import model as descriptions

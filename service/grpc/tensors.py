@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from service.errors import InvalidInferenceRequestError
 from service.grpc import inference_pb2 as pb
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.snapshot import LoadedModel
 from service.v2.tensors import check_shape, classes, join_elements, numbers, pixels, split_elements
 

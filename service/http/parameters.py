@@ -39,6 +39,9 @@ class BatchQuery(_Parameters):
 
     top_k: int | None = Field(None, ge=1)
     """How many classes to return; 5 if the model has as many."""
+    coverage: float | None = Field(None, gt=0, lt=1, examples=[0.95])
+    """Return `label_set`, too: the classes that together hold the right one in this share of
+    pictures like those that the model was measured on."""
 
 
 class PredictQuery(BatchQuery):

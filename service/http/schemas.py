@@ -53,6 +53,12 @@ class Result(Schema):
         description="The picture is unlike the training data: trust it less.", examples=[False]
     )
     image: ImageFacts
+    label_set: list[str] | None = Field(
+        None,
+        description="Where a coverage was asked for: the classes that together hold the right one "
+        "in this share of pictures, most probable first. It may be empty.",
+        examples=[["cat", "dog"]],
+    )
 
 
 class Served(Schema):

@@ -22,7 +22,8 @@ from service.http.schemas_v2 import (
     RequestedOutput,
     Tensor,
 )
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.v2.tensors import check_shape, classes, join_elements, numbers, pixels, split_elements
 
 _ALL_OUTPUTS = [RequestedOutput(name="probabilities"), RequestedOutput(name="energy")]

@@ -1,22 +1,37 @@
 """The model card, `card.json`: what a publisher states about one version of a model."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    BaseModel,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from service.errors import ModelRefusedError
 from service.inference.resizing import ResizeRule
+from service.inference.second_view import SecondViewRule
 
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
 
 
 class CardFile(BaseModel, frozen=True):
-    """One model file; `energy_threshold` is None where the card's own applies."""
+    """One model file.
+
+    `energy_threshold` is None where the card's own applies, and `second_view` where the file has
+    none. `label_sets` are by coverage, in 0..1: for each class the least probability with which it
+    belongs to the set.
+    """
 
     sha256: str
     precision: str = "float32"
     energy_threshold: float | None = None
+    second_view: SecondViewRule | None = None
+    label_sets: dict[float, tuple[float, ...]] | None = None
 
 
 class InputSize(BaseModel, frozen=True):
@@ -61,6 +76,14 @@ class Card(BaseModel, frozen=True):
         except ValidationError:
             return {}
         return metrics
+
+    @model_validator(mode="after")
+    def _check_label_sets(self) -> Self:
+        for name, file in self.files.items():
+            sets = (file.label_sets or {}).values()
+            if any(len(thresholds) != len(self.labels) for thresholds in sets):
+                raise ValueError(f"{name}: a label set has another number of classes")
+        return self
 
     def threshold(self, file: str) -> float:
         """The energy below which a picture is unfamiliar to one of the files."""

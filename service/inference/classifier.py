@@ -10,36 +10,31 @@ In a notebook:
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ModelRefusedError, ServiceError
+from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
 from service.inference import decoding, opening, repository, resizing
+from service.inference.classification import Classification
 from service.inference.decoding import ImageFacts
 from service.inference.engine import Engine, open_engine, preferred_precision
 from service.inference.opening import Opened
+from service.inference.pictures import scaling
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
+from service.inference.second_view import Images, SecondViewRule, look_again
 from service.inference.served_model import ServedModel
 from service.settings import Settings, default_models
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
 Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, str, float], None]
-
-
-class Prediction(NamedTuple):
-    """A class and its probability in 0..1."""
-
-    label: str
-    class_id: int
-    probability: float
 
 
 class Decoded(NamedTuple):
@@ -49,42 +44,13 @@ class Decoded(NamedTuple):
     facts: ImageFacts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classification:
-    """The answer for one picture.
-
-    Attributes:
-        labels: names of the classes.
-        probabilities: float32 (classes,), calibrated; the sum is 1.
-        ranking: class ids, the most probable first.
-        energy: logsumexp of the logits; higher is more familiar.
-        unfamiliar: whether the energy is below the model's threshold.
-        image: facts of the upload.
-        pixels: uint8 (height, width, 3), the input of the model.
-    """
-
-    labels: Sequence[str]
-    probabilities: NDArray[np.float32]
-    ranking: Sequence[int]
-    energy: float
-    unfamiliar: bool
-    image: ImageFacts
-    pixels: NDArray[np.uint8]
-
-    def top(self, k: int) -> list[Prediction]:
-        """The k most probable classes, best first."""
-        labels, probabilities = self.labels, self.probabilities.tolist()
-        return [Prediction(labels[i], i, probabilities[i]) for i in self.ranking[:k]]
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return self.labels[self.ranking[0]]
-
-
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model a classifier has, and how the model's pictures are resized and judged."""
+    """Which model a classifier has, and how the model's pictures are resized and judged.
+
+    `second_view` is None where the model has no such rule, or the settings turn it off.
+    `label_sets` are those of the card.
+    """
 
     name: str
     version: int
@@ -93,6 +59,23 @@ class ModelInfo:
     labels: Sequence[str]
     resize: ResizeRule
     energy_threshold: float
+    second_view: SecondViewRule | None = None
+    label_sets: Mapping[float, Sequence[float]] = field(default_factory=dict)
+
+    def thresholds(self, coverage: float) -> Sequence[float]:
+        """For each class, the least probability in the label sets of a coverage in 0..1.
+
+        Raises:
+            InvalidParameterError: the model has no such label sets.
+        """
+        if coverage in self.label_sets:
+            return self.label_sets[coverage]
+        known = ", ".join(map(str, sorted(self.label_sets)))
+        raise InvalidParameterError(
+            f"coverage: the model has label sets for {known}."
+            if known
+            else "coverage: the model has no label sets; publish it again to have some."
+        )
 
 
 def _ignore(_model: str, _stage: str, _seconds: float) -> None:
@@ -114,7 +97,7 @@ class Classifier:
         self.model = model
         self.engine = engine
         self._max_pixels = max_pixels
-        self._smallest = decoding.OVERSAMPLING * max(engine.width, engine.height)
+        self._smallest = scaling.OVERSAMPLING * max(engine.width, engine.height)
         self._observe = observe
         # Decoding takes up to 12 bytes a pixel. Huge pictures are decoded one at a time, so that a
         # few of them cannot exhaust the memory.
@@ -132,6 +115,7 @@ class Classifier:
         require_cuda: bool = False,
         cuda_graphs: bool = False,
         max_pixels: int = 50_000_000,
+        second_view: bool = True,
         observe: Observer = _ignore,
     ) -> "Classifier":
         """Loads a model from the repository, verifies it and warms it up.
@@ -145,6 +129,7 @@ class Classifier:
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
             max_pixels: most pixels in one picture.
+            second_view: compute pictures once more of which the model is unsure, if it says so.
             observe: called with the model's name, the stage, `decode` or `infer`, and its seconds.
 
         Raises:
@@ -161,6 +146,7 @@ class Classifier:
                 require_cuda=require_cuda,
                 cuda_graphs=cuda_graphs,
                 max_pixels=max_pixels,
+                second_view=second_view,
             ),
             observe,
         )
@@ -213,19 +199,25 @@ class Classifier:
             return Decoded(opened, ImageFacts(width, height, "pixels"))
         start = time.perf_counter()
         with self._huge if opened.is_huge else nullcontext():
-            image, facts, box = decoding.decode_opened(opened)
-            pixels = resizing.fit(image, width, height, self.model.resize, box)
+            picture = decoding.decode_opened(opened)
+            pixels = resizing.fit(picture.pixels, width, height, self.model.resize, picture.box)
         self._observe(self.model.name, "decode", opened.seconds + time.perf_counter() - start)
-        return Decoded(pixels, facts)
+        return Decoded(pixels, picture.facts)
 
-    def infer(self, pictures: Sequence[Decoded]) -> list[Classification]:
+    def infer(self, pictures: Sequence[Decoded], *, in_haste: bool = False) -> list[Classification]:
         """Classifies at least one decoded picture in one inference; answers in order.
+
+        Those of which the model is unsure have a second view, in one more inference, unless the
+        batch is `in_haste`.
 
         Raises:
             EngineFailedError: the batch cannot be computed.
         """
         start = time.perf_counter()
-        probabilities, energies = self.engine.run(np.stack([pixels for pixels, _ in pictures]))
+        images = np.stack([pixels for pixels, _ in pictures])
+        probabilities, energies = self.engine.run(images)
+        compute = None if in_haste else self._probabilities
+        probabilities, second = look_again(self.model.second_view, images, probabilities, compute)
         self._observe(self.model.name, "infer", time.perf_counter() - start)
         # For the whole batch: a call of NumPy costs as much as sorting a row.
         rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
@@ -238,9 +230,10 @@ class Classifier:
                 unfamiliar=energy < self.model.energy_threshold,
                 image=facts,
                 pixels=pixels,
+                second_view=view,
             )
-            for (pixels, facts), row, ranking, energy in zip(
-                pictures, probabilities, rankings, energies.tolist(), strict=True
+            for (pixels, facts), row, ranking, energy, view in zip(
+                pictures, probabilities, rankings, energies.tolist(), second, strict=True
             )
         ]
 
@@ -251,8 +244,10 @@ class Classifier:
             EngineFailedError: it cannot be computed.
         """
         black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
-        probabilities, _ = self.engine.run(black)
-        return int(probabilities.shape[1])
+        return int(self._probabilities(black).shape[1])
+
+    def _probabilities(self, images: Images) -> NDArray[np.float32]:
+        return self.engine.run(images)[0]
 
 
 def open_classifier(
@@ -289,6 +284,8 @@ def open_classifier(
         labels=card.labels,
         resize=card.resize,
         energy_threshold=card.threshold(file),
+        second_view=card.files[file].second_view if settings.second_view else None,
+        label_sets=card.files[file].label_sets or {},
     )
     classifier = Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)
     if (classes := classifier.self_test()) != len(model.labels):

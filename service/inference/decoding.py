@@ -1,19 +1,21 @@
-"""Decodes untrusted bytes to pixels, by Pillow and within limits."""
+"""Decodes untrusted bytes to pixels, within limits."""
 
+import io
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from service.errors import ServiceError
 from service.inference.opening import Opened, TakesLongError, explain, open_picture, unsupported
-from service.inference.pictures import appearance, colour, jpeg, orientation
-from service.inference.resizing import Box
-
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this many times the
-# model's pixels: for a model of 32 pixels that begins at 128 x 128.
-OVERSAMPLING = 2
+from service.inference.pictures import appearance, bmp, colour, jpeg, orientation, scaling
+from service.inference.pictures.scaling import Box
+from service.inference.plain_jpeg import PlainJpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,30 @@ class Picture(NamedTuple):
     """A decoded picture.
 
     Attributes:
-        image: the upright picture, RGB, in its full size or a smaller one.
+        pixels: of the upright picture, RGB, in its full size or a smaller one: as Pillow has them,
+            or as uint8 (height, width, 3).
         facts: facts of the upload.
-        box: the part of `image` that the picture fills. At a smaller size the picture may cover
+        box: the part of `pixels` that the picture fills. At a smaller size the picture may cover
             only a fraction of the last column and row.
     """
 
-    image: Image.Image
+    pixels: Image.Image | NDArray[np.uint8]
     facts: ImageFacts
     box: Box
+
+    @property
+    def image(self) -> Image.Image:
+        """The pixels as Pillow has them."""
+        if isinstance(self.pixels, np.ndarray):
+            return Image.fromarray(self.pixels)
+        return self.pixels
 
 
 def decode(data: bytes, max_pixels: int, smallest: int | None = None) -> Picture:
     """Decodes the first frame of an upload to an upright sRGB picture, transparency on white.
 
-    To save time and memory, a JPEG, or a picture with a colour profile, may be reduced to a
-    shortest side of `smallest` pixels; None decodes it in its full size.
+    To save time and memory, the picture may be reduced to a shortest side of `smallest` pixels;
+    None decodes it in its full size.
 
     Raises:
         EmptyUploadError: there are no bytes.
@@ -76,41 +86,52 @@ def decode_opened(opened: Opened) -> Picture:
 
 
 def _decode(opened: Opened) -> Picture:
-    image: Image.Image = opened.image
+    if not isinstance(opened.image, PlainJpeg):
+        return _decode_by_pillow(opened, opened.image)
+    pixels = opened.image.decode()
+    if pixels is None:  # damaged or unusual, which Pillow tells apart
+        return _decode_by_pillow(opened, _reopen(opened))
+    return Picture(pixels, ImageFacts(*opened.size, opened.format), opened.filled)
+
+
+def _reopen(opened: Opened) -> JpegImageFile:
+    image = JpegImageFile(io.BytesIO(opened.data))
+    if opened.smallest:
+        image.draft(None, (opened.smallest, opened.smallest))
+    return image
+
+
+def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
+    image: Image.Image = file
     filled = opened.filled
+    is_jpeg = isinstance(image, JpegImageFile)
     if isinstance(image, JpegImageFile):
         image = jpeg.load(image, opened.data, opened.smallest)
+    elif isinstance(image, BmpImageFile):
+        image = bmp.load(image, opened.data)
     else:
         image.load()
     turned = orientation.read(image)
-    profile = appearance.profile(image, opened.data, opened.header)
+    space = appearance.space(image, opened.data, opened.header)
     try:
         image = appearance.plain(image, opened.header)
     except appearance.UnknownSamplesError:
         raise unsupported(opened.format) from None
     if opened.part:
-        image, filled = appearance.whole(image, opened.part), (0, 0, *opened.size)
-    if profile and (convert := colour.conversion(profile, image.mode)):
-        image, filled = _reduce(image, filled, opened.smallest)
+        image = appearance.whole(image, opened.part)
+    if opened.smallest and not is_jpeg:  # whose decoder has done it
+        image, filled = scaling.reduce(image, opened.smallest)
+    if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
     image = _to_rgb(image)
-    if image is not opened.image:
-        opened.image.close()  # releases its pixels
+    if image is not file:
+        file.close()  # releases its pixels
     upright = orientation.turn(image, turned)
     width, height = opened.size
     if turned in orientation.SWAPPED:
         width, height = height, width
     facts = ImageFacts(width, height, opened.format)
     return Picture(upright, facts, orientation.turn_box(filled, upright, turned))
-
-
-def _reduce(image: Image.Image, filled: Box, smallest: int | None) -> tuple[Image.Image, Box]:
-    """Spares the conversion of colours most of the pixels; returns the box that is filled, too."""
-    factor = min(image.size) // (2 * smallest) if smallest else 1
-    if factor < 2:
-        return image, filled
-    left, top, right, bottom = filled
-    return image.reduce(factor), (left / factor, top / factor, right / factor, bottom / factor)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import io
 import logging
 import os
@@ -24,7 +25,7 @@ from service.inference.engine_cuda import Buckets, Floats, Images
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-# The default, EXHAUSTIVE, measures all algorithms again for each new batch size.
+# The default, EXHAUSTIVE, takes longer to choose the algorithms of each new batch size.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 _CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 _SEVERITY_FATAL = 4
@@ -209,10 +210,22 @@ def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
 
 def _preload_cuda_libraries() -> list[str]:
     """Loads the CUDA libraries of the installed wheels; returns the names of those that failed."""
+    # It prints its failures and never raises. By itself it looks beside its own package, where the
+    # wheels need not be; what is missing in one of their folders may be in the next.
+    with contextlib.redirect_stdout(io.StringIO()):
+        for folder in _cuda_folders():
+            ort.preload_dlls(directory=str(folder))
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):  # it prints its failures and never raises
+    with contextlib.redirect_stdout(printed):
         ort.preload_dlls()
     return sorted(set(re.findall(r"Failed to load (\S+):", printed.getvalue())))
+
+
+def _cuda_folders() -> list[Path]:
+    """The folders of the libraries of CUDA's wheels, wherever on Python's path they are."""
+    found = importlib.util.find_spec("nvidia")
+    roots = found.submodule_search_locations if found else None
+    return [folder for root in roots or () for folder in sorted(Path(root).glob("cu*/lib"))]
 
 
 def _what_cuda_lacks(missing_libraries: list[str]) -> str:

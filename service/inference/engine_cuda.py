@@ -8,6 +8,7 @@ device computes another.
 
 import functools
 import queue
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -38,6 +39,7 @@ class Buckets:
         """
         self._session = session
         self._inference = _inference_thread(device)
+        self._copying = _copying(device)
         self._free: queue.SimpleQueue[list[_Bucket]] = queue.SimpleQueue()
         self._largest = max_batch
         (classes,) = (n.shape[1] for n in session.get_outputs() if n.name == "probabilities")
@@ -48,7 +50,7 @@ class Buckets:
                 for size in sizes_for(max_batch)
             ]
             for bucket in buckets:
-                self._inference.submit(bucket.run, session).result()
+                self._inference.submit(self._warm_up, bucket).result()
             self._free.put(buckets)
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
@@ -64,11 +66,17 @@ class Buckets:
         buckets = self._free.get()
         try:
             bucket = next(bucket for bucket in buckets if bucket.size >= len(images))
-            bucket.write(images)
+            with self._copying:
+                bucket.write(images)
             self._inference.submit(bucket.run, self._session).result()
-            return bucket.read(len(images))
+            with self._copying:
+                return bucket.read(len(images))
         finally:
             self._free.put(buckets)
+
+    def _warm_up(self, bucket: "_Bucket") -> None:
+        with self._copying:
+            bucket.run(self._session)
 
 
 @functools.cache
@@ -78,6 +86,16 @@ def _inference_thread(device: str) -> ThreadPoolExecutor:
     It goes from one batch to the next that is ready, without waiting for another thread.
     """
     return ThreadPoolExecutor(1, thread_name_prefix=f"inference-{device}")
+
+
+@functools.cache
+def _copying(_device: str) -> threading.Lock:
+    """Held while something is copied to or from a device, and while a size is warmed up there.
+
+    A CUDA graph may be captured then, which fails, as the copy does, if another thread copies: with
+    this model that is being loaded the one that is served would fail.
+    """
+    return threading.Lock()
 
 
 class _Bucket:

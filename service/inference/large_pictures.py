@@ -41,9 +41,9 @@ def prepare(job: Job) -> tuple[LoadedModel, Decoded]:
         SlowItemError: it is to be decoded in a lane.
     """
     model, picture = job
-    if isinstance(picture, Decoded):
-        return model, picture
     if not isinstance(picture, bytes):
+        if isinstance(picture, Decoded):
+            return model, picture
         return model, model.classifier.decode(picture)
     try:
         opened = model.classifier.open_picture(picture, quickly=True)

@@ -17,7 +17,8 @@ from service.errors import (
     StartupError,
 )
 from service.inference.batcher import MicroBatcher
-from service.inference.classifier import Classification, Decoded, Observer, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Decoded, Observer, Upload
 from service.inference.engine import CPU
 from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 WATCH_S = 1
 # A check that comes this much later than planned shows that the whole process was paused.
 PAUSE_S = 2
+# While more than this part of the longest queue waits, there are no second views.
+HASTE = 1 / 4
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
 # The arguments are the settings, the order, the present snapshot, and an observer of stages.
@@ -125,11 +128,14 @@ class ModelServer:
         self.metrics.show_models(self.snapshot.manifest.models)
 
     async def change(self, change: Change = LOAD_ALL) -> str | None:
-        """Changes the models in this process; returns how a loaded one differs from before.
+        """Changes the models, also if the caller leaves; returns how a loaded one differs now.
 
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
         """
+        return await asyncio.shield(asyncio.ensure_future(self._change(change)))
+
+    async def _change(self, change: Change) -> str | None:
         async with self._changing:  # of two at a time, one would discard what the other prepares
             try:
                 snapshot = await self.prepare(change)
@@ -275,16 +281,19 @@ class ModelServer:
         self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
-        classifier = pictures[0][0].classifier
+        model, batch = pictures[0][0], [decoded for _, decoded in pictures]
+        in_haste = self.queue_depth > HASTE * self.settings.max_queue
         try:
-            return classifier.infer([decoded for _, decoded in pictures])
+            answers = model.classifier.infer(batch, in_haste=in_haste)
         except EngineFailedError as error:
             logger.error("engine failed", extra={"fields": {"why": str(error)}})
             try:
-                classifier.self_test()
+                model.classifier.self_test()
             except EngineFailedError as lasting:  # CUDA is lost for good, say
                 self.fault = str(lasting)
             raise NotReadyError(_ENGINE_FAILED) from error
+        self.metrics.count_second_views(model.name, (it.second_view for it in answers))
+        return answers
 
 
 def _model_of(picture: tuple[LoadedModel, Decoded]) -> tuple[str, str]:

@@ -14,8 +14,10 @@ from service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from service.inference.pictures import appearance, formats, jpeg, kinds, png
-from service.inference.resizing import Box
+from service.inference import plain_jpeg
+from service.inference.pictures import appearance, bmp, formats, jpeg, kinds, png
+from service.inference.pictures.scaling import Box
+from service.inference.plain_jpeg import PlainJpeg
 from service.settings import JPEG_FACTOR, PIXEL_BYTES
 
 # What takes longer than so many pixels of a PNG is large, which are some 10 ms of a processor; and
@@ -52,7 +54,7 @@ class Opened(NamedTuple):
     """An opened picture, whose pixels are not decoded yet.
 
     Attributes:
-        image: as its parser has opened it.
+        image: as its parser has opened it; a plain JPEG has none.
         format: name of the format.
         data: the upload.
         header: what was found in it, if it is a PNG.
@@ -64,7 +66,7 @@ class Opened(NamedTuple):
         seconds: how long it took to open.
     """
 
-    image: ImageFile
+    image: ImageFile | PlainJpeg
     format: str
     data: bytes
     header: png.Png | None
@@ -122,7 +124,7 @@ def explain(error: Exception, format_: str, data: bytes, *, is_opened: bool) -> 
     """
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooManyPixelsError("The picture has too many pixels; send a smaller one.")
-    if kinds.is_unsupported(format_, data, is_opened=is_opened):
+    if kinds.is_unsupported(format_, data, str(error), is_opened=is_opened):
         return unsupported(format_)
     return UndecodableImageError(
         f"The {format_} data are broken or cut off; open the picture, save it again and resend it."
@@ -156,11 +158,18 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
         if scans > MAX_SCANS and jpeg.has_more_scans(data, MAX_SCANS):
             raise _too_many_pieces("JPEG", quickly=False)
         passes = (_FIRST_SCAN + scans - 1) / _SCANS_PER_PNG
+        if plain := plain_jpeg.read(data, smallest):
+            size, filled = plain.size, plain.filled
+            cost = size[0] * size[1] * passes
+            seconds = time.perf_counter() - start
+            return Opened(plain, format_, data, None, None, size, filled, smallest, cost, seconds)
     elif format_ == "TIFF" and kinds.tiff_pieces(data) > max_reads:
         raise _too_many_pieces("TIFF", quickly)
     readable = header.data if header else data
     if format_ == "WEBP":
         readable = appearance.with_alpha(data)
+    elif format_ == "BMP":
+        readable = bmp.readable(data)
     file = io.BytesIO(readable)
     # Counting the reads would add a third to the time that a small picture takes to open.
     if len(readable) > max_reads:
@@ -168,7 +177,7 @@ def _open(format_: str, data: bytes, smallest: int | None, quickly: bool) -> Ope
     image = formats.PARSERS[format_](file)
     part = appearance.part(image, header)
     size = part.canvas if part else image.size
-    filled: Box = (0, 0, *image.size)
+    filled = (0, 0, *size)
     if smallest and (drafted := image.draft(None, (smallest, smallest))):  # of a JPEG alone
         _, filled = drafted
     cost = size[0] * size[1] * passes

@@ -1,54 +1,57 @@
-"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files."""
+"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files.
 
+A folder that holds a card itself is a repository of that one version, as KServe mounts it.
+"""
+
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
 
+# Metadata that a file need not have.
+_OPTIONAL = {"second_view", "label_sets"}
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """One version of a model: its folder, which gives it its name and number, and its card."""
+    """One version of a model: its folder, the name and number that it has there, and its card."""
 
     folder: Path
+    name: str
+    version: int
     card: Card
     card_json: bytes
 
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.folder.parent.name
 
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return int(self.folder.name)
-
-
-def available(models: Path) -> dict[str, list[int]]:
+def available(models: Path, name: str | None = None) -> dict[str, list[int]]:
     """Lists the versions of each model, ascending, by name of the model; empty without a folder.
 
     A model whose folder cannot be read has no versions. Names that begin with a dot are skipped,
-    since volumes of Kubernetes have such folders, and so is `lost+found` of file systems.
+    since volumes of Kubernetes have such folders, and so is `lost+found` of file systems. A
+    repository of one version has the given name for it, or else the one it was published under.
 
     Raises:
-        ModelRefusedError: the folder of the repository cannot be read.
+        ModelRefusedError: the folder of the repository cannot be read, or the card of the one
+            version.
     """
+    if _is_version_itself(models):
+        stored = read_version(models)
+        return {name or stored.name: [stored.version]}
     found: dict[str, list[int]] = {}
-    for name in sorted(_entries(models)):
-        if name.startswith(".") or name == "lost+found":
+    for entry in sorted(_entries(models)):
+        if entry.startswith(".") or entry == "lost+found":
             continue
         try:
-            if numbers := _versions(models / name):
-                found[name] = sorted(numbers)
+            if numbers := _versions(models / entry):
+                found[entry] = sorted(numbers)
         except ModelRefusedError:  # which loading it raises again
-            found[name] = []
+            found[entry] = []
     return found
 
 
@@ -62,7 +65,7 @@ def versions(models: Path) -> list[Path]:
     found = available(models)
     check_filled(models, found)
     return [
-        models / name / str(number)
+        folder_of(models, name, number)
         for name, numbers in found.items()
         for number in numbers or _versions(models / name)
     ]
@@ -78,8 +81,15 @@ def check_filled(models: Path, found: Mapping[str, object]) -> None:
         raise ModelNotFoundError(f"There are no models in {_describe_empty(models)}.")
 
 
+def folder_of(models: Path, name: str, version: int | str) -> Path:
+    """The folder of a version of a model, whether or not it is there."""
+    return models if _is_version_itself(models) else models / name / str(version)
+
+
 def read_version(folder: Path) -> StoredModel:
-    """Reads the card of one version.
+    """Reads the card of one version, whose folders give it its name and number.
+
+    In a folder that is no number it has those that it was published under.
 
     Raises:
         ModelRefusedError: it cannot be read, or is not a card.
@@ -89,17 +99,27 @@ def read_version(folder: Path) -> StoredModel:
         data = path.read_bytes()
     except OSError as error:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-    return StoredModel(folder, parse_card(data, path), data)
+    card = parse_card(data, path)
+    if _is_version(folder):
+        return StoredModel(folder, folder.parent.name, int(folder.name), card, data)
+    return StoredModel(folder, card.name, card.version, card, data)
 
 
 def load(models: Path, name: str, version: int | None = None) -> StoredModel:
     """Finds one version of a model, by default the highest, and reads its card.
 
+    The one version of a repository has any name by which it is asked for.
+
     Raises:
         ModelNotFoundError: there is no such model or version.
         ModelRefusedError: the folder or the card cannot be read.
     """
-    return read_version(_find(models, name, version))
+    if not _is_version_itself(models):
+        numbers = _versions(models / name)
+        return read_version(models / name / str(_choose_version(models, name, numbers, version)))
+    stored = read_version(models)
+    _choose_version(models, name, [stored.version], version)
+    return replace(stored, name=name)
 
 
 def files(model: StoredModel) -> list[str]:
@@ -176,15 +196,20 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
         ModelRefusedError: a property is missing, unreadable, or not what the card states.
     """
     path, card = model.folder / name, model.card
+    optional = card.files[name].model_dump(mode="json", include=_OPTIONAL)
     for key, stated in {
         "name": card.name,
         "version": card.version,
         "labels": list(card.labels),
         "resize": card.resize.model_dump(),
         "energy_threshold": card.threshold(name),
+        **optional,
     }.items():
         try:
-            actual = metadata[key] if key == "name" else json.loads(metadata[key])
+            if key in optional and key not in metadata:
+                actual = None
+            else:
+                actual = metadata[key] if key == "name" else json.loads(metadata[key])
         except (KeyError, ValueError) as error:
             raise ModelRefusedError(
                 f"{path} has no readable metadata property {key!r}; {_REPUBLISH}"
@@ -196,8 +221,7 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
             )
 
 
-def _find(models: Path, name: str, version: int | None) -> Path:
-    found = _versions(models / name)
+def _choose_version(models: Path, name: str, found: list[int], version: int | None) -> int:
     if not found:
         others = available(models)
         if not others:
@@ -213,7 +237,13 @@ def _find(models: Path, name: str, version: int | None) -> Path:
         raise ModelNotFoundError(
             f"Model {name!r} has no version {chosen}; these are there: {known}."
         )
-    return models / name / str(chosen)
+    return chosen
+
+
+def _is_version_itself(models: Path) -> bool:
+    with contextlib.suppress(OSError):  # who lists the folder says so
+        return (models / CARD_FILE).is_file()
+    return False
 
 
 def _describe_empty(models: Path) -> str:

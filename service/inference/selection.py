@@ -8,6 +8,16 @@ from service.inference import repository
 from service.settings import Settings
 
 
+def list_models(settings: Settings) -> dict[str, list[int]]:
+    """The versions of each model of the repository, ascending, by name of the model.
+
+    Raises:
+        ModelRefusedError: the repository cannot be read.
+    """
+    named = settings.model if "model" in settings.model_fields_set else None
+    return repository.available(settings.models, named)
+
+
 def default_model(settings: Settings, available: Mapping[str, object]) -> str:
     """The default model: a repository with a single one has that, unless a setting names one."""
     if "model" not in settings.model_fields_set and len(available) == 1:
@@ -20,7 +30,7 @@ def select(
 ) -> dict[str, list[int | None]]:
     """The versions of each model that the settings name; None where there is none.
 
-    `available` is what `repository.available` returns.
+    `available` is what `list_models` returns.
     """
     default = default_model(settings, available)
     highest = {name: versions[-1] if versions else None for name, versions in available.items()}
@@ -46,9 +56,9 @@ def selected_bytes(settings: Settings) -> int:
     """
     total = 0
     with contextlib.suppress(ModelRefusedError, OSError):
-        wanted = select(settings, repository.available(settings.models))
+        wanted = select(settings, list_models(settings))
         for name, versions in wanted.items():
             for version in versions:
-                files = (settings.models / name / str(version)).glob("*.onnx")
-                total += max((file.stat().st_size for file in files), default=0)
+                folder = repository.folder_of(settings.models, name, str(version))
+                total += max((file.stat().st_size for file in folder.glob("*.onnx")), default=0)
     return total

@@ -11,7 +11,7 @@ from service.inference.engine import CUDA
 from service.inference.memory import Room
 from service.inference.repository import StoredModel
 from service.inference.sealed_file import SealedFile
-from service.inference.selection import default_model, select
+from service.inference.selection import default_model, list_models, select
 from service.inference.served_model import Change, ServedModel
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.settings import Settings
@@ -49,7 +49,7 @@ def open_default(settings: Settings) -> Classifier:
     Raises:
         StartupError: it is missing or refused, or CUDA is required and missing.
     """
-    name = default_model(settings, repository.available(settings.models))
+    name = default_model(settings, list_models(settings))
     stored = repository.load(settings.models, name, settings.version)
     return open_classifier(stored, functools.partial(repository.read, stored), settings)
 
@@ -63,7 +63,7 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
     """
     if snapshot and (name in snapshot.models or name in snapshot.unloaded):
         return
-    available = repository.available(settings.models)
+    available = list_models(settings)
     wanted = select(settings, available)
     if name not in wanted:
         reason = "CIFAR10_SERVED does not name it" if name in available else "there is none"
@@ -72,7 +72,7 @@ def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None
 
 
 def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Open) -> Snapshot:
-    available = repository.available(settings.models)
+    available = list_models(settings)
     if before and change.load is None:  # a volume that is not there would empty the service
         repository.check_filled(settings.models, available)
     default = default_model(settings, available)
@@ -128,8 +128,10 @@ def _open_as(
     settings: Settings, served: ServedModel, card: SealedFile, file: SealedFile, open_: Open
 ) -> LoadedModel:
     """Opens a model of another process, which computes the same here as there."""
-    folder, data = settings.models / served.model / served.version, card.read()
-    stored = StoredModel(folder, parse_card(data, folder / CARD_FILE), data)
+    folder = repository.folder_of(settings.models, served.model, served.version)
+    data = card.read()
+    parsed = parse_card(data, folder / CARD_FILE)
+    stored = StoredModel(folder, served.model, int(served.version), parsed, data)
     chosen = settings.model_copy(update={"variant": served.variant})
     model = LoadedModel(open_(stored, lambda _: file.read(), chosen), card, file)
     if model.served != served:

@@ -93,6 +93,12 @@ class Metrics:
         unfamiliar = counter(
             "classifier_unfamiliar", "Pictures unlike the training data.", ["model"]
         )
+        second_views = counter(
+            "classifier_second_views",
+            "Pictures of which a model was unsure: computed once more, or skipped because many "
+            "pictures waited.",
+            ["model", "outcome"],
+        )
         batch_size = histogram(
             "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
         )
@@ -134,6 +140,7 @@ class Metrics:
         self._rejections = self._keep_each(rejections)
         self._predictions = self._keep_each(predictions)
         self._unfamiliar = self._keep_each(unfamiliar)
+        self._second_views = self._keep_each(second_views)
         self._batch_size = self._keep_each(batch_size)
         self._events = self._keep_each(events)
         self._event_seconds = self._keep_each(event_seconds)
@@ -164,6 +171,12 @@ class Metrics:
         self._predictions(model, label)(1)
         if unfamiliar:
             self._unfamiliar(model)(1)
+
+    def count_second_views(self, model: str, outcomes: Iterable[str]) -> None:
+        """Counts pictures of a model whose second view was `computed` or `skipped`, not `none`."""
+        for outcome in outcomes:
+            if outcome != "none":
+                self._second_views(model, outcome)(1)
 
     def count_restart(self) -> None:
         """Counts this process as the replacement of another."""

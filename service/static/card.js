@@ -2,6 +2,8 @@
 
 import { element, percent, size } from "./text.js";
 
+const SETS = "95% of pictures like those that the model was measured on";
+
 let bars = 0; // created so far; numbers the element ids
 
 export class Card {
@@ -36,7 +38,7 @@ export class Card {
   }
 
   /** Show an answer of /predict, which took `took` milliseconds. */
-  async show({ predictions, unfamiliar, image, input }, took) {
+  async show({ predictions, unfamiliar, image, input, label_set: set }, took) {
     const [best] = predictions;
     const sure = percent(best.probability) + (unfamiliar ? "" : " sure");
     const warning =
@@ -49,6 +51,7 @@ export class Card {
       element("p", best.label, "headline"),
       element("p", sure, "sure"),
       ...(unfamiliar ? [element("p", warning, "unfamiliar")] : []),
+      ...(set?.length > 1 ? [element("p", `${list(set)}: one of these in ${SETS}`)] : []),
       element("p", `Answered in ${Math.max(1, Math.round(took))} ms`, "facts"),
     ]);
   }
@@ -110,6 +113,11 @@ function bar({ label, probability }) {
   progress.value = probability;
   progress.ariaValueText = value.textContent = percent(probability);
   return row;
+}
+
+/** Labels in words: "cat, dog or frog". */
+function list(labels) {
+  return `${labels.slice(0, -1).join(", ")} or ${labels.at(-1)}`;
 }
 
 /** Add a bar for the classes that the answer leaves out, unless it would be too short to see. */

@@ -5,6 +5,7 @@ import { count, element, percent, size } from "./text.js";
 
 const MAX_LABELS = 20; // beyond these only their number is shown
 const SHA_DIGITS = 12;
+const COVERAGE = "0.95"; // that the page asks for
 
 const precise = new Intl.NumberFormat("en", {
   style: "percent",
@@ -20,6 +21,8 @@ export function showModel(card, file) {
   const split = figures.test ? "test" : "validation";
   const facts = {
     ...measured(figures[split], split),
+    "With second views": served(card.as_served?.[file]?.[split]),
+    "Sets of classes": sets(card.label_sets?.[file]?.[split]?.[COVERAGE]),
     "Over several seeds": seeds(card.seeds?.[split]),
     Classes: card.labels.length > MAX_LABELS ? count(card.labels.length) : card.labels.join(", "),
     Input: input(card),
@@ -48,6 +51,21 @@ function measured(figures, split) {
     "Log-loss": loss?.toFixed(3),
     "Called unfamiliar": unfamiliar && `${percent(unfamiliar)} of the same pictures`,
   };
+}
+
+function served(figures) {
+  if (!figures) return undefined;
+  const { accuracy, expected_calibration_error: calibration, second_views: views } = figures;
+  return (
+    `${precise.format(accuracy)}, calibration error ${percent(calibration)}; ` +
+    `${percent(views)} of the pictures were computed twice`
+  );
+}
+
+function sets(figures) {
+  if (!figures) return undefined;
+  const { coverage, mean_size: size } = figures;
+  return `${size.toFixed(2)} classes on average, the right one among them in ${percent(coverage)}`;
 }
 
 function seeds(spread) {

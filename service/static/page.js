@@ -11,6 +11,7 @@ const NOTICEABLE_MS = 200;
 const PARALLEL = 4; // requests at a time: enough to form a batch, few enough for other clients
 const MAX_BARS = 20; // the likeliest classes of a model that has more
 const MAX_BARS_OF_MANY = 5; // the same when there are several pictures
+const COVERAGE = 0.95; // of the label sets, where the model has them
 
 const find = (id) => document.getElementById(id);
 
@@ -19,6 +20,7 @@ let request = new AbortController(); // aborts the requests in flight when newer
 let healthTimer;
 let served; // the model whose card is shown, or is asked for
 let classes; // how many that model has, once it is known
+let hasLabelSets = false; // whether it has label sets of COVERAGE
 let key; // the API key, once the user has entered one
 
 /** Send a request; show the form for the API key if the service answers 401. */
@@ -57,6 +59,7 @@ async function answer(card, signal) {
   const bars = given.length > 1 ? MAX_BARS_OF_MANY : MAX_BARS;
   const query = new URLSearchParams({ include_input: true });
   if (classes) query.set("top_k", Math.min(classes, bars));
+  if (hasLabelSets) query.set("coverage", COVERAGE);
   let response, answer, start;
   try {
     const body = await card.read();
@@ -140,6 +143,7 @@ async function showCardOf({ model, version, sha256 }) {
   if (asked === served) return;
   served = asked;
   classes = undefined;
+  hasLabelSets = false;
   const path = `models/${encodeURIComponent(model)}/versions/${version}`;
   const response = await ask(path).catch(() => undefined);
   if (served !== asked) return; // another one was chosen meanwhile
@@ -149,6 +153,7 @@ async function showCardOf({ model, version, sha256 }) {
   }
   const { card, variant } = await response.json();
   classes = card.labels.length;
+  hasLabelSets = COVERAGE in (card.files[variant]?.label_sets ?? {});
   showModel(card, variant);
 }
 

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from service.errors import LoadFailedError, NotReadyError, StartupError
-from service.inference import repository
 from service.inference.model_server import ModelServer
+from service.inference.selection import list_models
 from service.inference.served_model import Change
 from service.inference.snapshot import Snapshot
 from service.inference.snapshot_builder import check_name
@@ -38,7 +38,7 @@ async def index(model_server: ModelServer, *, ready: bool) -> list[RepositoryMod
     models = [RepositoryModel(name=n, version=str(v), state="READY") for n, v in served]
     if not ready:
         try:
-            found = await asyncio.to_thread(repository.available, model_server.settings.models)
+            found = await asyncio.to_thread(list_models, model_server.settings)
         except StartupError as error:
             raise NotReadyError(str(error)) from error
         others = {(name, version) for name, versions in found.items() for version in versions}

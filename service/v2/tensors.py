@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInferenceRequestError, TooManyFilesError
-from service.inference.classifier import Classification
+from service.inference.classification import Classification
 
 _LENGTH_BYTES = 4  # before each element of a BYTES tensor, little-endian
 

@@ -13,45 +13,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
 
-from tests.benchmark import environments, report
+from tests.benchmark import environments, processor, report
 from tests.benchmark.command import CORES, pin
 from tests.benchmark.contestants import PEERS, SERVICE_REQUIREMENTS, Stage, service
 from tests.benchmark.environments import ROOT, InstallError
 from tests.benchmark.load import Wrk
 from tests.benchmark.pictures import SMALL, make_pictures
-from tests.benchmark.rounds import Round, Rounds
+from tests.benchmark.rounds import Plan, Round, Rounds
 from tests.benchmark.servers import Probe, StartError, first_label
 from tests.benchmark.wire import form
 from training import environment
 
-LIBRARIES = ("onnxruntime", "pillow", "starlette", "uvicorn")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured.
-
-    Attributes:
-        rounds: how often.
-        seconds: length of each measurement.
-        warm_up_s: how long each server is warmed up before.
-        limit_s: no round begins that would end later.
-    """
-
-    rounds: int
-    seconds: int
-    warm_up_s: int
-    limit_s: float
-
-
-FULL = Plan(rounds=3, seconds=5, warm_up_s=3, limit_s=14 * 60)
-QUICK = Plan(rounds=1, seconds=2, warm_up_s=1, limit_s=3 * 60)
+LIBRARIES = ("onnxruntime", "pillow", "simplejpeg", "starlette", "uvicorn")
+FULL = Plan(rounds=3, seconds=5, warm_up_s=3, overload_s=12, limit_s=14 * 60)
+QUICK = Plan(rounds=1, seconds=2, warm_up_s=1, overload_s=4, limit_s=3 * 60)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +67,7 @@ def benchmark(plan: Plan, wanted: Path | None) -> report.Run:
     """
     if wanted:  # said at once, not after all the installing
         _card(wanted)
+    flags = processor.flags()
     pin()
     python = environments.ensure("service", SERVICE_REQUIREMENTS)
     pythons, failures = _install_peers()
@@ -94,12 +76,13 @@ def benchmark(plan: Plan, wanted: Path | None) -> report.Run:
         stage = Stage(Path(scratch), python, Probe(pictures[SMALL][0]), wanted and wanted.resolve())
         stage, model = _settle(stage)
         wrk = Wrk(Path(scratch), pictures)
-        rounds = Rounds(stage, wrk, pythons, plan.seconds, plan.warm_up_s)
+        rounds = Rounds(stage, wrk, pythons, plan)
         measured = list(_within_limit(rounds, plan))
     packages = {peer.name: peer.package for peer in PEERS if peer.name in pythons}
     return report.Run(
-        facts=_facts(model, python, plan, len(measured)),
+        facts=_facts(model, python, flags, plan, len(measured)),
         precision=_card(model)["files"][model.name].get("precision", "float32"),
+        flags=flags,
         versions={n: environments.version(pythons[n], p) for n, p in packages.items()},
         failures=failures | rounds.failures,
         rounds=measured,
@@ -152,11 +135,14 @@ def _within_limit(rounds: Rounds, plan: Plan) -> Iterator[Round]:
         yield rounds.run()
 
 
-def _facts(model: Path, python: Path, plan: Plan, rounds: int) -> dict[str, str]:
+def _facts(
+    model: Path, python: Path, flags: Sequence[str], plan: Plan, rounds: int
+) -> dict[str, str]:
     versions = [f"{name} {environments.version(python, name)}" for name in LIBRARIES]
     return {
         "model": "/".join(model.parts[-3:]),
         "machine": f"{environment.hardware()}; wrk and each server share {CORES} cores",
+        "flags of the processor": processor.describe(flags),
         "versions": f"Python {platform.python_version()}, {', '.join(versions)}",
         "measured": f"{datetime.now(UTC):%Y-%m-%d}, rounds: {rounds}, seconds each: {plan.seconds}",
     }

@@ -102,7 +102,7 @@ def service(stage: Stage) -> Server:
 
 
 def service_in_full(stage: Stage) -> Server:
-    """The service with a Pillow that decodes every JPEG in full size."""
+    """The service, but it decodes every JPEG in full size."""
     return _service(stage, IN_FULL, f"{ROOT}:{HERE / 'full_decoding'}")
 
 

@@ -24,9 +24,9 @@ LIMIT = 50_000_000
 
 def decode_in_full(classifier: Classifier, picture: bytes) -> Decoded:
     """What `Classifier.decode` would give if it decoded each picture in its own size."""
-    image, facts, box = decoding.decode(picture, LIMIT)
+    pixels, facts, box = decoding.decode(picture, LIMIT)
     size = classifier.engine.width, classifier.engine.height
-    return Decoded(resizing.fit(image, *size, classifier.model.resize, box), facts)
+    return Decoded(resizing.fit(pixels, *size, classifier.model.resize, box), facts)
 
 
 def agreement(classifier: Classifier, pictures: Iterator[bytes]) -> Iterator[bool]:

@@ -3,8 +3,9 @@
     python -m tests.benchmark.overload [--rounds 3] [--seconds 12]
 
 The load is made by wrk, whose clients honour `Retry-After`, with pictures of 500x375; what one more
-client sees is measured beside it. Then a few clients send pictures that take long to decode. All
-shares two cores, and the service has its default settings.
+client sees is measured beside it. Then the same with noise, of which a model is unsure, so that it
+asks for second views. Then a few clients send pictures that take long to decode. All shares two
+cores, and the service has its default settings.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.contestants import Stage, service
 from tests.benchmark.large_pictures import measure_beside
 from tests.benchmark.load import MEDIUM, Answers, Case, Wrk
-from tests.benchmark.pictures import make_pictures
+from tests.benchmark.pictures import NOISE, make_noise, make_pictures
 from tests.benchmark.servers import Probe, Server
 from tests.benchmark.visitors import Answer, Visitor, percentile, recovery_s
 from tests.benchmark.wire import form
@@ -45,7 +46,8 @@ class Plan:
         seconds: how long each lasts.
         peak_s: how long the peak is measured, before and after each, and on each step to it.
         rest_s: how long lone pictures are watched, before and after each.
-        beside_s: how long small pictures are watched beside large ones of each kind.
+        kinds: how many kinds of large pictures are sent.
+        beside_s: how long small pictures are watched beside those of each kind.
         ladder: connections of the steps to the peak.
     """
 
@@ -53,6 +55,7 @@ class Plan:
     seconds: int = 12
     peak_s: int = 3
     rest_s: int = 4
+    kinds: int = 5
     beside_s: int = 12
     ladder: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
 
@@ -63,7 +66,8 @@ class Round:
 
     Attributes:
         load: what the clients got.
-        peaks: answers a second without overload.
+        peaks: pictures answered a second without overload, beside the same other clients.
+        per_s: pictures answered a second under overload.
         picture: what one more client got who sent pictures.
         probes: what orchestrators got, by path.
         recovery_s: seconds after the end until a lone picture took no longer than before.
@@ -71,6 +75,7 @@ class Round:
 
     load: Answers
     peaks: tuple[float, float]
+    per_s: float
     picture: Sequence[Answer]
     probes: Mapping[str, Sequence[Answer]]
     recovery_s: float
@@ -78,7 +83,22 @@ class Round:
     @property
     def kept(self) -> float:
         """The part of the peak that was kept."""
-        return self.load.per_s(200) / mean(self.peaks)
+        return self.per_s / mean(self.peaks)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the clients of a load got, and what others got beside it."""
+
+    load: Answers
+    picture: Sequence[Answer]
+    probes: Mapping[str, Sequence[Answer]]
+
+    @property
+    def per_s(self) -> float:
+        """Pictures answered a second, those of the client beside the load included."""
+        beside = sum(answer.status == 200 for answer in self.picture)
+        return self.load.per_s(200) + beside / self.load.seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,53 +119,76 @@ def measure(scratch: Path, plan: Plan) -> Iterator[str]:
         RuntimeError: wrk failed.
         StartError: the service cannot be started.
     """
-    pictures = make_pictures([MEDIUM.pictures])
+    pictures = make_pictures([MEDIUM.pictures]) | {NOISE: make_noise()}
     wrk = Wrk(scratch, pictures)
     probe = Probe(pictures[MEDIUM.pictures][0])
     hardware = environment.hardware()
     yield f"{hardware}; wrk, the clients beside it and the service share {CORES} cores"
     with service(Stage(scratch, Path(sys.executable), probe, None)) as server:
-        _peak(wrk, server, plan.ladder[-1], plan)  # warms up
-        peaks = {n: _peak(wrk, server, n, plan) for n in plan.ladder}
+        _peak(wrk, server, replace(MEDIUM, connections=plan.ladder[-1]), plan)  # warms up
+        peaks = {n: _peak(wrk, server, replace(MEDIUM, connections=n), plan) for n in plan.ladder}
         yield "500x375 pictures, multipart, requests/s by connections: " + ", ".join(
             f"{n}: {peak:.0f}" for n, peak in peaks.items()
         )
         saturating = min(n for n, peak in peaks.items() if peak >= SATURATED * max(peaks.values()))
-        settings = Settings(provider="cpu")
-        waiting = settings.worker_count * settings.max_queue
-        for what, n in ("the CPUs", saturating), ("the queues", waiting):
+        for what, n in ("the CPUs", saturating), ("the queues", connections_of_full_queues()):
             yield f"\n{what} are full with {n} connections; now {TIMES * n}:"
             clients = replace(MEDIUM, connections=TIMES * n)
             yield from report(
                 [_overload(wrk, server, clients, saturating, plan) for _ in range(plan.rounds)]
             )
-        yield from measure_beside(server, plan.beside_s, plan.rest_s)
+        yield f"\nthe same clients, all of whom send noise ({clients.connections}):"
+        noise, before = replace(clients, pictures=NOISE), server.second_views()
+        yield from report(
+            [_overload(wrk, server, noise, saturating, plan) for _ in range(plan.rounds)]
+        )
+        made = (int(now - then) for now, then in zip(server.second_views(), before, strict=True))
+        yield "  second views: {} computed, {} skipped".format(*made)
+        yield from measure_beside(server, plan.kinds, plan.beside_s, plan.rest_s)
 
 
-def _peak(wrk: Wrk, server: Server, connections: int, plan: Plan) -> float:
-    case = replace(MEDIUM, connections=connections)
+def connections_of_full_queues() -> int:
+    """How many connections fill the queues of the service, with its default settings."""
+    settings = Settings(provider="cpu")
+    return settings.worker_count * settings.max_queue
+
+
+def _peak(wrk: Wrk, server: Server, case: Case, plan: Plan) -> float:
     return wrk.answers(server, case, plan.peak_s).per_s(200)
 
 
 def _overload(wrk: Wrk, server: Server, clients: Case, saturating: int, plan: Plan) -> Round:
     """Lets so many clients send pictures, and looks at what others see meanwhile."""
-    body = form([server.probe.picture])
-    peak_before = _peak(wrk, server, saturating, plan)
-    with Visitor(server, "/predict", body, every_s=0.02) as before:
+    saturated = replace(clients, connections=saturating)
+    peak_before = _watch(wrk, server, saturated, plan.peak_s).per_s
+    with _picture_visitor(server) as before:
         time.sleep(plan.rest_s)
-    with Visitor(server, "/predict", body, every_s=0.02) as picture:
-        with ExitStack() as stack:
-            probes = {path: stack.enter_context(Visitor(server, path)).answers for path in PROBES}
-            load = wrk.answers(server, clients, plan.seconds, late=True)
-        ended_at = time.perf_counter()
+    seen = _watch(wrk, server, clients, plan.seconds, late=True)
+    ended_at = time.perf_counter()
+    with _picture_visitor(server) as after:
         time.sleep(plan.rest_s)
+    normal_ms = NORMAL * percentile(before.answers, 99)
     return Round(
-        load=load,
-        peaks=(peak_before, _peak(wrk, server, saturating, plan)),
-        picture=picture.answers,
-        probes=probes,
-        recovery_s=recovery_s(picture.answers, ended_at, NORMAL * percentile(before.answers, 99)),
+        load=seen.load,
+        peaks=(peak_before, _watch(wrk, server, saturated, plan.peak_s).per_s),
+        per_s=seen.per_s,
+        picture=seen.picture,
+        probes=seen.probes,
+        recovery_s=recovery_s(after.answers, ended_at, normal_ms),
     )
+
+
+def _watch(wrk: Wrk, server: Server, clients: Case, seconds: int, *, late: bool = False) -> Watched:
+    """Lets clients send pictures; one more does, and two ask what orchestrators ask."""
+    with ExitStack() as stack:
+        picture = stack.enter_context(_picture_visitor(server)).answers
+        probes = {path: stack.enter_context(Visitor(server, path)).answers for path in PROBES}
+        load = wrk.answers(server, clients, seconds, late=late)
+    return Watched(load, picture, probes)
+
+
+def _picture_visitor(server: Server) -> Visitor:
+    return Visitor(server, "/predict", form([server.probe.picture]), every_s=0.02)
 
 
 def report(rounds: Sequence[Round]) -> Iterator[str]:

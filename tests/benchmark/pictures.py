@@ -14,6 +14,7 @@ CIFAR10 = Path(__file__).parents[1] / "data" / "cifar10" / "test"
 # Width, height, and how many.
 LARGER = {"500x375": (500, 375, 40), "12 MP": (4000, 3000, 3)}
 SMALL = "32x32"
+NOISE = "noise, 500x375"
 
 
 def make_pictures(larger: Sequence[str] = tuple(LARGER)) -> dict[str, list[bytes]]:
@@ -29,6 +30,17 @@ def make_pictures(larger: Sequence[str] = tuple(LARGER)) -> dict[str, list[bytes
         some = (Image.open(path) for path in files[:: len(files) // count][:count])
         pictures[name] = list(enlarge(some, width, height))
     return pictures
+
+
+def make_noise() -> list[bytes]:
+    """40 JPEGs of 500x375 whose 32 x 32 patches have a random colour each; always the same.
+
+    A model is unsure of them, because it sees the patches as pixels.
+    """
+    chance = np.random.default_rng(0)
+    width, height, count = LARGER["500x375"]
+    patches = (chance.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(count))
+    return list(enlarge(map(Image.fromarray, patches), width, height))
 
 
 def make_mixed_pictures() -> list[bytes]:

@@ -23,8 +23,9 @@ import numpy as np
 from service.grpc import inference_pb2 as pb
 from tests.benchmark.command import CORES, print_lines
 from tests.benchmark.environments import ROOT
+from tests.benchmark.loopback import free_port
 from tests.benchmark.pictures import SMALL, make_pictures
-from tests.benchmark.servers import Probe, Server, free_port
+from tests.benchmark.servers import Probe, Server
 from training import environment
 
 # Pictures in a request, and connections, whose pictures have room in the queue.

@@ -37,6 +37,7 @@ class Run:
     Attributes:
         facts: what was measured, where and when.
         precision: of the model file, as its card says.
+        flags: what the processor has, as in `processor.py`.
         versions: the version of each peer, by its name.
         failures: why a peer is missing, by its name.
         rounds: at least one.
@@ -44,6 +45,7 @@ class Run:
 
     facts: Mapping[str, str]
     precision: str
+    flags: Sequence[str]
     versions: Mapping[str, str]
     failures: Mapping[str, str]
     rounds: Sequence[Round]
@@ -93,7 +95,7 @@ def measurements(run: Run) -> pd.DataFrame:
 def figures(run: Run) -> pd.DataFrame:
     """The figures that count, with their targets."""
     rows = {}
-    for target in targets(run.precision):
+    for target in targets(run.precision, run.flags):
         values = [value for value in map(target.value, run.rounds) if value is not None]
         if not values:
             continue

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from tests.benchmark.environments import ROOT
+from tests.benchmark.loopback import ask, free_port, sum_of_samples
 from tests.benchmark.wire import Body, Form, form
 
 START_TIMEOUT_S = 60
@@ -48,6 +48,13 @@ class Batches(NamedTuple):
 
     inferences: float
     pictures: float
+
+
+class SecondViews(NamedTuple):
+    """How many pictures were computed twice, and how many should have been and were not."""
+
+    computed: float
+    skipped: float
 
 
 @dataclass
@@ -114,16 +121,7 @@ class Server:
 
     def ask(self, path: str, body: Body | None = None) -> tuple[int, str]:
         """Status and text of an answer: to a GET, or to a POST where there is a body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            if body is None:
-                connection.request("GET", path)
-            else:
-                connection.request("POST", path, body.content, body.headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return ask(self.port, path, body)
 
     def cpu_s(self) -> dict[int, float]:
         """CPU time that each of its processes has used, by their ids."""
@@ -171,6 +169,18 @@ class Server:
         sums = (sum_of_samples(text, f"classifier_batch_size_{part}") for part in ("count", "sum"))
         return Batches(*sums)
 
+    def second_views(self) -> SecondViews:
+        """Its second views so far, by the metrics of the service."""
+        metric = "classifier_second_views_total"
+        samples = self.ask("/metrics")[1].splitlines()
+        lines = [line for line in samples if line.startswith(f"{metric}{{")]
+        return SecondViews(
+            *(
+                sum_of_samples("\n".join(line for line in lines if f'"{outcome}"' in line), metric)
+                for outcome in SecondViews._fields
+            )
+        )
+
     def _processes(self) -> Iterator[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._process.pid)
@@ -205,17 +215,3 @@ class Server:
         if self._process.poll() is None:
             raise StartError(f"no answer within {START_TIMEOUT_S} s; it says: {last[-1]}")
         raise StartError(f"it ended with status {self._process.returncode}: {last[-1]}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on at present."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def sum_of_samples(metrics: str, name: str) -> float:
-    """Adds up all samples of a metric, in the text format of Prometheus."""
-    pattern = rf"^{name}(?:\{{[^}}]*\}})? (\S+)$"
-    return sum(float(value) for value in re.findall(pattern, metrics, re.MULTILINE))

@@ -94,7 +94,7 @@ def made_up(per_s: float = 95, ms: float = 10, status: int = 200, recovery: floa
     probes = [Answer(0, status, ms, None)] * 10
     load = Answers(2, {200: int(2 * per_s), 503: 100}, broken=0)
     picture = [Answer(0, 200, 700, None), Answer(0, 503, ms, 3)]
-    return Round(load, (90, 110), picture, dict.fromkeys(PROBES, probes), recovery)
+    return Round(load, (90, 110), per_s, picture, dict.fromkeys(PROBES, probes), recovery)
 
 
 def verdicts(*rounds: Round) -> list[str]:
@@ -151,11 +151,15 @@ def test_report_says_what_small_pictures_wait(seen: Beside, expected: list[str])
 @pytest.mark.long
 def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
     lines = list(
-        measure(tmp_path, Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, beside_s=1, ladder=(2,)))
+        measure(
+            tmp_path,
+            Plan(rounds=1, seconds=1, peak_s=1, rest_s=1, kinds=1, beside_s=1, ladder=(2,)),
+        )
     )
     figures = [line for line in lines if "met (" in line or "MISSED (" in line]
-    assert len(figures) >= 20
+    assert len(figures) >= 18
     assert "now 2560:" in "".join(lines)
+    assert any(line.startswith("  second views: ") for line in lines)
 
 
 @needs_wrk

@@ -10,9 +10,11 @@ import psutil
 import pytest
 
 from tests.benchmark.constant import ANSWER
+from tests.benchmark.environments import ROOT
 from tests.benchmark.load import BATCH, RAW, Wrk
+from tests.benchmark.loopback import sum_of_samples
 from tests.benchmark.pictures import CIFAR10, SMALL
-from tests.benchmark.servers import Probe, Server, StartError, first_label, sum_of_samples
+from tests.benchmark.servers import Probe, Server, StartError, first_label
 
 PICTURE = next(CIFAR10.glob("cat/*.jpg")).read_bytes()
 LABELS = ["dog", "cat"]
@@ -74,20 +76,37 @@ def test_samples_of_all_processes_are_added_up() -> None:
     assert sum_of_samples(text, "batch_sum") == 7
 
 
-def test_pillow_decodes_in_full_with_the_folder_on_its_path() -> None:
+def test_second_views_are_told_apart_by_their_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = "classifier_second_views_total"
+    text = (
+        f"# TYPE {metric} counter\n"
+        f'{metric}{{model="a",outcome="computed"}} 3.0\n'
+        f'{metric}{{model="a",outcome="skipped"}} 4.0\n'
+        f'{metric}{{model="b",outcome="computed"}} 5.0\n'
+    )
+    server = constant(tmp_path)
+    monkeypatch.setattr(server, "ask", lambda _path: (200, text))
+    assert server.second_views() == (8, 4)
+
+
+def test_service_decodes_in_full_with_the_folder_on_its_path() -> None:
     script = (
-        "import sys; from PIL import Image; image = Image.open(sys.argv[1]);"
-        "image.draft('RGB', (32, 32)); print(image.size)"
+        "import pathlib, sys; from service.inference.decoding import decode;"
+        "from service.inference.pictures.scaling import OVERSAMPLING;"
+        "data = pathlib.Path(sys.argv[1]).read_bytes();"
+        "print(decode(data, 10**6, OVERSAMPLING * 32).image.size)"
     )
     cat = CIFAR10.parents[1] / "cat.jpg"
     sizes = [
         subprocess.run(
             [sys.executable, "-c", script, str(cat)],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{path}"},
             capture_output=True,
             text=True,
             check=True,
         ).stdout.strip()
-        for path in ("", str(Path(__file__).parent / "full_decoding"))
+        for path in ("", f":{Path(__file__).parent / 'full_decoding'}")
     ]
-    assert sizes == ["(57, 38)", "(451, 300)"]
+    assert sizes == ["(113, 75)", "(451, 300)"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _BOUNDARY = "----------------benchmark"
+_HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class Body(NamedTuple):
@@ -56,9 +57,25 @@ def v2_binary(uploads: Sequence[bytes]) -> Body:
     header = json.dumps({"inputs": [tensor]}).encode().ljust(256)
     headers = {
         "Content-Type": "application/octet-stream",
-        "Inference-Header-Content-Length": str(len(header)),
+        _HEADER_LENGTH: str(len(header)),
     }
     return Body(headers, header + data)
+
+
+def v2_pixels(shape: Sequence[int], pixels: bytes) -> Body:
+    """V2 with the pixels of a batch, uint8 (pictures, height, width, 3), as a binary tensor.
+
+    The answer is binary, too.
+    """
+    tensor = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": list(shape),
+        "parameters": {"binary_data_size": len(pixels)},
+    }
+    document = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    header = json.dumps(document).encode()
+    return Body({_HEADER_LENGTH: str(len(header))}, header + pixels)
 
 
 Form = Callable[[Sequence[bytes]], Body]

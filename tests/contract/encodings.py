@@ -19,7 +19,7 @@ Samples = NDArray[np.uint16]
 Writer = Callable[[Image.Image], bytes]
 
 # Colours of Display P3, the space of most phones.
-P3 = colour.profile_of_codes(12, 13) or b""
+P3 = next(space for space in [colour.space_of_codes(12, 13)] if isinstance(space, bytes))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 TO_P3 = ImageCms.buildTransform(
     ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(P3)), "RGB", "RGB"

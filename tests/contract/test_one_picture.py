@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.inference import decoding, resizing
+from service.inference.pictures import scaling
 from service.inference.resizing import ResizeRule
 from tests.contract import encodings
 from tests.contract.encodings import encode, png
@@ -279,13 +280,15 @@ def test_one_picture_has_one_answer(case: Case) -> None:
     found = apart(np.asarray(whole.image), np.asarray(case.expected))
     assert found.mean <= case.bound.mean, case.name
     assert found.most <= case.bound.most, case.name
-    # What the model sees; a JPEG, and a picture with a profile, may have been reduced before.
+    # What the model sees; the picture may have been reduced before.
     small = decoding.decode(case.data, 10**7, smallest=64)
     seen = resizing.fit(small.image, 32, 32, RULE, small.box)
-    expected = resizing.fit(case.expected, 32, 32, RULE)
-    assert apart(seen, expected).most <= case.bound.most + 2 * (
-        small.image.size != whole.image.size
-    )
+    reduced, box = scaling.reduce(case.expected, 64)
+    expected = resizing.fit(reduced, 32, 32, RULE, box)
+    is_reduced = small.image.size != whole.image.size
+    assert apart(seen, expected).most <= case.bound.most + 2 * is_reduced, case.name
     # The training sees the same.
-    trained_on = pictures.to_rgb(case.data)
-    np.testing.assert_array_equal(np.asarray(trained_on), np.asarray(whole.image))
+    for served, smallest in ((whole, None), (small, 64)):
+        trained_on = pictures.decode(case.data, smallest)
+        np.testing.assert_array_equal(np.asarray(trained_on.image), np.asarray(served.image))
+        assert trained_on.box == served.box

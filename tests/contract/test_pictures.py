@@ -19,13 +19,15 @@ CASES = Path("tests/data/pictures")
 LITTER = [
     *(".ipynb_checkpoints/a-checkpoint.jpg", ".thumbnails/a.jpg", "cat/.thumbnails/a.jpg"),
     *("cat/._a.jpg", "cat/Thumbs.db", "cat/@eaDir/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg"),
-    *("cat/desktop.ini", "#recycle/a.jpg"),
+    *("cat/desktop.ini", "#recycle/a.jpg", "@Recycle/a.jpg", "#snapshot/cat/a.jpg"),
+    *("$RECYCLE.BIN/a.jpg", "System Volume Information/a.jpg", "lost+found/a.jpg"),
 ]
 
 
 def test_files_about_pictures_are_the_same() -> None:
     shared = {path.name for path in TRAINING.glob("*.py")} - {"__init__.py"}
-    assert shared == {"appearance.py", "colour.py", "jpeg.py", "orientation.py", "png.py"}
+    names = "appearance avif bmp colour hdr jpeg orientation png scaling spaces tiff"
+    assert shared == {f"{name}.py" for name in names.split()}
     for name in shared:
         assert (TRAINING / name).read_text() == (SERVICE / name).read_text(), name
 
@@ -34,7 +36,7 @@ def test_files_about_pictures_are_the_same() -> None:
 def test_both_packages_see_the_same_picture(path: Path) -> None:
     data = path.read_bytes()
     served = decoding.decode(data, 10**6).image
-    np.testing.assert_array_equal(np.asarray(pictures.to_rgb(data)), np.asarray(served))
+    np.testing.assert_array_equal(np.asarray(pictures.decode(data).image), np.asarray(served))
 
 
 def test_both_packages_ignore_the_same_litter(tmp_path: Path) -> None:
@@ -56,5 +58,5 @@ def test_both_packages_ignore_the_same_litter(tmp_path: Path) -> None:
 def test_training_reads_the_formats_of_the_service() -> None:
     image = Image.open("tests/data/cat.jpg")
     for format_ in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"):
-        read = pictures.to_rgb(encode(image, format_))
+        read = pictures.decode(encode(image, format_)).image
         assert np.abs(np.asarray(read).astype(int) - np.asarray(image)).mean() < 10, format_

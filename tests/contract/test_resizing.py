@@ -1,8 +1,4 @@
-"""Training and service share no code, and turn the same picture into the same bytes.
-
-That holds for pictures that are decoded in their own size. The service decodes large JPEGs smaller,
-where the bytes differ a little; `tests/service/inference/test_decoding.py` says by how much.
-"""
+"""Training and service share no code, and turn the same picture into the same bytes."""
 
 import io
 from pathlib import Path
@@ -13,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service.inference import decoding, resizing
+from service.inference.pictures import scaling
 from service.inference.resizing import ResizeRule as ServiceRule
 from training.data import pictures
 from training.presets import ResizeFilter, ResizeMode, ResizeRule
@@ -62,8 +59,8 @@ def test_both_packages_see_the_same_bytes(
         path = tmp_path / name
         path.write_bytes(data)
         trained_on = pictures.read(path, 32, ResizeRule(mode, filter_))
-        picture, *_ = decoding.decode(data, max_pixels=10**6)
-        served = resizing.fit(picture, 32, 32, ServiceRule(mode=mode, filter=filter_))
+        picture, _, box = decoding.decode(data, 10**6, scaling.OVERSAMPLING * 32)
+        served = resizing.fit(picture, 32, 32, ServiceRule(mode=mode, filter=filter_), box)
         np.testing.assert_array_equal(trained_on, served, err_msg=name)
 
 

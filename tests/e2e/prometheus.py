@@ -59,7 +59,9 @@ def watching(url: str, folder: Path, interval: str) -> Iterator[Prometheus]:
             stderr=stderr,
         )
     try:
-        yield Prometheus(_address(process, log))
+        prometheus = Prometheus(_address(process, log))
+        _wait_until_ready(prometheus)
+        yield prometheus
     finally:
         process.terminate()
         process.wait(WAIT_S)
@@ -73,3 +75,11 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     raise TimeoutError(log.read_text())
+
+
+def _wait_until_ready(prometheus: Prometheus) -> None:
+    """It listens before it can answer."""
+    deadline = time.monotonic() + WAIT_S
+    while web.get(f"{prometheus.url}/-/ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -14,7 +14,6 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.hardware import nvidia_driver_visible
 from tests.e2e import web
 from tests.e2e.conftest import Server
 
@@ -160,30 +159,6 @@ def test_make_names_the_python_it_needs() -> None:
     result = run("sh", "-c", check)
     assert result.returncode == 1
     assert "Python 3.11 to 3.13" in result.stderr
-
-
-@pytest.mark.skipif(nvidia_driver_visible(), reason="this machine has an NVIDIA driver")
-def test_gpu_check_without_a_gpu_says_so_and_fails(tiny_models: Path) -> None:
-    result = run(
-        sys.executable,
-        "-m",
-        "tests.benchmark.gpu_check",
-        CIFAR10_MODELS=str(tiny_models),
-        CIFAR10_MODEL="tiny",
-    )
-    assert result.returncode == 1
-    assert result.stdout == ""
-    assert re.fullmatch(r"error: .*no NVIDIA driver is visible.*\n", result.stderr)
-
-
-def test_gpu_check_prints_speed_and_the_memory_of_a_change(tiny_models: Path) -> None:
-    check = (sys.executable, "-m", "tests.benchmark.gpu_check", "--provider", "cpu")
-    result = run(*check, CIFAR10_MODELS=str(tiny_models), CIFAR10_MODEL="tiny")
-    assert result.returncode == 0, result.stderr
-    assert "an inference ran on CPUExecutionProvider" in result.stdout
-    found = re.search(r"with the model: (\d+) MB; while it is changed: (\d+) MB", result.stdout)
-    assert found
-    assert int(found[2]) >= int(found[1]) > 0
 
 
 def test_cpu_requirements_alone_serve_a_prediction(tmp_path: Path, tiny_models: Path) -> None:

@@ -426,6 +426,29 @@ def test_model_without_figures_says_so(
         expect(model.get_by_role("img")).to_be_hidden()
 
 
+def test_classes_of_a_label_set_are_named_where_there_are_several(
+    browser: Browser, server: Callable[..., Server], tmp_path: Path
+) -> None:
+    sets = {"0.95": [0.01, 0.9, 0.01]}
+    path = write_model(tmp_path, label_sets=sets) / "card.json"
+    figures = {"coverage": 0.951, "mean_size": 1.24}
+    card = json.loads(path.read_text()) | MEASURED
+    card["label_sets"] = {"model.onnx": {"test": {"0.95": figures}}}
+    path.write_text(json.dumps(card))
+    with server(models=tmp_path, model="tiny") as running, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(running.url)
+        model = page.get_by_role("region", name="The model", exact=True)
+        expect(model).to_contain_text("1.24 classes on average, the right one among them in 95.1%")
+        choose(page, picture("red"))
+        expect(cards(page).first).to_contain_text("red or blue: one of these in 95% of pictures")
+        choose(page, picture("black"))
+        expect(headline(page)).to_have_text("red")
+        expect(cards(page).first).to_contain_text("red or blue: one of these")
+        choose(page, picture("lime"))
+        expect(cards(page).first).to_contain_text("green, red or blue: one of these")
+
+
 def test_degraded_provider_is_named(page: Page) -> None:
     health = web.get(f"{page.url}health").json()
     health |= {"status": "degraded", "requested_provider": "CUDAExecutionProvider"}

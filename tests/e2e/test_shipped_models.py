@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from training.publish import recheck
 
 ROOT = Path(__file__).parents[2]

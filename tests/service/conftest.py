@@ -16,11 +16,13 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.http.app import create_app
-from service.inference.classifier import Classification, Classifier, ModelInfo, Observer
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier, ModelInfo, Observer
 from service.inference.engine import CPU
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
 from service.inference.sealed_file import SealedFile
+from service.inference.second_view import SecondViewRule
 from service.inference.snapshot import LoadedModel, Snapshot
 from service.settings import Settings
 from tests.service.models import LABELS, write_model
@@ -83,9 +85,10 @@ def fake_model(
     *,
     name: str = "tiny",
     version: int = 1,
+    second_view: SecondViewRule | None = None,
 ) -> LoadedModel:
     """A model around a fake engine."""
-    info = ModelInfo(name, version, "model.onnx", "0" * 64, LABELS, RULE, 0.5)
+    info = ModelInfo(name, version, "model.onnx", "0" * 64, LABELS, RULE, 0.5, second_view)
     classifier = Classifier(info, engine, max_pixels=settings.max_pixels, observe=observe)
     return LoadedModel(classifier, SealedFile.of(b'{"name": "tiny"}'), SealedFile.of(b""))
 

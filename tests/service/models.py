@@ -22,12 +22,14 @@ def write_model(
     resize: dict[str, str] | None = None,
     energy_threshold: float = 0.5,
     endless: bool = False,
+    second_view: dict[str, object] | None = None,
+    label_sets: dict[str, list[float]] | None = None,
 ) -> Path:
     """Publishes a tiny model; returns the folder of the version.
 
     Its logits are four times the mean of each channel in 0..1, so that a picture's class is its
     strongest colour and a dark picture is unfamiliar. An `endless` one never comes to an end on a
-    white picture.
+    white picture. One with a `second_view` sees the left half of a picture alone.
     """
     height, width = size
     properties: dict[str, Any] = {
@@ -37,14 +39,18 @@ def write_model(
         "resize": resize or {"mode": "stretch", "filter": "bilinear"},
         "energy_threshold": energy_threshold,
     }
-    data = _graph(height, width, properties, endless).SerializeToString()
+    optional = {"second_view": second_view, "label_sets": label_sets}
+    own: dict[str, Any] = {key: value for key, value in optional.items() if value}
+    seen = width // 2 if second_view else width
+    data = _graph(height, width, properties | own, endless, seen).SerializeToString()
     folder = models / name / str(version)
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
     card = {
         **properties,
         "input": {"height": height, "width": width},
-        "files": {"model.onnx": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
+        "files": {"model.onnx": {"sha256": digest, "bytes": len(data), **own}},
     }
     (folder / "card.json").write_text(json.dumps(card))
     return folder
@@ -84,12 +90,19 @@ def add_variant(
     return path
 
 
-def _graph(height: int, width: int, properties: dict[str, Any], endless: bool) -> onnx.ModelProto:
+def _graph(
+    height: int, width: int, properties: dict[str, Any], endless: bool, seen: int
+) -> onnx.ModelProto:
     scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [4 / 255])
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    left, right, columns = (
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("left", 0), ("right", seen), ("columns", 2))
+    )
     graph = helper.make_graph(
         [
-            helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Slice", ["image", "left", "right", "columns"], ["seen"]),
+            helper.make_node("Cast", ["seen"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["float", "scale"], ["scaled"]),
             helper.make_node("ReduceMean", ["scaled"], ["means"], axes=[1, 2], keepdims=0),
             *(_loop_on_white() if endless else []),
@@ -105,7 +118,7 @@ def _graph(height: int, width: int, properties: dict[str, Any], endless: bool) -
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3]),
             helper.make_tensor_value_info("energy", TensorProto.FLOAT, ["batch"]),
         ],
-        [scale, axes],
+        [scale, axes, left, right, columns],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(

@@ -119,7 +119,7 @@ def test_name_that_is_gone_is_noticed(where: str, name: str) -> None:
     "package",
     [
         *("fastapi", "httptools", "pillow", "prometheus-client"),
-        *("python-multipart", "starlette", "uvicorn"),
+        *("python-multipart", "simplejpeg", "starlette", "uvicorn"),
     ],
 )
 def test_package_is_held_below_its_next_minor_version(package: str) -> None:

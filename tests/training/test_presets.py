@@ -1,8 +1,13 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from training.presets import PRESETS, Preset, preset_from_json
+from training.presets import DEFAULT, PRESETS, Preset, preset_from_json
+from training.publish.card import Card
+
+SHIPPED = sorted((Path(__file__).parents[2] / "models").glob("*/*/card.json"))
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
@@ -14,3 +19,18 @@ def test_preset_survives_json(preset: Preset) -> None:
 def test_unknown_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a preset of this version"):
         preset_from_json(PRESETS["default"].to_json() | change)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_preset_of_every_shipped_version_is_kept(path: Path) -> None:
+    config = Card.model_validate_json(path.read_text()).training.config
+    assert config in [replace(preset, name=config.name) for preset in PRESETS.values()]
+
+
+def test_younger_settings_are_in_the_json_where_they_change_something() -> None:
+    values = DEFAULT.to_json()
+    assert values["validate_every"] == 3
+    assert values["network"]["group"] == 3
+    plain = replace(DEFAULT, validate_every=1).to_json()
+    assert "validate_every" not in plain
+    assert "validate_every" not in PRESETS["baseline"].to_json()

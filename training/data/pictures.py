@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,10 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from training.data.picture_files import appearance, colour, jpeg, orientation, png
+from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
+from training.data.picture_files.tiff import Tiff
 from training.errors import TrainingError
 from training.presets import ResizeRule
 
@@ -36,14 +37,29 @@ _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb"RIFF.{4}WEBP", WebPImageFile),
     (rb"GIF8", GifImageFile),
     (rb"BM", BmpImageFile),
-    (rb"II\*\0|MM\0\*", TiffImageFile),
+    (rb"II[*+]\0|MM\0[*+]", Tiff),
     (rb".{4}ftyp(avi[fs]|.{8}(.{4}){0,60}?avi[fs])", AvifImageFile),
     (rb".{4}ftyp", HeifImageFile),
 )
+_READABLE: dict[object, Callable[[bytes], bytes]] = {
+    WebPImageFile: appearance.with_alpha,
+    BmpImageFile: bmp.readable,
+}
 
 
-def to_rgb(data: bytes) -> Image.Image:
+class Picture(NamedTuple):
+    """A decoded picture, and the part of the image that it fills."""
+
+    image: Image.Image
+    box: scaling.Box
+
+
+def decode(data: bytes, smallest: int | None = None) -> Picture:
     """The picture in a file: upright, in sRGB, with transparency on white.
+
+    Args:
+        data: the file.
+        smallest: the shortest side, in pixels, to which it may be reduced; None keeps its size.
 
     Raises:
         Exception: anything that the decoders raise on damaged files.
@@ -52,39 +68,41 @@ def to_rgb(data: bytes) -> Image.Image:
     if parser is None:
         raise ValueError("no known format; HEIC needs the extra `heic`")
     header = png.read(data) if parser is PngImageFile else None
-    readable = appearance.with_alpha(data) if parser is WebPImageFile else data
-    image: Image.Image = parser(io.BytesIO(header.data if header else readable))
-    part = appearance.part(image, header)
-    if isinstance(image, JpegImageFile):
-        image = jpeg.load(image, data, None)
-    else:
-        image.load()
+    readable = header.data if header else data
+    if parser in _READABLE:
+        readable = _READABLE[parser](data)
+    file = parser(io.BytesIO(readable))
+    part = appearance.part(file, header)
+    reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
+    image = _load(file, data, smallest)
     turned = orientation.read(image)
-    profile = appearance.profile(image, data, header)
+    space = appearance.space(image, data, header)
     image = appearance.plain(image, header)
     if part:
         image = appearance.whole(image, part)
-    if profile and (convert := colour.conversion(profile, image.mode)):
+    box: scaling.Box = reduced[1] if reduced else (0, 0, *image.size)
+    if smallest and not reduced:
+        image, box = scaling.reduce(image, smallest)
+    if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
-    return orientation.turn(appearance.on_white(image), turned)
+    upright = orientation.turn(appearance.on_white(image), turned)
+    return Picture(upright, orientation.turn_box(box, upright, turned))
 
 
-def resize(image: Image.Image, size: int, rule: ResizeRule) -> Image.Image:
-    """An RGB picture `size` pixels high and wide, by a resize rule."""
-    if image.size == (size, size):
-        return image
-    resample = Image.Resampling[rule.filter.upper()]
-    if rule.mode == "stretch":
-        return image.resize((size, size), resample)
-    if rule.mode == "crop":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        return image.crop((left, top, left + side, top + side)).resize((size, size), resample)
-    scale = size / max(image.size)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    canvas = Image.new("RGB", (size, size))
-    canvas.paste(image.resize(inner, resample), ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return canvas
+def _load(file: ImageFile, data: bytes, smallest: int | None) -> Image.Image:
+    if isinstance(file, JpegImageFile):
+        return jpeg.load(file, data, smallest)
+    if isinstance(file, BmpImageFile):
+        return bmp.load(file, data)
+    file.load()
+    return file
+
+
+def resize(
+    image: Image.Image, size: int, rule: ResizeRule, box: scaling.Box | None = None
+) -> Image.Image:
+    """An RGB picture, or the part of it in `box`, `size` pixels high and wide, by a resize rule."""
+    return scaling.resize(image, size, size, rule.mode, rule.filter, box)
 
 
 def read(path: Path, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
@@ -94,6 +112,7 @@ def read(path: Path, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
         TrainingError: the file cannot be read as a picture.
     """
     try:
-        return np.asarray(resize(to_rgb(path.read_bytes()), size, rule))
+        image, box = decode(path.read_bytes(), scaling.OVERSAMPLING * size)
+        return np.asarray(resize(image, size, rule, box))
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise TrainingError(f"{path}: not a readable picture ({error})") from None

@@ -1,5 +1,6 @@
 """The outputs of an exported file: nodes behind its logits, fitted on the file's own answers."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from onnx.helper import make_node, make_tensor_value_info, set_model_props
 from scipy.special import logsumexp
 
 from training.data.dataset import Split
-from training.export import calibration
+from training.export import calibration, label_sets, second_view
 from training.export.calibration import Calibration, Floats
+from training.measure.label_sets import Thresholds
 from training.measure.predict import run
+from training.measure.second_view import SecondView, mirrored
 
 LOGITS = "logits"
+# Metadata that each file has of its own, or has not.
+OPTIONAL = ("second_view", "label_sets")
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,23 @@ class Fitted:
     Attributes:
         calibration: from logits to probabilities.
         energy_threshold: pictures with less energy count as unfamiliar.
+        second_view: which pictures are computed twice; None for none.
+        label_sets: by coverage; None where there are too few pictures.
     """
 
     calibration: Calibration
     energy_threshold: float
+    second_view: SecondView | None
+    label_sets: Thresholds | None
+
+    def properties(self) -> dict[str, str]:
+        """What of it is in the metadata of the file."""
+        values = {
+            "energy_threshold": repr(self.energy_threshold),
+            "second_view": self.second_view and json.dumps(self.second_view.to_json()),
+            "label_sets": self.label_sets and json.dumps(dict(self.label_sets)),
+        }
+        return {key: value for key, value in values.items() if value}
 
 
 def attach(proto: onnx.ModelProto, classes: int) -> None:
@@ -66,25 +84,36 @@ def attach(proto: onnx.ModelProto, classes: int) -> None:
 
 
 def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
-    """Fit calibration and energy threshold to the answers of a file, and write them into it.
+    """Fit to the answers of a file what it has of its own, and write that into it.
 
     Args:
         path: the file, which has the outputs of `attach`.
-        validation: the split that both are fitted on.
-        properties: further metadata of the file.
+        validation: the split that all is fitted on; thresholds of label sets on a half that the
+            calibration and the rule of second views have not seen.
+        properties: further metadata of the file; what another file has of its own is left out.
     """
-    scores = logits(path, validation.images)
+    scores, labels = logits(path, validation.images), validation.labels
+    seen, unseen = label_sets.halves(labels)
+    own = calibration.fit(scores[seen], labels[seen])
+    first, second = own.apply(scores), own.apply(logits(path, mirrored(validation.images)))
+    rule = second_view.fit(first[seen], second[seen], labels[seen])
+    served = first.copy()
+    if rule is not None:
+        unsure = rule.asks(first)
+        served[unsure] = rule.combine(first[unsure], second[unsure])
     fitted = Fitted(
-        calibration.fit(scores, validation.labels),
-        calibration.energy_threshold(logsumexp(scores, axis=1)),
+        calibration=own,
+        energy_threshold=calibration.energy_threshold(logsumexp(scores, axis=1)),
+        second_view=rule,
+        label_sets=label_sets.fit(served[unseen], labels[unseen]),
     )
     proto = onnx.load(path)
     constants = {x.name: x for x in _constants(fitted.calibration, scores.shape[1])}
     for tensor in proto.graph.initializer:
         if tensor.name in constants:
             tensor.CopyFrom(constants[tensor.name])
-    threshold = {"energy_threshold": repr(fitted.energy_threshold)}
-    set_model_props(proto, dict(properties) | threshold)
+    kept = {key: value for key, value in properties.items() if key not in OPTIONAL}
+    set_model_props(proto, kept | fitted.properties())
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
     return fitted

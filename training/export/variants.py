@@ -26,7 +26,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.data.dataset import DataSet, Split
-from training.export import calibration, outputs
+from training.export import calibration, label_sets, outputs
 from training.export.outputs import Fitted
 from training.figures import Precision
 from training.measure import metrics
@@ -51,7 +51,7 @@ class Variant:
     Attributes:
         path: the file.
         precision: of its inner layers.
-        fitted: its own calibration and energy threshold.
+        fitted: what it has of its own.
         ranges: how the ranges of an int8 file were found, one of `CALIBRATION_METHODS`.
     """
 
@@ -97,13 +97,14 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
     """Write a file whose inner layers compute in int8, with ranges found on training pictures.
 
     Returns:
-        The method of finding ranges with the smallest log-loss on the validation split, each
-        with the calibration that fits it best.
+        The method of finding ranges with the smallest log-loss on the validation pictures of the
+        calibration, each with the calibration that fits it best.
     """
     rng = np.random.default_rng(CALIBRATION_SEED)
     count = min(CALIBRATION_PICTURES, len(data.train))
     pictures = data.train.images[rng.choice(len(data.train), count, replace=False)]
-    labels = data.validation.labels
+    seen, _ = label_sets.halves(data.validation.labels)
+    labels = data.validation.labels[seen]
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -117,7 +118,7 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
                     weight_type=QuantType.QInt8, per_channel=True, reduce_range=False,
                     nodes_to_quantize=[node.name for node in body], calibrate_method=method,
                 )  # fmt: skip
-            scores = outputs.logits(Path(folder) / name, data.validation.images)
+            scores = outputs.logits(Path(folder) / name, data.validation.images)[seen]
             losses[name] = calibration.log_loss(calibration.fit(scores, labels), scores, labels)
         best = min(losses, key=lambda name: losses[name])
         shutil.copyfile(Path(folder) / best, path)
@@ -157,7 +158,7 @@ def _parts(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], ...]:
     """The nodes before the inner layers, the inner layers, and the nodes after them.
 
     The inner layers reach from the second to the last but one node with weights. The nodes are in
-    the order of computation, and the networks are chains.
+    the order of computation, and all nodes with weights are in a chain.
     """
     nodes = list(graph.node)
     weighted = [i for i, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]

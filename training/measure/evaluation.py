@@ -10,6 +10,7 @@ from training.measure import metrics, robustness
 from training.measure.metrics import Bin, ClassMetrics, Metrics
 from training.measure.predict import Predictions
 from training.measure.robustness import StrengthAccuracy
+from training.measure.second_view import ServedMetrics
 
 
 class Evaluation(Metrics):
@@ -21,6 +22,7 @@ class Evaluation(Metrics):
         reliability: confidence against accuracy.
         reliability_before: the same without calibration.
         robustness: accuracy on changed copies.
+        as_served: with second views; None where the file has none.
     """
 
     per_class: dict[str, ClassMetrics]
@@ -28,6 +30,7 @@ class Evaluation(Metrics):
     reliability: list[Bin]
     reliability_before: list[Bin]
     robustness: list[StrengthAccuracy]
+    as_served: ServedMetrics | None = None
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from training.files import is_litter
 from training.measure import intervals
 from training.measure.intervals import Estimate
 from training.measure.predict import predict
+from training.measure.second_view import SecondView, as_served
 from training.presets import ResizeRule
 
 CONFIDENT = 0.9
@@ -33,7 +34,7 @@ class Photographs:
 
 
 class PhotographFigures(Figures):
-    """Figures of one file on photographs, each with its interval.
+    """Figures of one file on photographs, each with its interval; as served, with second views.
 
     Attributes:
         accuracy: on photographs of the classes.
@@ -113,19 +114,25 @@ def _read(folder: Path, files: list[Path], size: int, rule: ResizeRule) -> npt.N
 
 
 def measure(
-    model: Path, photographs: Photographs, classes: tuple[str, ...], threshold: float
+    model: Path,
+    photographs: Photographs,
+    classes: tuple[str, ...],
+    threshold: float,
+    rule: SecondView | None = None,
 ) -> PhotographFigures:
-    """Measure a file.
+    """Measure a file, as it is served.
 
     Args:
         model: the ONNX file.
         photographs: of its input size.
         classes: the class names.
         threshold: pictures with less energy are called unfamiliar.
+        rule: which photographs have a second view; None for none.
     """
     labels = photographs.familiar.labels
     familiar, other = (
-        predict(model, images) for images in (photographs.familiar.images, photographs.other)
+        as_served(rule, model, images, predict(model, images))
+        for images in (photographs.familiar.images, photographs.other)
     )
     right = familiar.probabilities.argmax(axis=1) == labels
     passed = other.energy >= threshold

@@ -79,7 +79,8 @@ def curves(histories: dict[int, pd.DataFrame]) -> Figure:
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for column, colour in ((name, "C0"), (f"val_{name}", "C1")):
             for history in histories.values():
-                axis.plot(history["epoch"], history[column], color=colour, linewidth=1)
+                known = history.dropna(subset=[column])  # not all epochs are measured
+                axis.plot(known["epoch"], known[column], color=colour, linewidth=1)
         axis.set(xlabel="epoch", ylabel=name)
     axes[1].plot([], [], color="C0", label="train (as changed for training)")
     axes[1].plot([], [], color="C1", label="validation")

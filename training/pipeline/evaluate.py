@@ -17,7 +17,7 @@ from training.measure.metrics import Metrics
 from training.measure.photographs import PhotographFigures
 from training.measure.predict import Predictions, predict
 from training.pages import report
-from training.publish import artifact, readings, repository
+from training.publish import artifact, readings, repository, served
 from training.publish.artifact import Artifact
 from training.publish.card import Card, ExportedCard
 from training.train import checkpoint
@@ -84,6 +84,11 @@ def evaluate_run(
         seen = {"photographs": _on_photographs(found, exported, *photograph_folders)}
         evaluated = evaluated.model_copy(update=seen)
     found.write_card(evaluated)
+    as_served = (evaluated.as_served or {}).get(found.model.name, {})
+    evaluations = {
+        name: evaluation.model_copy(update={"as_served": as_served.get(name)})
+        for name, evaluation in evaluations.items()
+    }
     written = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
     text = json.dumps(written, indent=1) + "\n"
     write_whole(run.folder / "evaluation.json", lambda path: path.write_text(text))
@@ -144,6 +149,7 @@ def _complete(
             [found.folder / name for name, file in exported.files.items()
              if file.precision != "float16"]
         ),
+        **served.figures(found.folder, exported, answers, splits)._asdict(),
     }  # fmt: skip
     return Card(**dict(exported) | figures)
 
@@ -154,7 +160,9 @@ def _on_photographs(
     labels, size = exported.labels, exported.input.height
     loaded = photographs.load(familiar, other, labels, size, exported.resize)
     return {
-        name: photographs.measure(found.folder / name, loaded, labels, file.energy_threshold)
+        name: photographs.measure(
+            found.folder / name, loaded, labels, file.energy_threshold, file.second_view
+        )
         for name, file in exported.files.items()
     }
 
@@ -171,14 +179,22 @@ def _published(models: Path, own: ExportedCard, split: Split) -> report.Publishe
     return report.Published(f"{other.name} {other.version}", predict(found.model, split.images))
 
 
-def summary(evaluations: Mapping[str, Metrics]) -> list[str]:
-    """The main figures of each split as a line of text."""
-    lines = [
-        f"{name}: accuracy {figures.accuracy:.2%} of {figures.pictures:,} pictures, "
-        f"log-loss {figures.log_loss:.4f}, "
-        f"calibration error {figures.expected_calibration_error:.2%}"
-        for name, figures in evaluations.items()
-    ]
+def summary(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """The main figures of each split as lines of text."""
+    lines = []
+    for name, figures in evaluations.items():
+        lines.append(f"{name}: {_sentence(figures)}")
+        if served := figures.as_served:
+            twice = f"{served.second_views:.1%} of them computed twice"
+            lines.append(f"{name}, with second views: {_sentence(served)}, {twice}")
     if "test" not in evaluations:
         lines.append("test: not measured, there are no labelled test pictures")
     return lines
+
+
+def _sentence(figures: Metrics) -> str:
+    return (
+        f"accuracy {figures.accuracy:.2%} of {figures.pictures:,} pictures, "
+        f"log-loss {figures.log_loss:.4f}, "
+        f"calibration error {figures.expected_calibration_error:.2%}"
+    )

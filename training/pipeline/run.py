@@ -64,8 +64,16 @@ def run_all(
             print(f"  {line}")
     first = artifact.of_run(done[0].folder)
     if len(results) > 1:
-        spread = card.spread(seeds, results)
-        for split, figures in spread.items():
-            print(f"  {split}: accuracy {figures.text()}")
-        first.write_card(first.read_card().model_copy(update={"seeds": spread}))
+        served = [
+            {split: one.as_served for split, one in result.items() if one.as_served}
+            for result in results
+        ]
+        spreads = {"seeds": card.spread(seeds, results)}
+        if all(len(one) == len(results[0]) for one in served):
+            spreads["seeds_as_served"] = card.spread(seeds, served)
+        for key, spread in spreads.items():
+            views = "one view" if key == "seeds" else "with second views"
+            for split, figures in spread.items():
+                print(f"  {split}, {views}: accuracy {figures.text()}")
+        first.write_card(first.read_card().model_copy(update=spreads))
     return repository.publish(first, models)

@@ -84,6 +84,8 @@ def describe(
         precision=precision,
         energy_threshold=fitted.energy_threshold,
         calibration=ranges,
+        second_view=fitted.second_view,
+        label_sets=None if fitted.label_sets is None else dict(fitted.label_sets),
         **asdict(fitted.calibration),
     )
 

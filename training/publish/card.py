@@ -18,10 +18,12 @@ from training.figures import Figures, Precision
 from training.files import one_component
 from training.measure.agreement import Agreement
 from training.measure.cost import Cost
+from training.measure.label_sets import SetFigures
 from training.measure.latency import Latency
 from training.measure.metrics import Bin, Metrics
 from training.measure.photographs import PhotographFigures
 from training.measure.robustness import ChangeAccuracy
+from training.measure.second_view import SecondView, ServedMetrics
 from training.measure.unfamiliar import UnfamiliarFigures
 from training.presets import PresetField, ResizeRule
 
@@ -49,6 +51,8 @@ class ModelFile(Figures):
             next two.
         exponent: of its calibration.
         certainty: the highest probability of its answers.
+        second_view: which pictures are computed twice; None for none.
+        label_sets: by coverage, the least probability with which each class belongs to a set.
     """
 
     sha256: str
@@ -59,6 +63,8 @@ class ModelFile(Figures):
     temperature: float | None = None
     exponent: float | None = None
     certainty: float | None = None
+    second_view: SecondView | None = None
+    label_sets: dict[float, tuple[float, ...]] | None = None
 
 
 class Training(Figures):
@@ -179,12 +185,15 @@ class Card(ExportedCard):
     """The card of files that are verified and evaluated.
 
     Attributes:
-        metrics: by file name and split.
+        metrics: by file name and split, one view of each picture.
+        as_served: the same with second views, of the files that have them; None where none has.
+        label_sets: by file name, split and coverage; of the test split only, where it has labels.
         reliability: by file name and split; of the test split only, where it has labels.
         robustness: by split and change, of `model.onnx`.
         unfamiliar: of `model.onnx`.
         latency: of the files for processors.
-        seeds: by split, where more than one seed was trained.
+        seeds: by split, where more than one seed was trained; one view of each picture.
+        seeds_as_served: the same with second views.
         photographs: by file name; None where no folders of photographs were named.
         test_readings: of the test split; None where they were not counted.
     """
@@ -196,7 +205,10 @@ class Card(ExportedCard):
     robustness: dict[str, dict[str, ChangeAccuracy]]
     unfamiliar: UnfamiliarFigures
     latency: Latency
+    as_served: dict[str, dict[str, ServedMetrics]] | None = None
+    label_sets: dict[str, dict[str, dict[float, SetFigures]]] | None = None
     seeds: dict[str, SeedSpread] | None = None
+    seeds_as_served: dict[str, SeedSpread] | None = None
     photographs: dict[str, PhotographFigures] | None = None
     test_readings: Readings | None = None
 

@@ -10,12 +10,14 @@ import onnx
 from training.data import dataset
 from training.data.dataset import Split
 from training.errors import TrainingError
+from training.export.outputs import OPTIONAL
+from training.figures import Figures
 from training.measure import latency, metrics, robustness, unfamiliar
 from training.measure.agreement import agreement
 from training.measure.cost import cost
 from training.measure.metrics import Bin
 from training.measure.predict import Predictions, predict
-from training.publish import repository
+from training.publish import repository, served
 from training.publish.artifact import Artifact
 from training.publish.card import Card
 
@@ -25,6 +27,8 @@ TOLERANCE = 5e-4
 ONE_PICTURE = 1.1 / unfamiliar.PICTURES
 # The largest of 1,000 differences is of a single picture, and int8 rounds by processor.
 LARGEST_DIFFERENCE = 0.02
+# Label sets: two of the 1,000 pictures of a class may be on the other side of a threshold.
+TWO_OF_A_CLASS = 2.1e-3
 
 Json = Mapping[str, Any]
 
@@ -85,12 +89,22 @@ def _check_complete(found: Artifact, card: Card, splits: Sequence[str]) -> None:
     """Check that the card has a figure wherever an evaluation makes one."""
     files, shown = list(card.files), splits[-1:]
     variants = [path.name for path in found.variants(card)]
+    twice = [name for name, file in card.files.items() if file.second_view]
+    sets = {name: file.label_sets for name, file in card.files.items() if file.label_sets}
+    sets = sets if "test" in splits else {}
     timed = [name for name, file in card.files.items() if file.precision != "float16"]
     changes = [*(f"jpeg_{quality}" for quality in robustness.QUALITIES), *robustness.CHANGES]
     per_kind = card.unfamiliar.per_kind
     expected: dict[str, tuple[Collection[object], Collection[object]]] = {
         "metrics": (card.metrics, files),
         **{f"metrics {name}": (of, splits) for name, of in card.metrics.items()},
+        "as_served": (card.as_served or {}, twice),
+        **{f"as_served {name}": (of, splits) for name, of in (card.as_served or {}).items()},
+        "label_sets": (card.label_sets or {}, sets),
+        **{
+            f"label_sets {name}": (of.get("test", {}), sets.get(name, ()))
+            for name, of in (card.label_sets or {}).items()
+        },
         "reliability": (card.reliability, files),
         **{f"reliability {name}": (of, shown) for name, of in card.reliability.items()},
         "robustness": (card.robustness, splits),
@@ -133,6 +147,10 @@ def _check_others(
         for change, figures in card.robustness[name].items():
             where = f"{found.card}: robustness {name} {change}"
             _compare(where, figures.to_json(), changed[change].to_json())
+    again = served.figures(found.folder, card, answers, splits)
+    _compare(f"{found.card}: as_served", card.as_served or {}, again.as_served or {})
+    sets = card.label_sets or {}, again.label_sets or {}
+    _compare(f"{found.card}: label_sets", *sets, TWO_OF_A_CLASS)
     familiar = {name: own.energy for name, own in answers[model.name].items()}
     energies = unfamiliar.energies(model, card.input.height, card.resize)
     measured = unfamiliar.figures(familiar, energies, card.energy_threshold).to_json()
@@ -155,9 +173,11 @@ def _check_origin(found: Artifact, card: Card) -> None:
             "labels": list(card.labels),
             "resize": {"mode": card.resize.mode, "filter": card.resize.filter},
             "energy_threshold": file.energy_threshold,
+            **file.model_dump(mode="json", include=set(OPTIONAL)),
         }
         for key, value in stated.items():
-            if key not in metadata or json.loads(metadata[key]) != value:
+            written = json.loads(metadata[key]) if key in metadata else None
+            if written != value:
                 raise TrainingError(f"{found.folder / name}: its {key} differs from the card")
 
 
@@ -190,8 +210,12 @@ def _compare(where: str, stated: Json, measured: Json, within: float = TOLERANCE
 
 
 def _numbers(values: Json) -> Iterator[tuple[str, float]]:
-    """The numbers in nested JSON objects, each with its path in words."""
+    """The numbers in nested figures or JSON objects, each with its path in words."""
     for key, value in values.items():
+        if isinstance(value, Figures):
+            value = value.to_json()
+        if isinstance(value, str):
+            continue
         if isinstance(value, dict):
             yield from ((f"{key} {inner}", number) for inner, number in _numbers(value))
         else:

@@ -19,10 +19,10 @@ from training.measure.predict import predict
 from training.presets import (
     BASELINE,
     DEFAULT,
+    RESIDUAL,
     ArticleNetwork,
     Augmentation,
     Preset,
-    WhitenedNetwork,
 )
 from training.train import fit
 from training.train.checkpoint import Run
@@ -63,7 +63,7 @@ VARIANTS: dict[str, dict[str, Preset]] = {
         "no cutout": _default(cutout=0),
         "no zoom, tint or degradation": _default(zoom=0.0, tint=0.0, degrade=0.0),
         "no outliers": _default(outliers=0.0),
-        "ReLU in place of SiLU": _default(network=WhitenedNetwork(extra=1, activation="relu")),
+        "ReLU in place of SiLU": _default(network=replace(RESIDUAL, activation="relu")),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
     },
 }

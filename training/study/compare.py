@@ -17,6 +17,7 @@ from training.measure import intervals, latency, metrics
 from training.measure.cost import cost
 from training.measure.metrics import Metrics
 from training.measure.predict import predict
+from training.measure.second_view import as_served
 from training.pages import html, plots
 from training.presets import ResizeRule
 from training.publish import artifact, readings
@@ -55,8 +56,9 @@ class Comparison:
     Attributes:
         split: `test`, or `validation` where there are no labelled test pictures.
         pictures: number of pictures in the split.
-        figures: one row for each contender: `accuracy` with its interval `low` to `high`,
-            `log_loss`, `calibration_error`, `flops`, `parameters`, `bytes`.
+        figures: one row for each contender: `accuracy` of one view with its interval `low` to
+            `high`, `log_loss`, `calibration_error`, `served`, the accuracy with second views, the
+            same where there are none, `flops`, `parameters`, `bytes`.
         latency: the table of `latency.measure` with the column `label`.
         per_class: accuracy of each class, one column for each contender.
         pairs: McNemar's test for each pair, as a sentence.
@@ -121,11 +123,16 @@ def compare(
     labels = splits[first.card.resize].labels
     correct, rows, recalls = {}, {}, {}
     for one in contenders:
-        answer = predict(one.model, splits[one.card.resize].images)
+        images, rule = splits[one.card.resize].images, one.card.files[one.model.name].second_view
+        answer = predict(one.model, images)
+        served = as_served(rule, one.model, images, answer).probabilities.argmax(axis=1)
         probabilities = answer.probabilities
         correct[one.label] = probabilities.argmax(axis=1) == labels
         figures = metrics.metrics(answer, labels, one.card.energy_threshold)
-        rows[one.label] = _figures(figures, one.model)
+        rows[one.label] = {
+            **_figures(figures, one.model),
+            "served": float(np.mean(served == labels)),
+        }
         of_class = metrics.per_class(probabilities, labels, one.card.labels)
         recalls[one.label] = {name: row.recall for name, row in of_class.items()}
     speed = latency.measure([one.model for one in contenders])
@@ -176,6 +183,7 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
                 f"{low:.2%} to {high:.2%}"
                 for low, high in zip(figures["low"], figures["high"], strict=True)
             ],
+            "with second views": figures["served"].map(percent),
             "log-loss": figures["log_loss"].map("{:.4f}".format),
             "calibration error": figures["calibration_error"].map(percent),
         }

@@ -35,7 +35,9 @@ def change(images: Pictures, how: Augmentation, rng: np.random.Generator) -> Pic
 
 def mirror(images: Pictures, chosen: npt.NDArray[np.bool_]) -> Pictures:
     """Mirror the pictures (batch, height, width, 3) that `chosen` (batch,) marks."""
-    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+    mirrored = images.copy()
+    mirrored[chosen] = images[chosen, :, ::-1]
+    return mirrored
 
 
 def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
@@ -43,22 +45,23 @@ def shift(images: Pictures, rng: np.random.Generator, pixels: int) -> Pictures:
     batch, height, width, _ = images.shape
     pad = (pixels, pixels)
     padded = np.pad(images, ((0, 0), pad, pad, (0, 0)), mode="reflect")
-    top, left = rng.integers(0, 2 * pixels + 1, (2, batch, 1))
-    rows = top + np.arange(height)
-    columns = left + np.arange(width)
-    moved: Pictures = padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved = np.empty_like(images)
+    tops, lefts = rng.integers(0, 2 * pixels + 1, (2, batch)).tolist()
+    # A copy of each picture's rows takes a tenth of the time of a gather of all pixels.
+    for number, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        moved[number] = padded[number, top : top + height, left : left + width]
     return moved
 
 
 def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
     """Cover a square of each picture with medium grey; a part of it may lie outside."""
     batch, height, width, _ = images.shape
-    top = rng.integers(-side + 1, height, (batch, 1))
-    left = rng.integers(-side + 1, width, (batch, 1))
-    rows = (np.arange(height) >= top) & (np.arange(height) < top + side)
-    columns = (np.arange(width) >= left) & (np.arange(width) < left + side)
-    hidden = rows[:, :, None] & columns[:, None, :]
-    return np.where(hidden[..., None], np.uint8(128), images)
+    tops = rng.integers(-side + 1, height, (batch,)).tolist()
+    lefts = rng.integers(-side + 1, width, (batch,)).tolist()
+    covered = images.copy()
+    for number, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        covered[number, max(0, top) : top + side, max(0, left) : left + side] = 128
+    return covered
 
 
 def shrink(images: Pictures, size: int) -> Pictures:
@@ -83,7 +86,7 @@ def _zoomed(image: Pictures, rng: np.random.Generator) -> Pictures:
     tall, wide = round(height * factor * squeeze), round(width * factor / squeeze)
     content = Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR)
     rows, columns = _window(tall, height, rng), _window(wide, width, rng)
-    return np.asarray(content)[rows[:, None], columns]
+    return np.asarray(content).take(rows, axis=0).take(columns, axis=1)
 
 
 def _window(have: int, want: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

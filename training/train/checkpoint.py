@@ -14,9 +14,8 @@ from training.figures import Figures
 from training.files import write_whole
 from training.presets import PresetField
 
-HISTORY_COLUMNS = [
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
-]  # fmt: skip
+MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
+HISTORY_COLUMNS = ["epoch", *MEASURED, "learning_rate", "seconds"]
 
 
 class Origin(Figures):
@@ -92,7 +91,10 @@ class Run:
         write_whole(self.settings, lambda path: path.write_text(text))
 
     def read_history(self) -> pd.DataFrame:
-        """One row for each finished epoch, with the columns `HISTORY_COLUMNS`."""
+        """One row for each finished epoch, with the columns `HISTORY_COLUMNS`.
+
+        What was measured on validation is missing in the epochs that were not measured.
+        """
         if not self.history.exists():
             return pd.DataFrame(columns=HISTORY_COLUMNS)
         return pd.read_csv(self.history)

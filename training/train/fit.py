@@ -17,7 +17,7 @@ from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.presets import Preset
 from training.train import distribute, muon, network
-from training.train.checkpoint import Origin, Run, Settings
+from training.train.checkpoint import MEASURED, Origin, Run, Settings
 from training.train.feed import Batches, feed, steps_in_epoch
 
 
@@ -82,7 +82,9 @@ def fit(
                 model.train_function = None  # compiled for the new size, as after a resumption
             batches = Batches(preset, data.train, len(data.classes), seed, epoch, teacher)
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}")
-            row = _train_epoch(model, batches, data.validation, epoch, progress)
+            is_measured = epoch + 1 == preset.epochs or (epoch + 1) % preset.validate_every == 0
+            validation = data.validation if is_measured else None
+            row = _train_epoch(model, batches, validation, epoch, progress)
             history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
             run.save(model, history)
     return model
@@ -123,25 +125,28 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _train_epoch(
-    model: keras.Model, batches: Batches, validation: Split, epoch: int, progress: _Progress
+    model: keras.Model, batches: Batches, validation: Split | None, epoch: int, progress: _Progress
 ) -> dict[str, float]:
+    """Train for an epoch; returns its row of the history, with NaN for what is not measured."""
     classes = model.output_shape[-1]
+    measured = None
+    if validation is not None:
+        measured = validation.images, keras.utils.to_categorical(validation.labels, classes)
     start = time.perf_counter()
     result = model.fit(
         feed(batches),
         epochs=epoch + 1,
         initial_epoch=epoch,
-        validation_data=(validation.images, keras.utils.to_categorical(validation.labels, classes)),
+        validation_data=measured,
         validation_batch_size=500,
         shuffle=False,  # Keras shuffles by state that is not in the checkpoint
         callbacks=[progress],
         verbose=0,
     ).history
-    row = {name: float(values[-1]) for name, values in result.items()}
-    progress.bar.write(
-        f"epoch {epoch + 1:3d}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-        f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
-    )
+    row = {name: float(result[name][-1]) for name in MEASURED if name in result}
+    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items())
+    progress.bar.write(f"epoch {epoch + 1:3d}  {figures}")
+    row = dict.fromkeys(MEASURED, float("nan")) | row
     rate = float(model.optimizer.learning_rate.numpy())
     return {
         "epoch": epoch + 1, **row, "learning_rate": rate, "seconds": time.perf_counter() - start,
@@ -214,7 +219,10 @@ def _teacher(preset: Preset, data: DataSet, folder: Path, seed: int) -> keras.Mo
 def _optimizer(preset: Preset, steps: int) -> keras.Optimizer:
     total, warmup = preset.epochs * steps, round(preset.warmup_epochs * steps)
     if preset.optimizer == "muon":
-        return muon.optimizer(muon.Triangle(preset.learning_rate, warmup, total))
+        policy = keras.dtype_policies.get(environment.dtype_policy())
+        precision = "float32" if preset.muon_precision == "float32" else policy.compute_dtype
+        schedule = muon.Triangle(preset.learning_rate, warmup, total)
+        return muon.optimizer(schedule, precision)
     return keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0,

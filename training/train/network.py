@@ -6,6 +6,7 @@ import numpy.typing as npt
 from keras import layers
 
 from training.presets import ArticleNetwork, Preset, WhitenedNetwork
+from training.train.normalization import FusedBatchNormalization
 
 WHITENING_WIDTH = 2 * 2 * 2 * 3  # each direction of a 2x2 patch of RGB, and its negative
 WHITENING_PICTURES = 5_000
@@ -128,10 +129,13 @@ def _whitened(
     policy: str,
     for_inference: bool,
 ) -> keras.Model:
+    fused = network.fused and not for_inference
+    normalization_of_batches = FusedBatchNormalization if fused else layers.BatchNormalization
+
     def normalise(x: keras.KerasTensor) -> keras.KerasTensor:
         # Without a scale, which the next convolution has. So it is monotone and can change places
         # with the maximum of the pooling.
-        return layers.BatchNormalization(momentum=momentum, scale=False, dtype=policy)(x)
+        return normalization_of_batches(momentum=momentum, scale=False, dtype=policy)(x)
 
     def activate(x: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Activation(network.activation, dtype=policy)(x)
@@ -142,7 +146,9 @@ def _whitened(
     x = activate(whitening(normalization(image)))
     for stage, filters in enumerate(network.widths, start=1):
         extra = network.extra if stage == len(network.widths) else 0
-        for position in range(2 + extra):
+        count = network.group + extra
+        first = x
+        for position in range(count):
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=policy)(x)
             pool = position == 0
             if pool and not for_inference:  # leaves a quarter of the work to what follows
@@ -154,7 +160,11 @@ def _whitened(
                 # monotone.
                 x = layers.MaxPooling2D((2, 1), dtype=policy)(x)
                 x = layers.MaxPooling2D((1, 2), dtype=policy)(x)
+            if network.residual and position == count - 1:
+                x = layers.Add(dtype=policy)([x, first])
             x = activate(x)
+            if pool:
+                first = x
     if for_inference:  # exported files have a fixed size
         x = layers.Flatten(dtype="float32")(layers.MaxPooling2D(x.shape[1:3], dtype=policy)(x))
     else:

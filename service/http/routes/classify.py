@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.errors import DeadlineExceededError
 from service.http.context import context_of, note_model
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 

@@ -8,6 +8,7 @@ together.
 import base64
 import functools
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Depends
@@ -35,7 +36,7 @@ from service.http.routes.classify import classify, named_model
 from service.http.routing import Guard, PlainRoute
 from service.http.schemas import BatchResponse, PredictResponse
 from service.http.uploads import is_form, read_body, read_files
-from service.inference.classifier import Classification
+from service.inference.classification import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 
@@ -54,7 +55,7 @@ async def predict(request: Request) -> Response:
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
     model = named_model(request)
-    top_k = _top_k(query, model)
+    top_k, thresholds = _top_k(query, model), _thresholds(query, model)
     if is_form(request):
         max_fields = model_server.settings.max_form_fields
         (upload,) = await read_files(request, "file", max_files=1, max_fields=max_fields)
@@ -63,7 +64,7 @@ async def predict(request: Request) -> Response:
     (answer,) = await classify(request, model, [upload], timeout_ms)
     if isinstance(answer, Exception):
         raise answer
-    document = _served(model) | _result(answer, top_k)
+    document = _served(model) | _result(answer, top_k, thresholds)
     if query.include_input:
         document["input"] = _data_url(answer)
     return _respond(document)
@@ -78,7 +79,7 @@ async def predict_batch(request: Request) -> Response:
     timeout_ms = read_headers(request, DeadlineHeader).timeout_ms
     model_server: ModelServer = request.app.state.model_server
     model, limits = named_model(request), model_server.settings
-    top_k = _top_k(query, model)
+    top_k, thresholds = _top_k(query, model), _thresholds(query, model)
     if not is_form(request):
         raise MissingFieldError(
             "Send a multipart form with the pictures in the field 'files', repeated for each."
@@ -95,7 +96,7 @@ async def predict_batch(request: Request) -> Response:
         elif isinstance(answer, Exception):
             raise answer
         else:
-            results.append(_result(answer, top_k))
+            results.append(_result(answer, top_k, thresholds))
     return _respond({**_served(model), "results": results})
 
 
@@ -148,12 +149,20 @@ def _top_k(query: BatchQuery, model: LoadedModel) -> int:
     return query.top_k
 
 
+def _thresholds(query: BatchQuery, model: LoadedModel) -> Sequence[float] | None:
+    coverage = query.coverage
+    return None if coverage is None else model.classifier.model.thresholds(coverage)
+
+
 def _served(model: LoadedModel) -> dict[str, Any]:
     return {"model": model.name, "version": str(model.version)}
 
 
-def _result(answer: Classification, top_k: int) -> dict[str, Any]:
+def _result(
+    answer: Classification, top_k: int, thresholds: Sequence[float] | None
+) -> dict[str, Any]:
     facts = answer.image
+    label_set = {} if thresholds is None else {"label_set": answer.label_set(thresholds)}
     return {
         "predictions": [
             # The same as `round(probability, 6)`, which would print and parse each number.
@@ -162,6 +171,7 @@ def _result(answer: Classification, top_k: int) -> dict[str, Any]:
         ],
         "unfamiliar": answer.unfamiliar,
         "image": {"width": facts.width, "height": facts.height, "format": facts.format},
+        **label_set,
     }
 
 

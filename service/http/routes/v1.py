@@ -26,7 +26,8 @@ from service.http.schemas_v1 import (
 )
 from service.http.tensors import flatten
 from service.http.uploads import read_body
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 
 TAG = "V1 protocol"

@@ -21,7 +21,7 @@ from service.http.schemas_v2 import (
     ServerReady,
 )
 from service.http.uploads import read_body
-from service.inference.classifier import Classification
+from service.inference.classification import Classification
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from service.v2 import model as descriptions

@@ -1,13 +1,12 @@
 """From what a parser has loaded to how the picture looks: sRGB, 8 bits a sample, on white."""
 
-import struct
-
 import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from . import colour, png
+from . import avif, bmp, colour, png
+from .colour import Space
 from .png import Part
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
@@ -54,8 +53,8 @@ def _tiff_16(image: Image.Image) -> Image.Image:
     return Image.fromarray(~samples if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else samples)
 
 
-def profile(image: Image.Image, data: bytes, header: png.Png | None) -> bytes | None:
-    """The ICC profile that the colours of a loaded picture are in; None is sRGB.
+def space(image: Image.Image, data: bytes, header: png.Png | None) -> Space | None:
+    """The space that the colours of a loaded picture are in; None is sRGB.
 
     Args:
         image: what the parser has loaded.
@@ -63,21 +62,23 @@ def profile(image: Image.Image, data: bytes, header: png.Png | None) -> bytes | 
         header: what was found in its file, if it is a PNG.
     """
     if header:
-        return header.profile
+        return header.space
     if image.mode == "LAB":
         return colour.lab_profile()
     if embedded := image.info.get("icc_profile"):
         return bytes(embedded)
-    if image.format == "AVIF" and (at := data.find(b"colrnclx", 0, 65536)) > 0:
-        return _profile_of_codes(*struct.unpack_from(">HH", data, at + 8))
+    if data.startswith(b"BM"):
+        return bmp.profile(data)
+    if image.format == "AVIF" and (codes := avif.codes(data)):
+        return _space_of_codes(*codes)
     if codes := image.info.get("nclx_profile"):
-        return _profile_of_codes(codes["color_primaries"], codes["transfer_characteristics"])
+        return _space_of_codes(codes["color_primaries"], codes["transfer_characteristics"])
     return None
 
 
-def _profile_of_codes(primaries: int, curve: int) -> bytes | None:
+def _space_of_codes(primaries: int, curve: int, peak: int = 0) -> Space | None:
     curve = _SRGB_CURVE if curve in _VIDEO_CURVES else curve
-    return colour.profile_of_codes(primaries, curve)
+    return colour.space_of_codes(primaries, curve, peak)
 
 
 def with_alpha(webp: bytes) -> bytes:

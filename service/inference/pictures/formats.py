@@ -11,10 +11,10 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import UnsupportedFormatError
+from service.inference.pictures.tiff import Tiff
 
 try:
     import pi_heif
@@ -29,7 +29,7 @@ PARSERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
     "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": Tiff,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 # Each thread that computes decodes a picture of its own, and a picture takes no more threads.
@@ -53,7 +53,7 @@ _SIGNATURES = {
     "WEBP": rb"RIFF.{4}WEBPVP8[ LX]",
     "GIF": rb"GIF8[79]a",
     "BMP": rb"BM",
-    "TIFF": rb"II\*\0|MM\0\*",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
     "ISO": rb"\0\0..ftyp",  # the container of AVIF and HEIC
 }
 _ANY_SIGNATURE = re.compile(
@@ -64,7 +64,9 @@ _BRANDS = {
     "AVIF": {b"avif", b"avis"},
     "HEIC": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"},
 }
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{32}")
+# Of HEIF, by which a file with any codec may begin.
+_CONTAINER = b"mif1"
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{32}")
 
 
 def recognise(data: bytes) -> str:
@@ -103,7 +105,8 @@ def _brand(data: bytes) -> str:
     """The format of a file whose first box names the brands that it conforms to."""
     box = data[8 : min(int.from_bytes(data[:4], "big"), 1024)]
     brands = {box[at : at + 4] for at in range(0, len(box), 4)}
-    return next((name for name, known in _BRANDS.items() if brands & known), "")
+    known = next((name for name, known in _BRANDS.items() if brands & known), "")
+    return known or ("HEIC" if _CONTAINER in brands else "")
 
 
 def _is_text_of_a_picture(data: bytes) -> bool:
@@ -111,4 +114,4 @@ def _is_text_of_a_picture(data: bytes) -> bool:
     start = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"{", b"[", b'"', b"data:")):
         return True
-    return bool(_BASE64.match(start) and _signature(base64.b64decode(start[:32])))
+    return bool(_BASE64.match(start) and _signature(base64.urlsafe_b64decode(start[:32])))

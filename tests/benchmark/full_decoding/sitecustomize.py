@@ -1,10 +1,6 @@
 """Python imports this at its start where the folder is on its path: JPEGs are decoded in full."""
 
-from PIL import JpegImagePlugin
+from service.inference.pictures import scaling
 
-
-def _draft(*_: object) -> None:
-    pass
-
-
-JpegImagePlugin.JpegImageFile.draft = _draft  # type: ignore[method-assign, assignment]
+# No picture has so many times the pixels of a model.
+scaling.OVERSAMPLING = 1_000_000

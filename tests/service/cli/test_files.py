@@ -7,7 +7,8 @@ import pytest
 
 from service.cli import files
 from service.errors import ServiceError
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from tests.service.conftest import colour
 
 

@@ -149,6 +149,19 @@ def test_arguments_choose_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
 
 
+def test_version_folder_alone_is_used_listed_and_verified(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = write_model(Path("others"), "dim", 3, energy_threshold=9).rename("mounted")
+    options = ("--models=mounted", "--model=any")
+    status, out, _ = run(capsys, "predict", "pictures/red.png", *options)
+    assert (status, out.split()[1:]) == (0, ["red", "96.5%", "unfamiliar"])
+    status, out, _ = run(capsys, "models", "list", "--models=mounted")
+    assert (status, out.splitlines()[1].split()[:3]) == (0, ["dim", "3", "model.onnx"])
+    status, out, _ = run(capsys, "models", "verify", "--models=mounted")
+    assert (status, out) == (0, f"{folder / 'model.onnx'}: ok\n")
+
+
 def test_variant_of_the_settings_is_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

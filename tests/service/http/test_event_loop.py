@@ -205,7 +205,7 @@ def compressed_blanks(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("path", [INFER, PREDICT])
-@pytest.mark.parametrize("expanded", [1_000_000, 4_000_000, LARGE, 2_000_000_000])
+@pytest.mark.parametrize("expanded", [1_000_000, 4_000_000, LARGE, 200_000_000])
 async def test_compressed_body_does_not_hold_the_event_loop(
     make_app: Callable[..., FastAPI], path: str, expanded: int
 ) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
 from service.inference import decoding, opening
-from service.inference.classifier import Classification, Classifier
+from service.inference.classification import Classification
+from service.inference.classifier import Classifier
 from service.inference.engine import CPU, CUDA, OnnxEngine, open_engine
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import LABELS, add_variant, write_model

@@ -271,6 +271,30 @@ def test_cpu_build_of_onnx_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         open_engine(read, require_cuda=True, make_session=FakeRuntime())
 
 
+def test_cuda_libraries_are_found_in_another_folder_of_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / "nvidia" / name / "lib" for name in ("cu13", "cudnn")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    searched: list[str | None] = []
+
+    def preload(directory: str | None = None) -> None:
+        searched.append(directory)
+        if directory:
+            print("Failed to load libcudart.so.13: it is in the other one")
+
+    monkeypatch.setattr(ort, "preload_dlls", preload)
+    with pytest.raises(CudaUnavailableError) as caught:
+        open_engine(read, require_cuda=True, make_session=FakeRuntime(FakeSession(CPU)))
+    assert [folder for folder in searched if folder and folder.startswith(str(tmp_path))] == [
+        str(folder) for folder in folders
+    ]
+    assert searched[-1] is None  # then the system's
+    assert "libcudart" not in str(caught.value)
+
+
 def test_required_cuda_wins_over_cpu() -> None:
     opened = open_engine(read, provider="cpu", require_cuda=True, make_session=FakeRuntime())
     assert opened.provider == CUDA

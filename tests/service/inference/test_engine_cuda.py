@@ -106,3 +106,29 @@ def test_next_batch_is_copied_while_the_device_computes_in_one_thread(
         for answer, energies in zip(answers, expected, strict=True):
             np.testing.assert_array_equal(answer.result()[1], energies)
     assert len(counting.threads) == 1
+
+
+def test_nothing_is_copied_while_another_model_is_warmed_up(
+    session: ort.InferenceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CUDA graph may be captured then, and a copy by another thread would break it."""
+    copied = threading.Event()
+
+    def write(bucket: engine_cuda._Bucket, images: Images) -> None:
+        copied.set()
+        write_really(bucket, images)
+
+    write_really = engine_cuda._Bucket.write
+    monkeypatch.setattr(engine_cuda._Bucket, "write", write)
+    served, loaded = Buckets(session, 8, 8, "cpu", LARGEST), Counting(session)
+    loaded.go.clear()
+    with ThreadPoolExecutor(2) as pool:
+        loading = pool.submit(Buckets, loaded, 8, 8, "cpu", LARGEST)
+        while not loaded.graphs:
+            time.sleep(0.001)
+        answer = pool.submit(served.run, np.zeros((1, 8, 8, 3), np.uint8))
+        assert not copied.wait(0.1)
+        loaded.go.set()
+        loading.result()
+        answer.result()
+    assert copied.is_set()

@@ -75,6 +75,12 @@ def test_uncommon_jpeg_is_not_supported_rather_than_broken(coding: int, precisio
         decode(with_header(coding, precision), LIMIT)
 
 
+def test_jpeg_whose_height_follows_its_pixels_is_not_supported_rather_than_broken() -> None:
+    at = CAT.index(b"\xff\xc0") + 5
+    with pytest.raises(UnsupportedFormatError, match="a JPEG of a kind that is not supported"):
+        decode(CAT[:at] + bytes(2) + CAT[at + 2 :], LIMIT)
+
+
 @pytest.mark.parametrize(
     ("options", "mode", "expected"),
     [

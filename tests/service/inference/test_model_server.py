@@ -146,15 +146,20 @@ async def test_model_that_is_refused_after_it_has_served_keeps_its_version_of_be
     assert (model_server.status, model_server.reason) == ("ok", None)
 
 
-async def test_changes_at_the_same_time_are_made_one_after_the_other(versions: Versions) -> None:
+@pytest.mark.parametrize("leaves", [0, 1])
+async def test_changes_at_the_same_time_are_made_one_after_the_other(
+    versions: Versions, leaves: int
+) -> None:
+    """Also those whose client has left, while they are made or wait."""
     async with running(app_of(versions)) as model_server:
         versions.go.clear()
         changes = [asyncio.create_task(model_server.change()) for _ in range(3)]
         await asyncio.sleep(0.01)
-        changes.pop(0).cancel()  # its client has left
+        changes.pop(leaves).cancel()
+        await asyncio.sleep(0.05)
         versions.go.set()
         assert await asyncio.gather(*changes) == [None, None]
-        assert model_server.find().version == len(versions.engines)
+        assert model_server.find().version == len(versions.engines) == 4
 
 
 async def test_unexpected_error_of_the_first_load_is_logged_and_kept(

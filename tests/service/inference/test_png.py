@@ -80,6 +80,15 @@ def test_bits_beyond_the_depth_of_a_transparent_colour_do_not_count() -> None:
     assert row == [[255] * 3, [68] * 3]
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"pHYs", b"iCCP", b"gAMA", b"tIME"])
+def test_damage_to_a_chunk_that_is_not_needed_does_not_matter(kind: bytes) -> None:
+    picture = Image.effect_noise((8, 6), 90)
+    data = encode(picture, "PNG")
+    damaged = encodings.chunk(kind, b"Software\0 \0")[:-4] + b"\0\0\0\0"
+    shown = seen(data[:33] + damaged + data[33:])
+    np.testing.assert_array_equal(shown[..., 0], np.asarray(picture))
+
+
 def test_one_picture_in_two_encodings_is_one_picture() -> None:
     grey, colours = ((CASES / name).read_bytes() for name in
                      ("airplane-grey4-tRNS.png", "airplane-RGBA8.png"))  # fmt: skip

@@ -117,6 +117,26 @@ def test_card_that_disagrees_with_its_file_is_refused(
         repository.check_metadata(stored, "model.onnx", metadata)
 
 
+@pytest.mark.parametrize("where", ["card", "file"])
+def test_second_view_that_the_card_or_the_file_alone_has_is_refused(
+    tmp_path: Path, where: str
+) -> None:
+    rule = {"kind": "mirror", "below": 0.8, "temperature": 1.0}
+    folder = write_model(tmp_path, second_view=rule)
+    stored = repository.read_version(folder)
+    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
+    repository.check_metadata(stored, "model.onnx", metadata)
+    if where == "card":
+        del metadata["second_view"]
+    else:
+        files = json.loads((folder / "card.json").read_text())["files"]
+        del files["model.onnx"]["second_view"]
+        edit_card(folder, files=files)
+        stored = repository.read_version(folder)
+    with pytest.raises(ModelRefusedError, match="disagree on 'second_view'"):
+        repository.check_metadata(stored, "model.onnx", metadata)
+
+
 @pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
 def test_missing_or_unreadable_metadata_is_refused(
     tmp_path: Path, metadata: dict[str, str]
@@ -219,3 +239,50 @@ def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None
     stored = repository.read_version(folder)
     with pytest.raises(ModelRefusedError, match=r"int8\.onnx .*'energy_threshold'"):
         repository.check_metadata(stored, "model.int8.onnx", metadata)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder that holds the files of version 3 of `tiny`, as KServe mounts a model."""
+    return write_model(tmp_path / "elsewhere", version=3).rename(tmp_path / "mounted")
+
+
+def test_folder_with_a_card_is_a_repository_of_that_version(bare: Path) -> None:
+    assert repository.available(bare) == {"tiny": [3]}
+    assert repository.versions(bare) == [bare]
+    assert repository.folder_of(bare, "tiny", 3) == bare
+    stored = repository.load(bare, "tiny")
+    assert (stored.folder, stored.name, stored.version) == (bare, "tiny", 3)
+    assert repository.read(stored, "model.onnx") == (bare / "model.onnx").read_bytes()
+
+
+def test_one_version_alone_has_the_name_that_it_is_given(bare: Path) -> None:
+    assert repository.available(bare, "pets") == {"pets": [3]}
+    stored = repository.load(bare, "pets", 3)
+    assert (stored.name, stored.version) == ("pets", 3)
+    with pytest.raises(ModelNotFoundError, match="'pets' has no version 4; these are there: 3"):
+        repository.load(bare, "pets", 4)
+
+
+def test_one_version_alone_has_the_number_of_its_folder_if_that_is_one(bare: Path) -> None:
+    numbered = bare.rename(bare.with_name("8"))
+    assert repository.available(numbered, "pets") == {"pets": [8]}
+    assert repository.load(numbered, "pets").version == 8
+
+
+def test_card_of_the_one_version_is_refused_when_it_is_broken(bare: Path) -> None:
+    (bare / "card.json").write_text("{}")
+    with pytest.raises(ModelRefusedError, match="is not a model card"):
+        repository.available(bare)
+
+
+def test_folder_that_cannot_be_searched_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ModelRefusedError, match="cannot be read: Permission denied"):
+        repository.available(tmp_path)

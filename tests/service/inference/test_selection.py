@@ -1,8 +1,8 @@
-"""How large the models are that the settings name."""
+"""Which models the settings name, and how large they are."""
 
 from pathlib import Path
 
-from service.inference.selection import select, selected_bytes
+from service.inference.selection import default_model, list_models, select, selected_bytes
 from service.settings import Settings
 from tests.service.models import add_variant, write_model
 
@@ -30,3 +30,14 @@ def test_what_is_not_there_has_no_size(tmp_path: Path) -> None:
     assert selected_bytes(Settings(models=tmp_path / "nothing")) == 0
     write_model(tmp_path, "pets", 1)
     assert selected_bytes(Settings(models=tmp_path, model="other", served=("another@7",))) == 0
+
+
+def test_version_folder_alone_has_the_name_of_the_setting_or_its_own(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, version=3).rename(tmp_path / "mounted")
+    for settings, name in ((Settings(models=folder, model="pets"), "pets"),
+                           (Settings(models=folder), "tiny")):  # fmt: skip
+        found = list_models(settings)
+        assert found == {name: [3]}
+        assert default_model(settings, found) == name
+        assert select(settings, found) == {name: [3]}
+        assert selected_bytes(settings) == (folder / "model.onnx").stat().st_size

@@ -1,6 +1,7 @@
 """Faults that are planted into the export: the comparison with the trained network finds each."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from onnx.helper import set_model_props
 
 from training.data.dataset import DataSet
 from training.errors import TrainingError
-from training.export import parity, to_onnx
+from training.export import parity, to_onnx, variants
 from training.export.outputs import Fitted
 from training.measure import predict
 from training.presets import DEFAULT, WhitenedNetwork
@@ -27,10 +28,18 @@ DIFFERS = "differs from the trained network"
 Array = npt.NDArray[np.float32]
 
 
-@pytest.fixture(scope="module")
-def whitened(sample: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+NETWORKS = {
+    "chain": WhitenedNetwork(widths=(4, 8)),
+    "residual": WhitenedNetwork(widths=(4, 8), group=3, residual=True, fused=True),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def whitened(
+    request: pytest.FixtureRequest, sample: DataSet, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
     """A checkpoint of a small whitened network in bfloat16 whose parts all have an effect."""
-    preset = replace(DEFAULT, network=WhitenedNetwork(widths=(4, 8)))
+    preset = replace(DEFAULT, network=NETWORKS[request.param])
     run = Run(tmp_path_factory.mktemp("whitened"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.environment.dtype_policy", lambda: "mixed_bfloat16")
@@ -66,6 +75,17 @@ def test_right_export_agrees(whitened: Run, exported: tuple[Path, Fitted], sampl
     assert parity.verify(whitened, model, images, fitted.calibration) <= 1e-5
     policies = {layer.dtype_policy.name for layer in parity.trained(whitened).layers}
     assert policies == {"float32"}
+
+
+def test_faster_files_agree(exported: tuple[Path, Fitted], sample: DataSet, tmp_path: Path) -> None:
+    model = Path(shutil.copy(exported[0], tmp_path))
+    int8, fp16 = tmp_path / "model.int8.onnx", tmp_path / "model.fp16.onnx"
+    variants.write_int8(model, int8, sample)
+    variants.write_fp16(model, fp16)
+    images = sample.validation.images
+    full, *others = (predict.predict(path, images).probabilities for path in (model, int8, fp16))
+    for answers, within in zip(others, (0.1, 0.01), strict=True):
+        assert np.abs(answers - full).mean() < within
 
 
 def flipped(kernel: Array) -> Array:

@@ -8,7 +8,9 @@ import pytest
 from tests.training.conftest import FOLDERS, change_card, forget_all_after_export
 from training.data.dataset import DataSet
 from training.errors import TrainingError
+from training.measure.evaluation import Evaluation
 from training.measure.metrics import Metrics
+from training.measure.second_view import ServedMetrics
 from training.pipeline import evaluate
 from training.publish import artifact, readings
 from training.publish.card import Readings
@@ -76,6 +78,11 @@ def test_summary_says_when_there_are_no_test_labels() -> None:
         expected_calibration_error=0.1,
         unfamiliar_share=0.05,
     )
-    lines = evaluate.summary({"validation": figures})
+    served = ServedMetrics(**dict(figures) | {"accuracy": 0.75}, second_views=0.25)
+    own = Evaluation.model_construct(**dict(figures), as_served=served)
+    lines = evaluate.summary({"validation": own})
     assert "50.00%" in lines[0]
-    assert "no labelled test pictures" in lines[1]
+    assert "with second views: accuracy 75.00%" in lines[1]
+    assert lines[1].endswith("25.0% of them computed twice")
+    assert "no labelled test pictures" in lines[2]
+    assert len(evaluate.summary({"test": own.model_copy(update={"as_served": None})})) == 1

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from training.data.dataset import DataSet
+from training.measure.evaluation import Evaluation
 from training.measure.metrics import Metrics
+from training.measure.second_view import ServedMetrics
 from training.pipeline import run
 from training.presets import Preset
 from training.publish.artifact import Artifact
@@ -23,18 +25,19 @@ def steps(trained: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(f"fit {folder.name} seed {seed}")
         shutil.copytree(trained.folder, folder)
 
-    def evaluate(found: Run, *_: object) -> dict[str, Metrics]:
+    def evaluate(found: Run, *_: object) -> dict[str, Evaluation]:
         calls.append(f"evaluate {found.folder.name}")
         accuracy = ACCURACIES[int(found.folder.name[-1])]
-        return {
-            "test": Metrics(
-                pictures=40,
-                accuracy=accuracy,
-                log_loss=1.0,
-                expected_calibration_error=0.1,
-                unfamiliar_share=0.05,
-            )
-        }
+        figures = Metrics(
+            pictures=40,
+            accuracy=accuracy,
+            log_loss=1.0,
+            expected_calibration_error=0.1,
+            unfamiliar_share=0.05,
+        )
+        better = dict(figures) | {"accuracy": accuracy + 0.02}
+        served = ServedMetrics(**better, second_views=0.1)
+        return {"test": Evaluation.model_construct(**dict(figures), as_served=served)}
 
     monkeypatch.setattr("training.train.fit.fit", fit)
     monkeypatch.setattr("training.pipeline.steps.export_run", lambda *_: None)
@@ -60,6 +63,9 @@ def test_first_seed_is_published_with_the_spread_of_all(
     assert spread is not None
     assert spread["test"].accuracy == (0.8, 0.9)
     assert spread["test"].mean == pytest.approx(0.85)
+    served = Artifact(published).read_card().seeds_as_served
+    assert served is not None
+    assert served["test"].mean == pytest.approx(0.87)
 
 
 def test_teacher_is_trained_before_its_student(

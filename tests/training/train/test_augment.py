@@ -49,6 +49,25 @@ def test_zoom_keeps_the_content() -> None:
         assert np.abs(np.diff(image[0, :, 0].astype(int))).max() <= 16  # and run on without a cut
 
 
+def test_pictures_are_those_that_version_2_was_trained_on() -> None:
+    """Written in another way, with the same random numbers."""
+    batch, height, width, _ = IMAGES.shape
+    rng = np.random.default_rng(5)
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    top, left = rng.integers(0, 5, (2, batch, 1))
+    rows, columns = top + np.arange(height), left + np.arange(width)
+    moved = padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    top, left = rng.integers(-3, height, (batch, 1)), rng.integers(-3, width, (batch, 1))
+    hidden_rows = (np.arange(height) >= top) & (np.arange(height) < top + 4)
+    hidden_columns = (np.arange(width) >= left) & (np.arange(width) < left + 4)
+    hidden = hidden_rows[:, :, None] & hidden_columns[:, None, :]
+    expected = np.where(hidden[..., None], np.uint8(128), moved)
+    again = np.random.default_rng(5)
+    found = augment.cutout(augment.shift(IMAGES, again, 2), again, 4)
+    np.testing.assert_array_equal(found, expected)
+    assert rng.random() == again.random()
+
+
 def test_cutout_hides_at_most_a_square() -> None:
     images = np.zeros((500, 16, 16, 3), np.uint8)
     hidden = (augment.cutout(images, np.random.default_rng(0), 4) == 128).all(axis=3)

@@ -93,6 +93,24 @@ def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
     assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
 
 
+@pytest.mark.long
+def test_fused_residual_network_resumes_and_is_measured_in_some_epochs(
+    tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = WhitenedNetwork(widths=(4, 8), group=3, residual=True, fused=True)
+    preset = replace(DEFAULT, network=network, epochs=4, batch_size=32, validate_every=3)
+    whole = fit.fit(preset, sample, tmp_path / "whole")
+    history = Run(tmp_path / "whole").read_history()
+    assert history["val_accuracy"].notna().tolist() == [False, False, True, True]
+    assert history["loss"].notna().all()
+    assert list(history.columns) == HISTORY_COLUMNS
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted_save(3, lambda *_: None))  # in the second epoch
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path / "cut")
+    assert same_weights(whole, fit.fit(preset, sample, tmp_path / "cut", resume=True))
+
+
 def test_checkpoint_is_usable_before_the_first_epoch_ends(
     tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,31 @@ def test_step_of_a_kernel_is_orthogonal_and_relative_to_its_norm() -> None:
     assert np.linalg.norm(step) > 1.5
 
 
+def test_step_in_bfloat16_is_nearly_that_in_float32() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.standard_normal((3, 3, 64, 96)).astype(np.float32)
+    gradient = rng.standard_normal(before.shape).astype(np.float32) * 1e-4
+    steps = {}
+    for precision in ("float32", "bfloat16"):
+        kernel = keras.Variable(before)
+        optimizer = muon.optimizer(muon.Triangle(0.1, warmup=0, total=10), precision)
+        optimizer.build([kernel])
+        optimizer.apply([ops.convert_to_tensor(gradient)], [kernel])
+        steps[precision] = kernel.numpy() - before * (96**0.5 / np.linalg.norm(before))
+    norm = np.linalg.norm(steps["float32"])
+    assert norm > 0.1
+    assert np.linalg.norm(steps["bfloat16"] - steps["float32"]) < 0.05 * norm
+
+
+def test_precision_is_in_the_checkpoint() -> None:
+    made = muon.optimizer(muon.Triangle(0.1, warmup=0, total=10), "bfloat16")
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    assert again.precision == "bfloat16"
+    config = made.get_config()
+    del config["precision"]  # as in older checkpoints
+    assert muon.ConvolutionMuon.from_config(config).precision == "float32"
+
+
 def test_other_variables_are_trained_by_adam() -> None:
     bias = keras.Variable(np.zeros(4, np.float32))
     schedule = muon.Triangle(0.1, warmup=0, total=10)

@@ -83,13 +83,42 @@ def test_extra_convolutions_are_in_the_last_stage() -> None:
     assert [shape[2:] for shape in kernels[1:]] == [(4, 4), (4, 8), *[(8, 8)] * 3]
 
 
-def test_order_for_inference_gives_the_same_answers(whitened: keras.Model) -> None:
+RESIDUAL = WhitenedNetwork(widths=(8, 8), group=3, residual=True, fused=True)
+
+
+@pytest.mark.parametrize(
+    "preset", [WHITENED, replace(WHITENED, network=RESIDUAL)], ids=["chain", "residual"]
+)
+def test_order_for_inference_gives_the_same_answers(preset: Preset) -> None:
     rng = np.random.default_rng(0)
-    weights = [rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in whitened.get_weights()]
-    whitened.set_weights(weights)
-    other = network.build(WHITENED, 3, mean=MEAN, variance=VARIANCE, for_inference=True)
-    other.set_weights(weights)
-    np.testing.assert_allclose(np.asarray(other(IMAGES)), np.asarray(whitened(IMAGES)), rtol=1e-4)
+    models = [
+        network.build(preset, 3, mean=MEAN, variance=VARIANCE, for_inference=for_inference)
+        for for_inference in (False, True)
+    ]
+    weights = [rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in models[0].get_weights()]
+    for model in models:
+        model.set_weights(weights)
+    trained, other = (np.asarray(model(IMAGES)) for model in models)
+    np.testing.assert_allclose(other, trained, rtol=1e-4)
+
+
+def test_last_convolution_of_a_group_adds_to_what_the_first_gives() -> None:
+    preset = replace(WHITENED, network=RESIDUAL)
+    model = network.build(preset, 3, mean=MEAN, variance=VARIANCE)
+    convolutions = [x for x in model.layers if getattr(x, "kernel_size", 0) == (3, 3)]
+    assert len(convolutions) == 6
+    sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert len(sums) == 2
+    before = np.asarray(model(IMAGES))
+    for layer in (convolutions[2], convolutions[5]):  # the sums pass the first on alone
+        layer.kernel.assign(np.zeros(layer.kernel.shape))
+    first, total, second = (
+        keras.Model(model.input, tensor)
+        for tensor in (sums[0].input[1], sums[0].output, sums[1].output)
+    )
+    np.testing.assert_allclose(np.asarray(total(IMAGES)), np.asarray(first(IMAGES)), rtol=1e-5)
+    assert np.abs(np.asarray(second(IMAGES))).max() > 0
+    assert (np.asarray(model(IMAGES)) != before).any()
 
 
 def test_no_activation_can_be_moved_through_a_pooling() -> None:

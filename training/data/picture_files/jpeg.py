@@ -27,19 +27,22 @@ class Frame(NamedTuple):
     Attributes:
         coding: its marker.
         precision: bits of a sample.
+        height: in pixels; 0 if it follows the first scan.
         sampling: horizontal and vertical sampling factors of each component.
         in_first_scan: number of components in the first scan.
     """
 
     coding: int
     precision: int
+    height: int
     sampling: list[tuple[int, int]]
     in_first_scan: int
 
     @property
     def is_decoded(self) -> bool:
         """Whether the decoder knows the kind."""
-        return self.coding in _DECODED and self.precision == 8 and len(self.sampling) in (1, 3, 4)
+        is_known = self.coding in _DECODED and self.precision == 8 and self.height > 0
+        return is_known and len(self.sampling) in (1, 3, 4)
 
     @property
     def bytes_per_pixel(self) -> float:
@@ -76,7 +79,9 @@ def read_frame(data: bytes) -> Frame | None:
     for marker, content in _segments(data):
         if marker in _FRAMES and len(content) >= 6 and frame is None:
             factors = content[7 : 6 + 3 * content[5] : 3]
-            frame = Frame(marker, content[0], [divmod(both, 16) for both in factors], content[5])
+            sampling = [divmod(both, 16) for both in factors]
+            height = int.from_bytes(content[1:3], "big")
+            frame = Frame(marker, content[0], height, sampling, content[5])
             if not frame.is_decoded:
                 return frame
         elif marker == _SCAN and frame and content:

@@ -11,12 +11,17 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from . import colour
+from .colour import Space
 
 _GREY, _RGB, _GREY_WITH_ALPHA = 0, 2, 4
 # A file with more chunks before its pixels is left to Pillow as it is.
 _MAX_CHUNKS = 1000
+# What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
+# picture for the others: a broken checksum, a large text, a broken profile.
+_NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
+_ANCILLARY = 0x20
 # The chunks that the first frame of an animation shares with the whole.
-_SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+_SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
 
 
 class Part(NamedTuple):
@@ -30,8 +35,8 @@ class Png(NamedTuple):
     """A PNG as Pillow is to read it, and what Pillow does not see.
 
     Attributes:
-        data: the file, without its profile; of an animation, the file of its first frame.
-        profile: ICC profile of the colours; None is sRGB.
+        data: the file without chunks that are not needed; of an animation that of its first frame.
+        space: of the colours; None is sRGB.
         is_grey: whether it stores no colours.
         depth: bits of a sample.
         transparent: the samples of the colour that is transparent, in full depth, if there is one.
@@ -39,7 +44,7 @@ class Png(NamedTuple):
     """
 
     data: bytes
-    profile: bytes | None = None
+    space: Space | None = None
     is_grey: bool = False
     depth: int = 8
     transparent: tuple[int, ...] | None = None
@@ -49,27 +54,30 @@ class Png(NamedTuple):
 def read(data: bytes) -> Png:
     """Reads the chunks before the pixels; a file that is broken there is left as it is."""
     chunks: dict[bytes, bytes] = {}
-    for_pillow, part = data, None
+    needed, is_whole, part = [data[:8]], True, None
     try:
         for kind, start, end in _chunks(data):
             if kind == b"IDAT":
                 break
-            # Pillow would refuse the picture whose profile is broken or large.
-            if kind == b"iCCP" and kind not in chunks:
-                for_pillow = data[:start] + data[end:]
+            if kind in _NEEDED or not kind[0] & _ANCILLARY:
+                needed.append(data[start:end])
+            else:
+                is_whole = False
             chunks.setdefault(kind, data[start + 8 : end - 4])
+        needed.append(data[start:])
+        for_pillow = data if is_whole else b"".join(needed)
         depth, kind_of_colour = chunks[b"IHDR"][8:10]
         if b"acTL" in chunks and b"fcTL" not in chunks:
             for_pillow, part = _first_frame(data, chunks)
         return Png(
             for_pillow,
-            _profile(chunks),
+            _space(chunks),
             kind_of_colour in (_GREY, _GREY_WITH_ALPHA),
             depth,
             _transparent(chunks, depth, kind_of_colour),
             part,
         )
-    except (KeyError, ValueError, struct.error):
+    except (IndexError, KeyError, ValueError, struct.error):
         return Png(data)
 
 
@@ -98,10 +106,11 @@ def _transparent(
     return tuple(sample & (1 << depth) - 1 for sample in samples)
 
 
-def _profile(chunks: dict[bytes, bytes]) -> bytes | None:
+def _space(chunks: dict[bytes, bytes]) -> Space | None:
     if b"cICP" in chunks:
         primaries, curve = chunks[b"cICP"][:2]
-        return colour.profile_of_codes(primaries, curve)
+        light = int.from_bytes(chunks.get(b"cLLI", b"")[:4], "big")
+        return colour.space_of_codes(primaries, curve, light // 10_000)
     if b"iCCP" in chunks:
         _name, _, packed = chunks[b"iCCP"].partition(b"\0")
         unpacker = zlib.decompressobj()

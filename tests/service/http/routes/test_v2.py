@@ -18,7 +18,8 @@ from starlette.testclient import TestClient
 
 from service.errors import ModelNotFoundError
 from service.http.parameters import HEADER_LENGTH
-from service.inference.classifier import Classification, Upload
+from service.inference.classification import Classification
+from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running

@@ -1,0 +1,68 @@
+"""The second view: a picture of which a model is unsure is computed once more, mirrored.
+
+Only the probabilities change by it. The energy, and so whether a picture is unfamiliar, is that of
+the first view, which the threshold was measured on.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+Floats = NDArray[np.float32]
+Images = NDArray[np.uint8]
+
+# `skipped`: the picture should have been computed once more, and there was no time for it.
+SecondView = Literal["none", "computed", "skipped"]
+
+
+class SecondViewRule(BaseModel, frozen=True):
+    """Which pictures have a second view, as the model's file and card state it.
+
+    Attributes:
+        kind: how the second view differs from the first.
+        below: a picture has one if its highest probability is under this.
+        temperature: divisor of the logarithms of the mean of both views' probabilities.
+    """
+
+    kind: Literal["mirror"]
+    below: float = Field(gt=0, le=1)
+    temperature: float = Field(gt=0)
+
+
+class Views(NamedTuple):
+    """The probabilities of a batch, (batch, classes), and what became of each second view."""
+
+    probabilities: Floats
+    second: list[SecondView]
+
+
+def look_again(
+    rule: SecondViewRule | None,
+    images: Images,
+    first: Floats,
+    compute: Callable[[Images], Floats] | None,
+) -> Views:
+    """Gives the pictures of a batch that need one a second view.
+
+    Args:
+        rule: which pictures that are; None for none.
+        images: uint8 (batch, height, width, 3).
+        first: the probabilities of the first view, (batch, classes).
+        compute: returns the probabilities of pictures; None to skip all second views.
+    """
+    second: list[SecondView] = ["none"] * len(images)
+    if rule is None:
+        return Views(first, second)
+    unsure = np.flatnonzero(first.max(axis=1) < rule.below)
+    for number in unsure.tolist():
+        second[number] = "skipped" if compute is None else "computed"
+    if compute is None or not len(unsure):
+        return Views(first, second)
+    mirrored = compute(np.ascontiguousarray(images[unsure, :, ::-1]))
+    both = ((first[unsure] + mirrored) / 2) ** (1 / rule.temperature)
+    probabilities = first.copy()
+    probabilities[unsure] = both / both.sum(axis=1, keepdims=True)
+    return Views(probabilities, second)

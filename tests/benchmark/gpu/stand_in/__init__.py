@@ -1,0 +1,1 @@
+"""What stands in for CUDA where there is none; see `sitecustomize.py`."""
