@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from service.inference.served_model import ServedModel
+from service.observability import tracing
 
 
 @dataclass(slots=True)
@@ -45,3 +46,9 @@ def context_of(scope: Scope) -> RequestContext:
     """The context of a request."""
     context: RequestContext = scope["state"]["context"]
     return context
+
+
+def note_model(scope: Scope, model: ServedModel) -> None:
+    """Notes which model answers a request: for its log line, its metrics and its span."""
+    context_of(scope).model = model
+    tracing.name_model(model.model, model.version)

@@ -95,8 +95,7 @@ class Metrics:
         )
         second_views = counter(
             "classifier_second_views",
-            "Pictures of which a model was unsure: computed once more, or skipped because many "
-            "pictures waited.",
+            "Pictures of which a model was unsure.",
             ["model", "outcome"],
         )
         batch_size = histogram(

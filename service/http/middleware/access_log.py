@@ -11,7 +11,7 @@ from service import errors
 from service.errors import ServiceError
 from service.http import problems
 from service.http.context import RequestContext
-from service.observability import access_log, tracing
+from service.observability import access_log
 from service.observability.metrics import Metrics
 
 # Paths that machines request every few seconds: logged at debug level, and not traced.
@@ -47,7 +47,6 @@ class AccessLog:
         if context.model is not None:
             fields["model"] = context.model.model
             fields["model_version"] = int(context.model.version)
-            tracing.name_model(context.model.model, context.model.version)
         if trace_id := access_log.trace_id(_text(context.headers, b"traceparent")):
             fields["trace_id"] = trace_id
         self._write(route, status, context.started_at, fields)

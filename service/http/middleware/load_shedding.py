@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import QueueFullError
-from service.http.context import context_of
+from service.http.context import note_model
 from service.http.problems import Responder
 from service.inference.model_server import ModelServer
 
@@ -52,6 +52,6 @@ class LoadSheddingMiddleware:
                 if not server.is_full(*named):
                     return False
                 scope.update(child_scope)
-                context_of(scope).model = server.find(*named).served
+                note_model(scope, server.find(*named).served)
                 return True
         return False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import DeadlineExceededError
-from service.http.context import context_of
+from service.http.context import context_of, note_model
 from service.inference.classification import Classification
 from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
@@ -25,7 +25,7 @@ def named_model(request: Request) -> LoadedModel:
     model_server: ModelServer = request.app.state.model_server
     named = request.path_params
     model = model_server.find(named.get("model_name"), named.get("model_version"))
-    context_of(request.scope).model = model.served
+    note_model(request.scope, model.served)
     return model
 
 
