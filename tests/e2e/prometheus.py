@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.e2e import web
 
 CONFIGURATION = Path(__file__).parents[2] / "docker" / "monitoring"
@@ -43,10 +45,11 @@ class Prometheus:
 def watching(url: str, folder: Path, interval: str) -> Iterator[Prometheus]:
     """Starts one that asks a server, and our rules, every interval, such as `500ms`."""
     shutil.copy(CONFIGURATION / "alerts.yml", folder)
-    config = (CONFIGURATION / "prometheus.yml").read_text()
-    target = url.removeprefix("http://")
-    config = config.replace("15s", interval).replace("cifar10-serve:8000", target)
-    (folder / "prometheus.yml").write_text(config)
+    config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text().replace("15s", interval))
+    (job,) = config["scrape_configs"]
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [url.removeprefix("http://")]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = folder / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(

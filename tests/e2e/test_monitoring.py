@@ -76,12 +76,11 @@ def test_dashboard_asks_the_data_source_that_is_provisioned() -> None:
 
 def test_prometheus_asks_the_name_that_the_service_has() -> None:
     (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
-    (targets,) = job["static_configs"]
+    (asked,) = job["dns_sd_configs"]
     services = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
-    for name in ("cpu", "gpu"):
-        (alias,) = services[name]["networks"]["default"]["aliases"]
-        port = services[name]["environment"]["CIFAR10_PORT"]
-        assert targets["targets"] == [f"{alias}:{port}"]
+    for name in ("cpu", "gpu", "instance"):
+        assert services[name]["networks"]["default"]["aliases"] == asked["names"]
+        assert services[name]["environment"]["CIFAR10_PORT"] == asked["port"]
 
 
 def test_every_alert_is_tested_both_ways() -> None:
