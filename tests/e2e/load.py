@@ -22,9 +22,10 @@ from tests.e2e import web
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: when it was begun, and its answer, or what went wrong."""
+    """One request: when it was begun, how long it took, and its answer, or what went wrong."""
 
     at: float
+    seconds: float
     status: int | None
     answer: dict[str, object]
     error: str | None = None
@@ -110,9 +111,9 @@ class Load:
                 response = connection.getresponse()
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException) as error:
-                self.sent.append(Sent(at, None, {}, repr(error)))
+                self.sent.append(Sent(at, time.monotonic() - at, None, {}, repr(error)))
                 return
-            self.sent.append(Sent(at, response.status, answer))
+            self.sent.append(Sent(at, time.monotonic() - at, response.status, answer))
             goes_on = self.keep_alive and not response.will_close
             at = time.monotonic()
 

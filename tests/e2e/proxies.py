@@ -73,7 +73,7 @@ def nginx(upstream: str, folder: Path, prefix: str = "/", upgrade: bool = False)
         The address of the server behind the proxy, with a slash at the end.
     """
     assert NGINX is not None
-    port = _free_port()
+    port = free_port()
     site = NGINX_CONF.read_text()
     connection = 'proxy_set_header Connection "";'
     offer = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
@@ -88,7 +88,7 @@ def nginx(upstream: str, folder: Path, prefix: str = "/", upgrade: bool = False)
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(_NGINX_MAIN.format(folder=folder))
     command = [NGINX, "-e", str(folder / "log"), "-c", str(folder / "nginx.conf")]
-    with _running(command, port, folder / "log", folder / "output"):
+    with running(command, port, folder / "log", folder / "output"):
         yield f"http://127.0.0.1:{port}{prefix}"
 
 
@@ -96,16 +96,17 @@ def nginx(upstream: str, folder: Path, prefix: str = "/", upgrade: bool = False)
 def haproxy(upstream: str, folder: Path, prefix: str = "/") -> Iterator[str]:
     """Starts haproxy with little more than its defaults; see `nginx`."""
     assert HAPROXY is not None
-    port = _free_port()
+    port = free_port()
     conf = _HAPROXY_CONF.format(port=port, prefix=prefix, upstream=upstream)
     (folder / "haproxy.cfg").write_text(conf)
     command = [HAPROXY, "-db", "-f", str(folder / "haproxy.cfg")]
-    with _running(command, port, folder / "log", folder / "requests"):
+    with running(command, port, folder / "log", folder / "requests"):
         yield f"http://127.0.0.1:{port}{prefix}"
 
 
 @contextmanager
-def _running(command: list[str], port: int, log: Path, output: Path) -> Iterator[None]:
+def running(command: list[str], port: int, log: Path, output: Path) -> Iterator[None]:
+    """Runs a proxy that listens on a port of the loopback; what it writes goes to two files."""
     with log.open("ab") as stderr, output.open("wb") as stdout:
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
     try:
@@ -129,7 +130,8 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> 
     raise TimeoutError(log.read_text())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -105,6 +105,7 @@ def test_compose_file_follows_the_compose_specification() -> None:
         ([], {"gpu"}),
         (["cpu"], {"cpu"}),
         (["train"], {"train"}),
+        (["balance"], {"instance", "balancer"}),
         (["cpu", "monitoring"], {"cpu", "prometheus", "grafana"}),
         (["gpu", "monitoring"], {"gpu", "prometheus", "grafana"}),
     ],
@@ -127,11 +128,23 @@ def test_container_is_confined(name: str) -> None:
     assert service["mem_limit"]
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu"])
+@pytest.mark.parametrize("name", ["gpu", "cpu", "instance"])
 def test_serving_container_only_reads_the_models(name: str) -> None:
     (models,) = SERVICES[name]["volumes"]
     assert models["source"] == "./models"
     assert models["read_only"]
+
+
+def test_instances_are_reached_through_the_balancer_alone() -> None:
+    instance, balancer = SERVICES["instance"], SERVICES["balancer"]
+    assert instance["ports"] == []
+    (published,) = balancer["ports"]
+    conf = Path("docker/haproxy.cfg").read_text()
+    assert re.findall(r"^    bind :(\d+)$", conf, re.MULTILINE) == [published.rpartition(":")[2]]
+    port = instance["environment"]["CIFAR10_PORT"]
+    (upstream,) = re.findall(r"^    server-template \w+ \d+ (\S+)", conf, re.MULTILINE)
+    assert upstream == f"instance:{port}"
+    assert balancer["volumes"][0]["source"] == "./docker/haproxy.cfg"
 
 
 def test_bill_of_materials_lists_every_pinned_package(tmp_path: Path) -> None:

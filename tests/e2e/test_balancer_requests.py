@@ -1,0 +1,166 @@
+"""What HAProxy hands on, with the configuration that ships, to servers that note what they get."""
+
+import http.server
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.settings import Settings
+from tests.e2e import proxies, web
+from tests.e2e.balancer import Names, balancer
+from tests.e2e.load import wait_until
+
+pytestmark = proxies.needs_haproxy
+
+HOSTS = ("127.0.0.2", "127.0.0.3")
+CLIENT = "127.0.0.7"
+WAIT_S = 10
+DRAIN_S = Settings().drain_s  # within which it has to be noticed
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    """A server that refuses each picture as a full queue does.
+
+    Attributes:
+        heads: the headers of each picture that it got.
+        ready: whether it says that it is.
+        silent: whether it closes the connection in place of an answer.
+        answering: set while it answers pictures; they wait for that.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        """Listens, and answers nothing yet."""
+        super().__init__((host, port), _Handler)
+        self.heads: list[Message] = []
+        self.ready = True
+        self.silent = False
+        self.answering = threading.Event()
+        self.answering.set()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Upstream
+
+    def do_GET(self) -> None:
+        ready = self.server.ready or self.path != "/health/ready"
+        self._answer(200 if ready else 503)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.heads.append(self.headers)
+        self.server.answering.wait(WAIT_S)
+        if self.server.silent:
+            self.close_connection = True
+        else:
+            self._answer(503)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def upstreams() -> Iterator[list[Upstream]]:
+    """Two servers at one port."""
+    port = proxies.free_port()
+    servers = [Upstream(host, port) for host in HOSTS]
+    threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in servers]
+    for thread in threads:
+        thread.start()
+    yield servers
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture
+def url(upstreams: list[Upstream], tmp_path: Path) -> Iterator[str]:
+    """The address of a balancer that knows both to be ready."""
+    with Names(*HOSTS) as names, balancer(names, upstreams[0].server_port, tmp_path) as url:
+        wait_until(lambda: web.get(f"{url}/").status_code == 200)
+        yield url
+
+
+def test_instance_that_is_not_ready_gets_no_request(url: str, upstreams: list[Upstream]) -> None:
+    away, here = upstreams
+    away.ready = False
+    time.sleep(DRAIN_S)
+    for _ in range(4):
+        web.post(f"{url}/predict", content=b"picture")
+    assert (len(away.heads), len(here.heads)) == (0, 4)
+
+
+def test_request_goes_to_the_instance_with_the_fewest_in_progress(
+    url: str, upstreams: list[Upstream]
+) -> None:
+    for server in upstreams:
+        server.answering.clear()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(web.post, f"{url}/predict", content=b"picture", timeout=WAIT_S)
+        wait_until(lambda: any(server.heads for server in upstreams))
+        idle, busy = sorted(upstreams, key=lambda server: len(server.heads))
+        idle.answering.set()
+        for _ in range(4):
+            web.post(f"{url}/predict", content=b"picture")
+        busy.answering.set()
+        first.result()
+    assert (len(idle.heads), len(busy.heads)) == (4, 1)
+
+
+def test_refusal_of_a_full_queue_reaches_the_client_and_is_not_repeated(
+    url: str, upstreams: list[Upstream]
+) -> None:
+    answer = web.post(f"{url}/predict", content=b"picture")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "7"
+    assert sum(len(server.heads) for server in upstreams) == 1
+
+
+def test_request_without_an_answer_is_repeated_with_its_id(
+    url: str, upstreams: list[Upstream]
+) -> None:
+    for server in upstreams:
+        server.silent = True
+    assert web.post(f"{url}/predict", content=b"picture").status_code >= 500
+    ids = [head["x-request-id"] for server in upstreams for head in server.heads]
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
+
+
+def test_request_that_does_not_fit_into_the_buffer_is_not_repeated(
+    url: str, upstreams: list[Upstream]
+) -> None:
+    for server in upstreams:
+        server.silent = True
+    assert web.post(f"{url}/predict", content=bytes(100_000)).status_code >= 500
+    assert sum(len(server.heads) for server in upstreams) == 1
+
+
+def test_request_has_the_address_of_its_client_and_an_id(
+    url: str, upstreams: list[Upstream]
+) -> None:
+    headers = {"X-Forwarded-For": "192.0.2.7"}  # anyone can claim that
+    transport = httpx2.HTTPTransport(verify=False, local_address=CLIENT)
+    with httpx2.Client(transport=transport) as client:
+        client.post(f"{url}/predict", content=b"picture", headers=headers)
+        client.post(f"{url}/predict", content=b"picture", headers={"X-Request-ID": "mine-42"})
+    heads = [head for server in upstreams for head in server.heads]
+    assert [head.get_all("x-forwarded-for") for head in heads] == [[CLIENT], [CLIENT]]
+    made, kept = sorted((head["x-request-id"] for head in heads), key=len, reverse=True)
+    assert re.fullmatch(r"[0-9a-f-]{36}", made)
+    assert kept == "mine-42"
