@@ -106,6 +106,9 @@ RULES = (
     ),
 )
 SHOWN = ("CPU 80%", "CPU 50%", "requests 60%", "CPU 70% or queue 64, up to 5x")
+# Those of docker/kubernetes/components: the best of all, and the best that needs no Prometheus.
+WITH_QUEUE = Rule("CPU 70% or queue 64, up to 5x", (cpu(0.7), queue(64)), growth=5)
+WITHOUT_QUEUE = Rule("CPU 50%", (cpu(0.5),))
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,35 @@
 """The simulation of a fleet adds up, and its rules decide as Kubernetes does."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import simpy
+import yaml
 
 from tests.benchmark import autoscaling
 from tests.benchmark.autoscaling import (
+    ALWAYS_UP,
     HOLD_S,
+    RULES,
+    SYNC_S,
+    WITH_QUEUE,
+    WITHOUT_QUEUE,
     Metric,
     Result,
     Rule,
     chart,
+    cpu,
     day,
+    queue,
     simulate,
     wanted,
 )
+from tests.benchmark.environments import ROOT
 from tests.benchmark.fleet import STEP_S, Fleet, Instance, Numbers, Process, Seen
 
+COMPONENTS = ROOT / "docker" / "kubernetes" / "components"
 # Answers 1,000 a second.
 ONE = Instance(cores=2, answer_s=0.002, refusal_s=0.0002, queue=500, start_s=10)
 ASKED = Metric("asked", target=500, window_s=15, age_s=0)
@@ -179,3 +190,32 @@ def test_chart_shows_each_rule() -> None:
     load = day()
     able = chart({"a rule": Seen.nothing(len(load))}, load).axes[0]
     assert able.get_legend_handles_labels()[1] == ["new requests", "a rule"]
+
+
+def test_rules_that_ship_are_those_that_did_best() -> None:
+    (scaler,) = yaml.safe_load_all(
+        (COMPONENTS / "autoscaling-queue/scaled-object.yaml").read_text()
+    )
+    waiting, busy = scaler["spec"]["triggers"]
+    assert float(waiting["metadata"]["threshold"]) == queue(64).target
+    share = float(busy["metadata"]["value"]) / 100
+    assert Rule(WITH_QUEUE.name, (cpu(share), queue(64)), growth=5) == WITH_QUEUE
+    advanced = scaler["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+    assert growth(advanced["behavior"]) == WITH_QUEUE.growth
+
+    (autoscaler,) = yaml.safe_load_all((COMPONENTS / "autoscaling-cpu/autoscaler.yaml").read_text())
+    (metric,) = autoscaler["spec"]["metrics"]
+    share = metric["resource"]["target"]["averageUtilization"] / 100
+    assert Rule(WITHOUT_QUEUE.name, (cpu(share),)) == WITHOUT_QUEUE
+    assert growth(autoscaler["spec"]["behavior"]) == WITHOUT_QUEUE.growth
+    assert {WITH_QUEUE, WITHOUT_QUEUE} <= set(RULES)
+
+
+def growth(behavior: dict[str, Any]) -> float:
+    """How many times as many pods one decision may make; the rest is as simulated."""
+    percent, pods = behavior["scaleUp"]["policies"]
+    assert percent["periodSeconds"] == pods["periodSeconds"] == SYNC_S
+    assert pods["value"] == ALWAYS_UP
+    assert behavior["scaleUp"]["selectPolicy"] == "Max"
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == HOLD_S
+    return float(percent["value"]) / 100 + 1
