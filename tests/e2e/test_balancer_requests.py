@@ -22,14 +22,16 @@ pytestmark = proxies.needs_haproxy
 HOSTS = ("127.0.0.2", "127.0.0.3")
 CLIENT = "127.0.0.7"
 WAIT_S = 10
+QUEUE = Settings().max_queue
 DRAIN_S = Settings().drain_s  # within which it has to be noticed
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """A server that refuses each picture as a full queue does.
+    """A server that takes pictures.
 
     Attributes:
         heads: the headers of each picture that it got.
+        status: of its answer to each; a client may come again after 7 s.
         ready: whether it says that it is.
         silent: whether it closes the connection in place of an answer.
         answering: set while it answers pictures; they wait for that.
@@ -39,6 +41,7 @@ class Upstream(http.server.ThreadingHTTPServer):
         """Listens, and answers nothing yet."""
         super().__init__((host, port), _Handler)
         self.heads: list[Message] = []
+        self.status = 200
         self.ready = True
         self.silent = False
         self.answering = threading.Event()
@@ -60,7 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.silent:
             self.close_connection = True
         else:
-            self._answer(503)
+            self._answer(self.server.status)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
@@ -122,13 +125,35 @@ def test_request_goes_to_the_instance_with_the_fewest_in_progress(
     assert (len(idle.heads), len(busy.heads)) == (4, 1)
 
 
-def test_refusal_of_a_full_queue_reaches_the_client_and_is_not_repeated(
-    url: str, upstreams: list[Upstream]
-) -> None:
+def test_503_is_repeated_and_then_reaches_the_client(url: str, upstreams: list[Upstream]) -> None:
+    for server in upstreams:
+        server.status = 503
     answer = web.post(f"{url}/predict", content=b"picture")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "7"
-    assert sum(len(server.heads) for server in upstreams) == 1
+    assert sum(len(server.heads) for server in upstreams) == 3
+
+
+def test_503_is_not_repeated_while_queues_may_be_full(url: str, upstreams: list[Upstream]) -> None:
+    for server in upstreams:
+        server.status = 503
+        server.answering.clear()
+    with ThreadPoolExecutor(QUEUE + 1) as pool:
+        for _ in range(QUEUE):
+            pool.submit(web.post, f"{url}/predict", content=b"picture", timeout=3 * WAIT_S)
+        wait_until(lambda: sum(len(server.heads) for server in upstreams) == QUEUE)
+        late = {"X-Request-ID": "late"}
+        answer = pool.submit(web.post, f"{url}/predict", content=b"picture", headers=late)
+        wait_until(lambda: count(upstreams, "late") == 1)
+        for server in upstreams:
+            server.answering.set()
+    assert answer.result().status_code == 503
+    assert count(upstreams, "late") == 1
+
+
+def count(upstreams: list[Upstream], request_id: str) -> int:
+    """How often a request was handed on."""
+    return sum(head["x-request-id"] == request_id for server in upstreams for head in server.heads)
 
 
 def test_request_without_an_answer_is_repeated_with_its_id(
