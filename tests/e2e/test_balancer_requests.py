@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.http.problems import MEDIA_TYPE
 from service.settings import Settings
 from tests.e2e import proxies, web
 from tests.e2e.balancer import Names, balancer
@@ -172,7 +173,9 @@ def test_request_that_does_not_fit_into_the_buffer_is_not_repeated(
 ) -> None:
     for server in upstreams:
         server.silent = True
-    assert web.post(f"{url}/predict", content=bytes(100_000)).status_code >= 500
+    answer = web.post(f"{url}/predict", content=bytes(100_000))
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.json()["status"] == answer.status_code == 502
     assert sum(len(server.heads) for server in upstreams) == 1
 
 
