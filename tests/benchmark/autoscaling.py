@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from tests.benchmark.fleet import STEP_S, Fleet, Instance, Numbers, Process, Seen
 
-# What the service was measured to need with its default settings, in tests/benchmark/README.md.
+# Measured: an answer on an idle machine (README.md beside this file), a refusal by footprint.py.
 MEASURED = Instance(cores=2, answer_s=0.00094, refusal_s=0.00012, queue=512, start_s=10)
 # Seconds until a new instance answers: on a machine with room for it, and on one that starts first.
 STARTS_S = (10, 90)
