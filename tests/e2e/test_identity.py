@@ -35,7 +35,8 @@ def answers(server: Server, path: str = "predict") -> set[tuple[str, str, str]]:
     """Model, version and label, over as many connections as it takes to meet every worker."""
     found = set()
     for _ in range(12):
-        document = web.post(f"{server.url}/{path}", content=BLUE, timeout=30).json()
+        answer = web.post(f"{server.url}/{path}", content=BLUE, timeout=30)
+        document = answer.raise_for_status().json()
         found.add((document["model"], document["version"], document["predictions"][0]["label"]))
     return found
 
