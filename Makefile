@@ -1,5 +1,6 @@
 # Needs GNU make 3.81 or later and Python 3.11 to 3.13; `make help` lists the targets.
 # .venv serves, .venv-dev trains and tests: the two builds of ONNX Runtime cannot share one.
+# .venv-ray is what a node of a Ray cluster has.
 
 PYTHON ?= python3
 PRESET ?= default
@@ -15,7 +16,8 @@ BACKEND := $(shell $(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/
 SERVE_ENV := .venv/$(BACKEND).installed
 DEV_ENV := .venv-dev/dev.installed
 DEV := .venv-dev/bin
-SHIPPED := cpu gpu train
+RAY_ENV := .venv-ray/ray.installed
+SHIPPED := cpu gpu train ray
 
 # ONNX Runtime reports its use to its makers unless it is told not to before it starts.
 export ORT_DISABLE_TELEMETRY := 1
@@ -26,7 +28,7 @@ export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
+.PHONY: help serve train test test-quick test-clients test-ray lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ test-quick: $(DEV_ENV) ## Run the unit tests of the service (seconds)
 
 test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, and show our models to OpenVINO and Triton
 	$(DEV)/python -m tests.clients
+
+test-ray: $(DEV_ENV) $(RAY_ENV) ## Serve on a Ray cluster of two nodes: the same answers; nodes, replicas and versions come and go
+	RAY=1 $(DEV)/python -m pytest tests/e2e/ray
 
 lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/ruff check
@@ -100,12 +105,14 @@ lock: $(DEV_ENV) ## Pin the dependencies of pyproject.toml: UPGRADE=--upgrade fo
 	$(COMPILE) --extra cpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-cpu.txt
 	$(COMPILE) --extra gpu --extra grpc --extra otel --extra heic $(SAME) --output-file docker/requirements-gpu.txt
 	$(COMPILE) --extra cpu --extra train --extra heic $(SAME) --output-file docker/requirements-train.txt
+	$(COMPILE) --extra cpu --extra ray --extra otel --extra heic $(SAME) --output-file docker/requirements-ray.txt
 
 # An environment is built whole, and its stamp is written last: a changed requirement file and an
 # interrupted installation both start again from nothing.
 $(SERVE_ENV): docker/requirements-$(BACKEND).txt
 $(DEV_ENV): docker/requirements-dev.txt
-$(SERVE_ENV) $(DEV_ENV):
+$(RAY_ENV): docker/requirements-ray.txt
+$(SERVE_ENV) $(DEV_ENV) $(RAY_ENV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "This needs Python 3.11 to 3.13, and '$(PYTHON)' is not: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(@D)

@@ -16,7 +16,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -254,11 +254,14 @@ class Metrics:
 
         Those of other processes are up to a second old.
         """
-        return statistics.read(
-            Sample(sample.name, sample.labels, sample.value)
-            for family in self._of_all_processes().collect()
-            for sample in family.samples
-        )
+        return statistics.read(self.samples())
+
+    def samples(self) -> Iterator[Sample]:
+        """The present values of all metrics, without the times at which they were created."""
+        for family in self._of_all_processes().collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    yield Sample(sample.name, sample.labels, sample.value)
 
     def _count_event(
         self, model: str, version: str, event: str, batch_size: str, count: int, seconds: float

@@ -109,10 +109,12 @@ class Load:
             try:
                 connection.request("POST", "/predict", self.picture, self.headers)
                 response = connection.getresponse()
-                answer = json.loads(response.read())
+                body = response.read()
             except (OSError, http.client.HTTPException) as error:
                 self.sent.append(Sent(at, time.monotonic() - at, None, {}, repr(error)))
                 return
+            is_ours = "json" in response.headers.get("content-type", "")
+            answer = json.loads(body) if is_ours else {"body": body.decode()}
             self.sent.append(Sent(at, time.monotonic() - at, response.status, answer))
             goes_on = self.keep_alive and not response.will_close
             at = time.monotonic()

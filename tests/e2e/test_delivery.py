@@ -24,6 +24,7 @@ SOURCES = {
     "cpu": [EXTRAS["cpu"], EXTRAS["otel"]],
     "gpu": [EXTRAS["gpu"], EXTRAS["otel"]],
     "train": [EXTRAS["cpu"], EXTRAS["train"]],
+    "ray": [EXTRAS["cpu"], EXTRAS["otel"], EXTRAS["ray"]],
     "dev": [EXTRAS["train"], EXTRAS["otel"], PROJECT["dependency-groups"]["dev"]],
 }
 SERVICES = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
@@ -72,7 +73,7 @@ def test_requirement_file_is_hashed_and_names_no_address(name: str) -> None:
     assert not re.search(r"://|^--", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", ["cpu", "gpu", "ray"])
 def test_serving_needs_nothing_of_training(name: str) -> None:
     assert {"keras", "onnx", "pandas", "tensorflow", "tf2onnx"}.isdisjoint(pins(name))
 
@@ -82,7 +83,7 @@ def test_dockerfile_passes_hadolint() -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("target", ["cpu", "gpu", "train"])
+@pytest.mark.parametrize("target", ["cpu", "gpu", "train", "ray"])
 def test_image_runs_without_root(target: str) -> None:
     """Its stage, or the one that it builds on, names another user last."""
     stages = re.split(r"^FROM ", Path("docker/Dockerfile").read_text(), flags=re.MULTILINE)
