@@ -21,7 +21,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes more than processors, as many tests wait: for a server, a browser, a deadline."""
+    """Two processes more than processors, as many tests wait: for servers, browsers, deadlines."""
     return available_cpus() + 2
 
 
