@@ -21,8 +21,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes more than processors, as many tests wait: for servers, browsers, deadlines."""
-    return available_cpus() + 2
+    """One process more than processors, as many tests wait: for a server, a browser, a deadline."""
+    return available_cpus() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
