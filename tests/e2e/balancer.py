@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.benchmark.loopback import free_port
 from tests.e2e import proxies
 
 CONF = Path(__file__).parents[2] / "docker" / "haproxy.cfg"
@@ -93,7 +94,7 @@ def balancer(names: Names, port: int, folder: Path) -> Iterator[str]:
     """
     if proxies.HAPROXY is None:
         raise FileNotFoundError("haproxy is not installed (on Debian: apt-get install haproxy)")
-    public = proxies.free_port()
+    public = free_port()
     conf = CONF.read_text()
     for given, wanted in {
         "bind :8000": f"bind 127.0.0.1:{public}",

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 
 from service.settings import Settings
-from tests.e2e import proxies, web
+from tests.benchmark.loopback import free_port
+from tests.e2e import web
 from tests.e2e.balancer import Names, balancer
 from tests.e2e.conftest import Server, kill, launch
 from tests.e2e.load import Load, wait_until
@@ -92,7 +93,7 @@ def balanced(folder: Path, hosts: Sequence[str], **settings: object) -> Iterator
         hosts: the addresses.
         settings: of the instances.
     """
-    port = proxies.free_port()
+    port = free_port()
     settings = {"port": port, "workers": 1, "drain_s": Settings().drain_s, **settings}
     with Names() as names, balancer(names, port, folder) as url:
         instances = Instances(url, names, folder, settings)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmark.loopback import free_port
+
 NGINX_CONF = Path(__file__).parents[2] / "docker" / "nginx.conf"
 WAIT_S = 20
 
@@ -128,11 +130,3 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> 
         else:
             return
     raise TimeoutError(log.read_text())
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

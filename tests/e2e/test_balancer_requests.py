@@ -2,10 +2,12 @@
 
 import http.server
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from email.message import Message
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from service.http.problems import MEDIA_TYPE
 from service.settings import Settings
+from tests.benchmark.loopback import free_port
 from tests.e2e import proxies, web
 from tests.e2e.balancer import Names, balancer
 from tests.e2e.load import wait_until
@@ -31,12 +34,15 @@ class Upstream(http.server.ThreadingHTTPServer):
     """A server that takes pictures.
 
     Attributes:
+        request_queue_size: connections that wait to be accepted, else five.
         heads: the headers of each picture that it got.
         status: of its answer to each; a client may come again after 7 s.
         ready: whether it says that it is.
         silent: whether it closes the connection in place of an answer.
         answering: set while it answers pictures; they wait for that.
     """
+
+    request_queue_size = QUEUE
 
     def __init__(self, host: str, port: int) -> None:
         """Listens, and answers nothing yet."""
@@ -79,7 +85,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def upstreams() -> Iterator[list[Upstream]]:
     """Two servers at one port."""
-    port = proxies.free_port()
+    port = free_port()
     servers = [Upstream(host, port) for host in HOSTS]
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in servers]
     for thread in threads:
@@ -139,16 +145,20 @@ def test_503_is_not_repeated_while_queues_may_be_full(url: str, upstreams: list[
     for server in upstreams:
         server.status = 503
         server.answering.clear()
-    with ThreadPoolExecutor(QUEUE + 1) as pool:
+    # Without httpx2: 256 clients and threads of it would take longer than the servers wait.
+    address = "127.0.0.1", int(url.rpartition(":")[2])
+    request = b"POST /predict HTTP/1.1\r\nHost: instance\r\nContent-Length: 7\r\n\r\npicture"
+    with ExitStack() as stack:
         for _ in range(QUEUE):
-            pool.submit(web.post, f"{url}/predict", content=b"picture", timeout=3 * WAIT_S)
+            stack.enter_context(socket.create_connection(address)).sendall(request)
         wait_until(lambda: sum(len(server.heads) for server in upstreams) == QUEUE)
+        pool = stack.enter_context(ThreadPoolExecutor())
         late = {"X-Request-ID": "late"}
         answer = pool.submit(web.post, f"{url}/predict", content=b"picture", headers=late)
         wait_until(lambda: count(upstreams, "late") == 1)
         for server in upstreams:
             server.answering.set()
-    assert answer.result().status_code == 503
+        assert answer.result().status_code == 503
     assert count(upstreams, "late") == 1
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+
+from tests.benchmark.loopback import free_port
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "docker" / "ray" / "serve.yml"
@@ -110,7 +111,7 @@ def configure(
 @contextmanager
 def cluster(python: Path, folder: Path) -> Iterator[Deployed]:
     """Runs a cluster of a head and a node; the folder's path must be short."""
-    port = _free_port()
+    port = free_port()
     for attempt in range(_ATTEMPTS):
         with (
             (folder / "log").open("wb") as log,
@@ -138,9 +139,3 @@ def cluster(python: Path, folder: Path) -> Iterator[Deployed]:
             finally:
                 process.kill()
         return
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
