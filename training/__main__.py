@@ -5,7 +5,6 @@ on the run folder that `fit` writes.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,29 +14,22 @@ from training.errors import TrainingError
 from training.options import OPTIONS
 from training.presets import PRESETS, Preset
 
-# TensorFlow takes seconds to import, so each command imports what it needs when it runs.
+# Keras takes seconds to import, so each command imports what it needs when it runs.
 
 
-def _start_tensorflow() -> None:
-    """Import TensorFlow without its start-up messages, which no setting turns off."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    terminal = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        import tensorflow as tf
+def _start() -> None:
+    from training.train import backend
 
-        gpus = tf.config.list_physical_devices("GPU")
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-    where = f"{len(gpus)} GPU" if gpus else f"the CPU ({os.cpu_count()} cores)"
-    print(f"TensorFlow {tf.__version__} on {where}")
+    print(backend.start())
 
 
 def _preset(args: argparse.Namespace) -> Preset:
     preset = PRESETS[args.preset]
-    return replace(preset, image_size=args.image_size or preset.image_size)
+    return replace(
+        preset,
+        image_size=args.image_size or preset.image_size,
+        epochs=args.epochs or preset.epochs,
+    )
 
 
 def _photograph_folders(args: argparse.Namespace) -> tuple[Path, Path] | None:
@@ -53,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
 
     preset = _preset(args)
     data = dataset.load(args.data, preset.image_size, preset.resize)
-    _start_tensorflow()
+    _start()
     from training.pipeline import run, steps
 
     name = args.name or steps.model_name(data, args.data)
@@ -70,14 +62,18 @@ def _fit(args: argparse.Namespace) -> None:
 
     preset = _preset(args)
     data = dataset.load(args.data, preset.image_size, preset.resize)
-    _start_tensorflow()
-    from training.train import fit
+    _start()
+    from training.pipeline import fitting
 
-    fit.fit(preset, data, args.run, seed=args.seed, resume=args.resume, devices=args.devices)
+    if args.pictures:
+        data = dataset.first(data, args.pictures)
+    fitting.fit_with_teacher(
+        preset, data, args.run, seed=args.seed, resume=args.resume, devices=args.devices
+    )
 
 
 def _export(args: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from training.pipeline import steps
     from training.train.checkpoint import Run
 
@@ -90,7 +86,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from training.pipeline import steps
     from training.train.checkpoint import Run
 
@@ -100,7 +96,7 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from training.pipeline import evaluate, steps
     from training.train.checkpoint import Run
 
@@ -163,7 +159,7 @@ def _ablate(args: argparse.Namespace) -> None:
 
     preset = PRESETS[args.preset]
     data = dataset.load(args.data, preset.image_size, preset.resize)
-    _start_tensorflow()
+    _start()
     from training.pipeline import steps
     from training.study import ablate
 
@@ -173,7 +169,7 @@ def _ablate(args: argparse.Namespace) -> None:
 
 
 def _resize_rules(args: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from training.pipeline import steps
     from training.publish import artifact
     from training.study import resize_rules
@@ -191,10 +187,16 @@ def _bench(args: argparse.Namespace) -> None:
 
     preset = PRESETS[args.preset]
     data = dataset.load(args.data, preset.image_size, preset.resize)
-    _start_tensorflow()
-    from training.study import bench
+    _start()
+    import keras
 
-    print(bench.text(bench.bench(preset, data)))
+    from training.study import throughput
+
+    print(throughput.measure(preset, data).text())
+    if keras.backend.backend() == "tensorflow":
+        from training.study import bench
+
+        print("", bench.text(bench.bench(preset, data)), sep="\n")
 
 
 Command = Callable[[argparse.Namespace], None]
@@ -202,13 +204,13 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "run": (
         _run,
         "fit, export, verify, evaluate and publish",
-        "--preset --image-size --data --photographs --other --seed --seeds --resume --devices "
-        "--name --models --runs",
+        "--preset --image-size --epochs --data --photographs --other --seed --seeds --resume "
+        "--devices --name --models --runs",
     ),
     "fit": (
         _fit,
-        "train a preset",
-        "run --preset --image-size --data --seed --resume --devices",
+        "train a preset, and its teacher before it",
+        "run --preset --image-size --epochs --data --pictures --seed --resume --devices",
     ),
     "export": (_export, "write the ONNX files and their card", "run --data --name --models"),
     "verify": (_verify, "check that model.onnx gives the answers of the checkpoint", "run --data"),
@@ -272,7 +274,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; --resume continues after the last finished epoch", file=sys.stderr)
+        print("\ninterrupted; --resume goes on from the last minute", file=sys.stderr)
         return 130
     return 0
 

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 _LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
+_BACKENDS = {"tensorflow": (), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 
 
 def hardware() -> str:
@@ -20,10 +21,14 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
-def libraries() -> dict[str, str]:
-    """Versions of Python and of the installed libraries that decide the result."""
+def libraries(backend: str = "tensorflow") -> dict[str, str]:
+    """Versions of Python and of the installed libraries that decide the result.
+
+    Args:
+        backend: of Keras; TensorFlow exports, whatever trains.
+    """
     found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *_BACKENDS[backend]):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

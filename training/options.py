@@ -50,6 +50,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "PIXELS",
         "help": "height and width of the network's input (default: as in the preset, 32)",
     },
+    "--epochs": {
+        "type": _whole_number(1),
+        "metavar": "N",
+        "help": "passes over the training pictures, of a teacher too (default: as in the preset)",
+    },
     "--data": {
         "type": Path,
         "metavar": "FOLDER",
@@ -93,9 +98,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": _whole_number(1),
         "default": 1,
         "metavar": "N",
-        "help": "split each batch over N GPUs (default: 1)",
+        "help": "split each batch over N devices; KERAS_BACKEND=jax only (default: 1)",
     },
-    "--resume": {"action": "store_true", "help": "continue after the last finished epoch"},
+    "--resume": {"action": "store_true", "help": "continue an interrupted run"},
     "--name": {
         "type": _name,
         "metavar": "NAME",

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import platformdirs
 from PIL import Image
 
 from training.data import pictures
 from training.data.reader import Classes, Raw, Reader, SplitName
 from training.presets import ResizeRule
+
+try:
+    import platformdirs
+except ImportError:  # a machine that is lent for an hour may lack it, and needs no cache
+    platformdirs = None  # type: ignore[assignment]
 
 
 def read(
@@ -29,7 +33,7 @@ def read(
         classes: the classes of the training split, where the test split is read.
     """
     files = reader.files(split)
-    if not files:  # Keras keeps its own copy
+    if not files or platformdirs is None:  # Keras keeps its own copy of what it downloads
         return _at_size(reader.read(split, classes), size, rule)
     path, key = _entry(reader, files, size, rule, classes)
     cached = _load(path, key)

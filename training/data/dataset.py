@@ -1,7 +1,7 @@
 """Loads a data set and splits it into training, validation and test pictures."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,12 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
         reader.kind,
         digest.hexdigest(),
     )
+
+
+def first(data: DataSet, pictures: int) -> DataSet:
+    """The data with the first so many training pictures."""
+    train = data.train
+    return replace(data, train=Split(train.images[:pictures], train.labels[:pictures]))
 
 
 def load_test(folder: Path | None, size: int, rule: ResizeRule) -> Split | None:

@@ -1,15 +1,15 @@
 """Converts a trained Keras network into `model.onnx`."""
 
 import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
-import tensorflow as tf
-import tf2onnx
 
 from training.data.dataset import Split
 from training.export import outputs
@@ -101,7 +101,7 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
     """
     settings = run.read_settings()
     preset = settings.preset
-    proto = _convert(load_float32(run), preset.image_size)
+    proto = onnx.load_from_string(_in_tensorflow(run))
     outputs.attach(proto, len(settings.classes))
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
@@ -114,8 +114,28 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
     return outputs.fit(path, validation, properties)
 
 
-def _convert(model: keras.Model, size: int) -> Any:  # noqa: ANN401
-    """The network as an ONNX graph with the output `logits`."""
+def _in_tensorflow(run: Run) -> bytes:
+    """The graph of a run, made by a process with TensorFlow where Keras has another backend."""
+    if keras.backend.backend() == "tensorflow":
+        return _graph(run)
+    # A new process reads the name of the backend where it imports this module.
+    own = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(_graph, run).result()
+    finally:
+        os.environ.pop("KERAS_BACKEND")
+        if own is not None:
+            os.environ["KERAS_BACKEND"] = own
+
+
+def _graph(run: Run) -> bytes:
+    """The network of a run as a serialised ONNX graph with the output `logits`."""
+    import tensorflow as tf
+    import tf2onnx
+
+    model, size = load_float32(run), run.read_settings().preset.image_size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
@@ -125,4 +145,5 @@ def _convert(model: keras.Model, size: int) -> Any:  # noqa: ANN401
     proto, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
     for value in [*proto.graph.input, *proto.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    return proto
+    written: bytes = proto.SerializeToString()
+    return written

@@ -1,14 +1,12 @@
 """All steps in a row, for one seed or several."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from training.data.dataset import DataSet
-from training.pipeline import evaluate, steps
-from training.presets import PRESETS, Preset
+from training.pipeline import evaluate, fitting, steps
+from training.presets import Preset
 from training.publish import artifact, card, repository
-from training.train import fit
 from training.train.checkpoint import Run
 
 
@@ -39,7 +37,7 @@ def run_all(
         name: of the model.
         seeds: at least one.
         resume: continue runs that were interrupted.
-        devices: number of GPUs that share each batch.
+        devices: number of devices that share each batch.
         photographs: folders of photographs of the classes and of other things, to measure on.
 
     Returns:
@@ -48,13 +46,9 @@ def run_all(
     done = [Run(runs / f"{preset.name}-seed{seed}") for seed in seeds]
     results = []
     for seed, run in zip(seeds, done, strict=True):
-        if preset.teacher:
-            teacher = replace(PRESETS[preset.teacher], image_size=preset.image_size)
-            beside = run.folder.with_name(f"{teacher.name}-seed{seed}")
-            print(f"{teacher.name}, seed {seed}, in {beside}")
-            fit.fit(teacher, data, beside, seed=seed, resume=True, devices=devices)
-        print(f"{preset.name}, seed {seed}, in {run.folder}")
-        fit.fit(preset, data, run.folder, seed=seed, resume=resume, devices=devices)
+        fitting.fit_with_teacher(
+            preset, data, run.folder, seed=seed, resume=resume, devices=devices
+        )
         steps.export_run(run, data, models, name)
         print(
             f"  the checkpoint and model.onnx differ by {steps.verify_run(run, data):.1e} at most"

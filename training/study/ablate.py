@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from training.data import dataset
 from training.data.dataset import DataSet, Split
 from training.errors import TrainingError
 from training.export import to_onnx
@@ -97,7 +98,7 @@ def ablate(
     """
     if name not in VARIANTS:
         raise TrainingError(f"{name} has no variants; choose one of {', '.join(VARIANTS)}")
-    data = replace(data, train=_first(data.train, pictures or len(data.train)))
+    data = dataset.first(data, pictures or len(data.train))
     variants = VARIANTS[name]
     figures: dict[str, list[dict[str, float]]] = {variant: [] for variant in variants}
     for seed_ in range(seed, seed + SEEDS):

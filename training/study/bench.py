@@ -1,4 +1,4 @@
-"""Measures where the time of a training step goes on this machine."""
+"""Measures where the time of a training step of TensorFlow goes, layer by layer."""
 
 import itertools
 import statistics
@@ -12,11 +12,12 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from training import environment
 from training.data.dataset import DataSet
 from training.presets import PRESETS, Preset
-from training.train import fit
-from training.train.feed import Batches, feed
+from training.train import backend, untrained
+from training.train.device_feed import source
+from training.train.feed import Steps, feed
+from training.train.teaching import Teacher
 
 LOOP_SECONDS = 20.0
 WARM_UP_STEPS = 5  # they compile, and use up what was queued meanwhile
@@ -64,12 +65,15 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
         seconds: of real training.
     """
     preset = replace(preset, growth=())  # always at the full size
-    model = fit.new_model(preset, data, 0)
+    model = untrained.new_model(preset, data, 0)
     # The time does not depend on the answers of the teacher, so it is not trained.
-    teacher = fit.new_model(PRESETS[preset.teacher], data, 0) if preset.teacher else None
+    teacher = None
+    if preset.teacher:
+        teacher = Teacher(untrained.new_model(PRESETS[preset.teacher], data, 0))
+    make = source(preset, data.train, len(data.classes), 0, teacher)
 
-    def batches(epoch: int) -> Batches:
-        return Batches(preset, data.train, len(data.classes), 0, epoch, teacher)
+    def batches(epoch: int) -> Steps:
+        return make(epoch, 0)
 
     first = batches(0)
     order = itertools.cycle(range(len(first)))
@@ -79,7 +83,7 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
     return Bench(
         preset=preset.name,
         pictures=len(x),
-        precision=environment.dtype_policy(),
+        precision=backend.dtype_policy(),
         loop=loop,
         making=making,
         parts=_parts(model, x, y),
@@ -96,11 +100,11 @@ def text(result: Bench) -> str:
         **{name: result.layers[name].map("{:,.2f}".format) for name in PRECISIONS},
         gain=result.layers["gain"].map("{:.2f}x".format),
     )
-    versions = environment.libraries()
+    versions = backend.libraries()
     gains = result.layers.index[result.layers["gain"] >= GAIN]
     lines = [
         f"{result.preset}: {result.pictures} pictures a step, in {result.precision}",
-        "; ".join([environment.hardware(), *_gpus()]),
+        backend.hardware(),
         ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "numpy")),
         "",
         f"real training, mean of {len(result.loop)} steps",
@@ -122,13 +126,7 @@ def text(result: Bench) -> str:
     return "\n".join(lines)
 
 
-def _gpus() -> list[str]:
-    devices = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(device) for device in devices]
-    return [detail.get("device_name", "a GPU") for detail in details]
-
-
-def _loop(model: keras.Model, batches: Callable[[int], Batches], seconds: float) -> pd.DataFrame:
+def _loop(model: keras.Model, batches: Callable[[int], Steps], seconds: float) -> pd.DataFrame:
     """Train as `fit` does, and time each step where Keras fetches its batch.
 
     Returns:

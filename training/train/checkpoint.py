@@ -59,8 +59,8 @@ class Settings(Figures):
 class Run:
     """A folder that holds one training run.
 
-    `run.json` has its settings, `checkpoint.keras` and `history.csv` its state after the last
-    finished epoch.
+    `run.json` has its settings, `checkpoint.keras` and `history.csv` its state when it was last
+    saved, which may be within an epoch.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,16 +93,22 @@ class Run:
     def read_history(self) -> pd.DataFrame:
         """One row for each finished epoch, with the columns `HISTORY_COLUMNS`.
 
-        What was measured on validation is missing in the epochs that were not measured.
+        What was measured on validation is missing in the epochs that were not measured. Loss and
+        accuracy of an epoch in which the run was resumed are those of the steps after that.
         """
         if not self.history.exists():
             return pd.DataFrame(columns=HISTORY_COLUMNS)
         return pd.read_csv(self.history)
 
-    def save(self, model: keras.Model, history: pd.DataFrame) -> None:
-        """Write the state after an epoch; a kill leaves the old state or the new one.
+    def is_finished(self) -> bool:
+        """Whether the folder holds a run and all its epochs are trained."""
+        started = self.settings.exists() and self.checkpoint.exists()
+        return started and len(self.read_history()) >= self.read_settings().preset.epochs
 
-        The history may then be one epoch ahead of the checkpoint.
+    def save(self, model: keras.Model, history: pd.DataFrame) -> None:
+        """Write the state after a step; a kill leaves the old state or the new one.
+
+        The history may then be ahead of the checkpoint.
         """
         write_whole(self.history, lambda path: history.to_csv(path, index=False))
         write_whole(self.checkpoint, model.save)

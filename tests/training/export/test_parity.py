@@ -21,7 +21,7 @@ from training.export.outputs import Fitted
 from training.measure import predict
 from training.presets import DEFAULT, WhitenedNetwork
 from training.publish import artifact
-from training.train import fit
+from training.train import origin, untrained
 from training.train.checkpoint import HISTORY_COLUMNS, Run
 
 DIFFERS = "differs from the trained network"
@@ -43,8 +43,8 @@ def whitened(
     run = Run(tmp_path_factory.mktemp("whitened"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.environment.dtype_policy", lambda: "mixed_bfloat16")
-        model = fit.new_model(preset, sample, 0)
-        run.write_settings(fit._settings(preset, sample, 0, 1))
+        model = untrained.new_model(preset, sample, 0)
+        run.write_settings(origin.settings(preset, sample, 0, 1))
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

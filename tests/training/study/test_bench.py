@@ -11,7 +11,7 @@ from training.data.dataset import DataSet
 from training.presets import ArticleNetwork, Preset
 from training.study import bench
 from training.study.bench import Bench
-from training.train import fit
+from training.train import untrained
 from training.train.feed import Batches
 
 pytestmark = pytest.mark.long
@@ -55,7 +55,7 @@ def test_waiting_for_slow_data_is_seen(
 
     monkeypatch.setattr(Batches, "__getitem__", slow)
     steps = bench._loop(
-        fit.new_model(preset, sample, 0),
+        untrained.new_model(preset, sample, 0),
         lambda epoch: Batches(preset, sample.train, len(sample.classes), 0, epoch),
         seconds=0.1,
     )

@@ -7,6 +7,7 @@ from training.data.dataset import DataSet
 from training.presets import Augmentation, Preset
 from training.train import network
 from training.train.feed import Batches, feed
+from training.train.teaching import Teacher
 
 
 def test_steps_of_an_epoch_are_whole_and_new_in_every_epoch(
@@ -41,7 +42,7 @@ def test_teacher_gives_the_targets_of_pictures_but_not_of_outliers(
 ) -> None:
     how = replace(preset, augmentation=replace(preset.augmentation, outliers=0.25))
     teacher = network.build(preset, 10, mean=np.full(3, 120.0), variance=np.full(3, 3600.0))
-    images, targets = Batches(how, sample.train, 10, 0, 0, teacher)[0]
+    images, targets = Batches(how, sample.train, 10, 0, 0, Teacher(teacher))[0]
     assert images.shape == (40, 32, 32, 3)
     expected = softmax(teacher.predict(images[:32], verbose=0), axis=1)
     np.testing.assert_allclose(targets[:32], expected, atol=1e-5)

@@ -1,0 +1,58 @@
+"""Trains a small network in a process of its own, since Keras has one backend in a process."""
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tests.training.conftest import FOLDERS
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.presets import DEFAULT, Preset, WhitenedNetwork
+from training.train import backend, fit
+from training.train.checkpoint import Run
+
+# In front of the arguments of `main`. No import of TensorFlow works in that process.
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from tests.training.train.without import without; without('tensorflow'); "
+    "from tests.training.train import small; small.main()",
+)
+
+NETWORK = WhitenedNetwork(widths=(8, 16), group=3, residual=True, fused=True)
+PRESET = replace(DEFAULT, network=NETWORK, epochs=3, batch_size=32, validate_every=1)
+TEACHER = replace(PRESET, name="teacher", on_device=True)
+STUDENT = replace(TEACHER, name="student", teacher="teacher", label_smoothing=0.0)
+PRESETS = {preset.name: preset for preset in (PRESET, TEACHER, STUDENT)}
+
+
+def sample(preset: Preset) -> DataSet:
+    """The sample through the loader."""
+    return dataset.load(FOLDERS, preset.image_size, preset.resize)
+
+
+def wait_for_an_epoch(run: Run, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process that saves often has finished an epoch."""
+    end = time.monotonic() + 120
+    while run.read_history().empty:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def main() -> None:
+    """Train or continue a preset; with `--often` save after each step."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, default=PRESET.name)
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--often", action="store_true")
+    args = parser.parse_args()
+    print(backend.start())
+    if args.often:
+        fit.SAVE_SECONDS = 0.0
+    preset = PRESETS[args.preset]
+    fit.fit(preset, sample(preset), args.folder, resume=True, devices=args.devices)

@@ -1,0 +1,119 @@
+"""Several devices, and several processes with one each, against one with the whole batch.
+
+Under JAX on the CPU: of one process by a flag of XLA, of two over the loopback.
+"""
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.benchmark.loopback import free_port
+from tests.training.train import small
+from training.errors import TrainingError
+from training.train import parallel
+from training.train.checkpoint import Run
+from training.train.parallel import Share
+
+LOSSES_WITHIN = 1e-3  # relative: sums are made in another order
+PRESETS = ["default", "teacher"]  # batches made on the processor, and on the device
+
+jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+long = pytest.mark.long
+
+
+def start(folder: Path, preset: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+    """A process that trains or continues a run; its output goes into a file beside the run."""
+    number = variables.get("KERAS_DISTRIBUTION_PROCESS_ID", "")
+    with folder.with_name(f"{folder.name}{number}.log").open("ab") as log:
+        return subprocess.Popen(
+            [*small.COMMAND, folder, "--preset", preset,
+             *arguments],
+            env={**os.environ, "KERAS_BACKEND": "jax", **variables}, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def finish(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        assert process.wait(timeout=300) == 0
+
+
+def two(folder: Path, preset: str, *arguments: str) -> list[subprocess.Popen[bytes]]:
+    """Two processes that train together."""
+    common = {
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+    }
+    return [
+        start(folder, preset, *arguments, KERAS_DISTRIBUTION_PROCESS_ID=str(index), **common)
+        for index in (0, 1)
+    ]
+
+
+def curves(folder: Path) -> pd.DataFrame:
+    return Run(folder).read_history()[["epoch", "loss", "accuracy", "learning_rate"]]
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on one device."""
+    folder = tmp_path_factory.mktemp("one") / str(request.param)
+    finish([start(folder, request.param)])
+    return folder
+
+
+@jax
+@long
+def test_two_devices_learn_what_one_does(one: Path, tmp_path: Path) -> None:
+    both = tmp_path / "run"
+    flag = "--xla_force_host_platform_device_count=2"
+    finish([start(both, one.name, "--devices", "2", XLA_FLAGS=flag)])
+    assert Run(both).read_settings().origin.devices == 2
+    pd.testing.assert_frame_equal(curves(both), curves(one), rtol=LOSSES_WITHIN)
+
+
+@jax
+@long
+def test_two_processes_learn_what_one_does_also_after_one_is_killed(
+    one: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "run"
+    processes = two(both, one.name, "--often")
+    small.wait_for_an_epoch(Run(both), processes[0])
+    processes[1].kill()
+    processes[0].kill()  # it would wait for the other
+    for process in processes:
+        process.wait(timeout=60)
+    assert not Run(both).is_finished()
+    cut = len(Run(both).read_history())
+    finish(two(both, one.name))
+    assert Run(both).read_settings().origin.devices == 2
+    found, expected = curves(both), curves(one)
+    whole = found.index != cut  # which tells of the steps after the break alone
+    pd.testing.assert_frame_equal(found[whole], expected[whole], rtol=LOSSES_WITHIN)
+
+
+def test_parts_are_equal_and_make_up_the_whole() -> None:
+    rows = list(range(12))
+    assert [Share(index, 3).of(rows) for index in range(3)] == [rows[:4], rows[4:8], rows[8:]]
+    assert [Share(index, 2, 4).even(rows) for index in (0, 1)] == [rows[:4], rows[4:8]]
+    assert Share().of(rows) == Share().even(rows) == rows
+
+
+@pytest.mark.parametrize("share", [Share(0, 3), Share(0, 2, 3)], ids=["processes", "devices"])
+def test_batch_that_cannot_be_shared_is_refused(share: Share) -> None:
+    Share(0, 2, 2).check(256, 8)
+    with pytest.raises(TrainingError, match="a batch of 256 pictures and 8 outliers cannot"):
+        share.check(256, 8)
+
+
+def test_several_devices_need_jax() -> None:
+    with (
+        pytest.raises(TrainingError, match="under KERAS_BACKEND=jax alone"),
+        parallel.scope(2),
+    ):
+        pass
