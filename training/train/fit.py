@@ -65,15 +65,16 @@ def fit(
     with parallel.scope(devices) as share:
         share.check(*pictures_in_step(preset, data.train))
         settings = origin.settings(preset, data, seed, share.count * share.devices)
-        model = _resumed(run, settings) if resume and run.checkpoint.exists() else None
-        if model is None and run.checkpoint.exists():
+        started = run.checkpoint.exists()
+        if started and not resume:
             raise TrainingError(
                 f"{folder}: holds a run already; continue it with --resume, or choose another "
                 "folder"
             )
-        saver = _Saver(run, model or untrained.new_model(preset, data, seed), share)
+        model = _resumed(run, settings) if started else untrained.new_model(preset, data, seed)
+        saver = _Saver(run, model, share)
         parallel.meet(share)  # before the first process writes what the others look for
-        if model is None:
+        if not started:
             saver.start(settings)
         _train(saver, preset, data, seed, teacher)
     return saver.model

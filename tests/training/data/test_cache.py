@@ -65,3 +65,12 @@ def test_changed_reader_reads_again(kaggle: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("PIL.__version__", "99.0")
     dataset.load(kaggle, 32, RULE)
     assert reads == ["train", "test"] * 2
+
+
+def test_without_platformdirs_the_files_are_read_each_time(
+    kaggle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(cache.iterdir())
+    monkeypatch.setattr("training.data.cache.platformdirs", None)
+    assert len(dataset.load(kaggle, 32, RULE).train) == 108
+    assert set(cache.iterdir()) == before

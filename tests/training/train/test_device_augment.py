@@ -107,14 +107,15 @@ def test_blur_is_that_of_pillow(sample: DataSet, deviation: float) -> None:
 @pytest.mark.parametrize("quality", [30, 49, 60, 94])
 @pytest.mark.parametrize("size", [32, 24])  # 24 is no multiple of the squares
 def test_jpeg_is_nearly_that_of_pillow(sample: DataSet, quality: int, size: int) -> None:
-    images = sample.train.images[:, :size, :size]
+    # Moved: on the squares that they were encoded in before, many values lie between two steps.
+    images = np.roll(sample.train.images, (3, 5), (1, 2))[:, :size, :size]
     quality_ = ops.full((len(images),), float(quality))
     found = pixels(device_jpeg.encoded(planes(images), quality_))
     expected = encoded(images, quality).astype(np.float32)
     changed = np.abs(expected - images).mean()
-    assert np.abs(found - images).mean() == pytest.approx(changed, rel=0.05)
+    assert np.abs(found - images).mean() == pytest.approx(changed, rel=0.1)
     # A coefficient between two steps is rounded to either, and changes a square by a little.
-    assert np.abs(found - expected).mean() < 0.2 * changed + 0.25
+    assert np.abs(found - expected).mean() < 0.2 * changed + 0.3
 
 
 STATISTICS: dict[str, Callable[[Floats, Floats], Floats]] = {
@@ -145,9 +146,9 @@ def test_distribution_is_that_of_numpy(sample: DataSet, how: Augmentation) -> No
     before, *both = (x.astype(np.float32) for x in (images, host, on_device(images, how)))
     for name, statistic in STATISTICS.items():
         one, other = (statistic(before, after) for after in both)
-        error = 4 * np.sqrt((one.var() + other.var()) / len(one))
-        assert one.mean() == pytest.approx(other.mean(), abs=error + 0.05), name
-        assert one.std() == pytest.approx(other.std(), rel=0.15, abs=0.02), name
+        error = 4 * float(np.sqrt((one.var() + other.var()) / len(one)))
+        assert float(one.mean()) == pytest.approx(float(other.mean()), abs=error + 0.05), name
+        assert float(one.std()) == pytest.approx(float(other.std()), rel=0.15, abs=0.02), name
 
 
 def test_equal_generators_give_equal_pictures(sample: DataSet) -> None:

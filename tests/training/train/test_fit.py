@@ -11,7 +11,7 @@ import pytest
 from training.data.dataset import DataSet
 from training.errors import TrainingError
 from training.presets import DEFAULT, Preset, WhitenedNetwork
-from training.train import fit
+from training.train import backend, fit
 from training.train.checkpoint import HISTORY_COLUMNS, Run
 from training.train.feed import Batches
 
@@ -182,6 +182,7 @@ def test_operations_run_in_a_fixed_order_without_a_gpu(
     monkeypatch.setattr(
         "tensorflow.config.experimental.enable_op_determinism", lambda: calls.append("fixed")
     )
+    monkeypatch.setattr(backend, "accelerators", list)
     for gpus in ([], ["a GPU"]):
         monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _, found=gpus: found)
         with pytest.raises(TrainingError, match="holds a run already"):

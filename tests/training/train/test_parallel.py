@@ -104,7 +104,7 @@ def test_parts_are_equal_and_make_up_the_whole() -> None:
     assert Share().of(rows) == Share().even(rows) == rows
 
 
-@pytest.mark.parametrize("share", [Share(0, 3), Share(0, 2, 3)], ids=["processes", "devices"])
+@pytest.mark.parametrize("share", [Share(0, 3), Share(0, 2, 5)], ids=["processes", "devices"])
 def test_batch_that_cannot_be_shared_is_refused(share: Share) -> None:
     Share(0, 2, 2).check(256, 8)
     with pytest.raises(TrainingError, match="a batch of 256 pictures and 8 outliers cannot"):
