@@ -118,11 +118,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
+        jitted: Callable[..., Any] = jax.jit(function)
+        return jitted
     if keras.backend.backend() == "torch":
         import torch
 
-        return torch.no_grad()(function)
+        plain: Callable[..., Any] = torch.no_grad()(function)
+        return plain
     import tensorflow as tf
 
     graph: Callable[..., Any] = tf.function(function)

@@ -4,6 +4,7 @@ They are those of `augment`, in distribution: what is random of a picture is dra
 backend of Keras computes. Pictures are float32 (batch, 3, size, size) within this module.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,11 @@ def draw(shape: tuple[int, int], size: int, how: Augmentation, rng: np.random.Ge
     zoomed, tinted, degraded = (
         rng.random(shape) < share for share in (how.zoom, how.tint, how.degrade)
     )
-    factor, squeeze = (
-        np.exp(rng.uniform(*np.log(ZOOM), shape)),
-        rng.uniform(*np.log(SQUEEZE), shape),
-    )
+    factor, squeeze = (_log_uniform(rng, limits, shape) for limits in (ZOOM, SQUEEZE))
     drawn: Draws = {"tinted": tinted}
     for axis, sign in (("rows", 1), ("columns", -1)):
         drawn[f"{axis}_shift"] = rng.integers(-how.shift, how.shift + 1, shape)
-        have = np.where(zoomed, np.rint(size * factor * np.exp(sign * squeeze / 2)), size)
+        have = np.where(zoomed, np.rint(size * factor * squeeze ** (sign / 2)), size)
         room = (have - size).astype(np.int64)
         drawn[f"{axis}_size"] = have
         drawn[f"{axis}_start"] = rng.integers(np.minimum(0, room), np.maximum(0, room) + 1)
@@ -58,13 +56,20 @@ def draw(shape: tuple[int, int], size: int, how: Augmentation, rng: np.random.Ge
             np.full(shape, size)
         )  # fmt: skip
     drawn["brightness"], drawn["saturation"] = rng.uniform(1 - TINT, 1 + TINT, (2, *shape))
-    drawn["contrast"] = np.exp(rng.uniform(*np.log(CONTRAST), shape))
+    drawn["contrast"] = _log_uniform(rng, CONTRAST, shape)
     drawn["kind"] = np.where(degraded, 1 + rng.integers(0, 3, shape), 0)
     drawn["blur"] = rng.uniform(*BLUR, shape)
     drawn["noise"] = rng.uniform(*NOISE, shape)
     drawn["noise_start"] = rng.integers(0, NOISE_VALUES - 3 * size * size, shape)
     drawn["quality"] = rng.integers(*QUALITY, shape)
     return {name: _narrow(values) for name, values in drawn.items()}
+
+
+def _log_uniform(
+    rng: np.random.Generator, limits: tuple[float, float], shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    low, high = (math.log(limit) for limit in limits)
+    return np.exp(rng.uniform(low, high, shape))
 
 
 def _narrow(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,6 +1,7 @@
 """Trains a small network in a process of its own, since Keras has one backend in a process."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -22,11 +23,17 @@ COMMAND = (
     "from tests.training.train import small; small.main()",
 )
 
-NETWORK = WhitenedNetwork(widths=(8, 16), group=3, residual=True, fused=True)
+NETWORK = WhitenedNetwork(widths=(8,), group=2, residual=True, fused=True)
 PRESET = replace(DEFAULT, network=NETWORK, epochs=3, batch_size=32, validate_every=1)
 TEACHER = replace(PRESET, name="teacher", on_device=True)
 STUDENT = replace(TEACHER, name="student", teacher="teacher", label_smoothing=0.0)
 PRESETS = {preset.name: preset for preset in (PRESET, TEACHER, STUDENT)}
+
+
+def variables(name: str, **others: str) -> dict[str, str]:
+    """The environment of a process with a backend of Keras."""
+    # What is computed is little, and optimising it would take most of the time.
+    return {**os.environ, "KERAS_BACKEND": name, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **others}
 
 
 def sample(preset: Preset) -> DataSet:

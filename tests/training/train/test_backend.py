@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +39,7 @@ def train(name: str, folder: Path, *arguments: str) -> str:
     """Train a small network under a backend, without TensorFlow; returns what it printed."""
     done = subprocess.run(
         [*small.COMMAND, folder, *arguments],
-        env={**os.environ, "KERAS_BACKEND": name},
+        env=small.variables(name),
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -48,11 +47,15 @@ def train(name: str, folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module", params=[JAX, TORCH])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def backend_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(backend_name: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of another backend, which no test may change."""
-    run = Run(tmp_path_factory.mktemp(request.param) / "run")
-    printed = train(request.param, run.folder)
-    assert printed.startswith(backend.NAMES[request.param])
+    run = Run(tmp_path_factory.mktemp(backend_name) / "run")
+    assert train(backend_name, run.folder).startswith(backend.NAMES[backend_name])
     return run
 
 
@@ -84,20 +87,19 @@ def test_student_learns_from_pictures_on_the_device(name: str, tmp_path: Path) -
         assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
-@pytest.mark.parametrize("name", [JAX, TORCH])
-def test_killed_run_ends_with_the_same_weights(name: str, tmp_path: Path) -> None:
-    train(name, tmp_path / "whole")
+def test_killed_run_ends_with_the_same_weights(
+    trained: Run, backend_name: str, tmp_path: Path
+) -> None:
     cut = Run(tmp_path / "cut")
     with subprocess.Popen(
         [*small.COMMAND, cut.folder, "--often"],
-        env={**os.environ, "KERAS_BACKEND": name}, stderr=subprocess.DEVNULL,
+        env=small.variables(backend_name), stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         small.wait_for_an_epoch(cut, process)
         process.kill()
-    train(name, cut.folder)
+    train(backend_name, cut.folder)
     whole, again = (
-        keras.saving.load_model(tmp_path / folder / "checkpoint.keras", compile=False)
-        for folder in ("whole", "cut")
+        keras.saving.load_model(run.checkpoint, compile=False) for run in (trained, cut)
     )
     for one, other in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -116,7 +118,7 @@ def test_fit_command_needs_no_package_that_exports_measures_or_publishes(
             *(sys.executable, "-c", code, "fit", str(tmp_path / "run"), "--preset", "baseline"),
             *("--epochs", "1", "--pictures", "64", "--data", str(FOLDERS)),
         ],
-        env={**os.environ, "KERAS_BACKEND": name}, capture_output=True, text=True, timeout=300,
+        env=small.variables(name), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     settings = Run(tmp_path / "run").read_settings()
@@ -130,7 +132,7 @@ def test_run_command_trains_and_publishes_under_another_backend(name: str, tmp_p
             *(sys.executable, "-m", "training", "run", "--preset", "baseline", "--epochs", "2"),
             *("--data", str(FOLDERS), "--models", str(tmp_path), "--runs", str(tmp_path / "runs")),
         ],
-        env={**os.environ, "KERAS_BACKEND": name}, capture_output=True, text=True, timeout=300,
+        env=small.variables(name), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "cifar10" / "1" / "card.json").read_text())

@@ -31,7 +31,7 @@ def test_steps_without_changes_are_those_of_the_processor(preset: Preset, sample
         expected, steps = Batches(plain, sample.train, 10, 0, epoch), make(epoch, 0)
         assert len(steps) == len(expected) == 3
         for step in range(3):
-            for found, wanted in zip(arrays(steps, step), expected[step], strict=True):
+            for found, wanted in zip(arrays(steps, step), arrays(expected, step), strict=True):
                 assert found.dtype == wanted.dtype
                 np.testing.assert_allclose(found, wanted, rtol=1e-6)
 

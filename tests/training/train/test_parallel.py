@@ -4,7 +4,6 @@ Under JAX on the CPU: of one process by a flag of XLA, of two over the loopback.
 """
 
 import importlib.util
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from training.train.checkpoint import Run
 from training.train.parallel import Share
 
 LOSSES_WITHIN = 1e-3  # relative: sums are made in another order
-PRESETS = ["default", "teacher"]  # batches made on the processor, and on the device
-
 jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 long = pytest.mark.long
 
@@ -33,7 +30,7 @@ def start(folder: Path, preset: str, *arguments: str, **variables: str) -> subpr
         return subprocess.Popen(
             [*small.COMMAND, folder, "--preset", preset,
              *arguments],
-            env={**os.environ, "KERAS_BACKEND": "jax", **variables}, stdout=log, stderr=log,
+            env=small.variables("jax", **variables), stdout=log, stderr=log,
         )  # fmt: skip
 
 
@@ -58,31 +55,23 @@ def curves(folder: Path) -> pd.DataFrame:
     return Run(folder).read_history()[["epoch", "loss", "accuracy", "learning_rate"]]
 
 
-@pytest.fixture(scope="module", params=PRESETS)
-def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on one device."""
-    folder = tmp_path_factory.mktemp("one") / str(request.param)
-    finish([start(folder, request.param)])
-    return folder
-
-
 @jax
 @long
-def test_two_devices_learn_what_one_does(one: Path, tmp_path: Path) -> None:
-    both = tmp_path / "run"
+def test_two_devices_learn_what_one_does_from_pictures_on_the_device(tmp_path: Path) -> None:
+    one, both = tmp_path / "one", tmp_path / "both"
     flag = "--xla_force_host_platform_device_count=2"
-    finish([start(both, one.name, "--devices", "2", XLA_FLAGS=flag)])
+    finish([start(one, "teacher")])
+    finish([start(both, "teacher", "--devices", "2", XLA_FLAGS=flag)])
     assert Run(both).read_settings().origin.devices == 2
     pd.testing.assert_frame_equal(curves(both), curves(one), rtol=LOSSES_WITHIN)
 
 
 @jax
 @long
-def test_two_processes_learn_what_one_does_also_after_one_is_killed(
-    one: Path, tmp_path: Path
-) -> None:
-    both = tmp_path / "run"
-    processes = two(both, one.name, "--often")
+def test_two_processes_learn_what_one_does_also_after_one_is_killed(tmp_path: Path) -> None:
+    one, both = tmp_path / "one", tmp_path / "both"
+    finish([start(one, "default")])
+    processes = two(both, "default", "--often")
     small.wait_for_an_epoch(Run(both), processes[0])
     processes[1].kill()
     processes[0].kill()  # it would wait for the other
@@ -90,7 +79,7 @@ def test_two_processes_learn_what_one_does_also_after_one_is_killed(
         process.wait(timeout=60)
     assert not Run(both).is_finished()
     cut = len(Run(both).read_history())
-    finish(two(both, one.name))
+    finish(two(both, "default"))
     assert Run(both).read_settings().origin.devices == 2
     found, expected = curves(both), curves(one)
     whole = found.index != cut  # which tells of the steps after the break alone
