@@ -274,7 +274,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; --resume goes on from the last minute", file=sys.stderr)
+        print("\ninterrupted; --resume continues where the run was last saved", file=sys.stderr)
         return 130
     return 0
 

@@ -66,7 +66,7 @@ def test_run_on_own_pictures_survives_ctrl_c_and_kill_and_ends_as_a_served_versi
     status, output = training.stop_after(2, signal.SIGINT)
     assert status == 130, output
     assert output.splitlines()[-1] == (
-        "interrupted; --resume continues after the last finished epoch"
+        "interrupted; --resume continues where the run was last saved"
     )
     assert "Traceback" not in output
 

@@ -22,6 +22,7 @@ from training.train.parallel import Share
 from training.train.teaching import Teacher
 
 SAVE_SECONDS = 60.0
+SAVING = 0.05  # share of the time that saves after epochs may take
 VALIDATION_BATCH = 500
 
 
@@ -40,8 +41,9 @@ def fit(
     run gives the same weights as one that was not interrupted. On GPUs it need not: there the order
     of sums is not fixed.
 
-    The run is saved once a minute, within an epoch where that takes longer, and at its end. Of
-    several processes the first one writes, and all read the folder where the run is resumed.
+    The run is saved at the ends of epochs, of very short ones not each time, and within an epoch
+    once a minute. Of several processes the first one writes, and all read the folder where the run
+    is resumed.
 
     Args:
         preset: what to train.
@@ -92,7 +94,7 @@ class _Saver:
     def __init__(self, run: Run, model: keras.Model, share: Share) -> None:
         self.model, self.share, self._run = model, share, run
         self.history = run.read_history()
-        self._last = time.monotonic()
+        self._last, self._took = time.monotonic(), 0.0
 
     def start(self, settings: Settings) -> None:
         """Write a new run."""
@@ -102,18 +104,25 @@ class _Saver:
             self._run.write_settings(settings)
         self.save()
 
-    def save_if_due(self) -> None:
+    def save_within_epoch(self) -> None:
         """Save where the last time was a minute ago."""
         if time.monotonic() - self._last >= SAVE_SECONDS:
             self.save()
 
+    def save_after_epoch(self) -> None:
+        """Save where the last time was a minute ago, or long ago for what it took."""
+        if time.monotonic() - self._last >= min(SAVE_SECONDS, self._took / SAVING):
+            self.save()
+
     def save(self) -> None:
         """Save now."""
+        begin = time.monotonic()
         if self.share.index == 0:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()
             self._run.save(self.model, self.history)
         self._last = time.monotonic()
+        self._took = self._last - begin
 
 
 def _train(
@@ -141,7 +150,8 @@ def _train(
             saver.history = pd.concat([saver.history, pd.DataFrame([row])], ignore_index=True)
             if epoch + 1 == preset.epochs:
                 saver.save()
-            saver.save_if_due()
+            else:
+                saver.save_after_epoch()
 
 
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
@@ -157,7 +167,7 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_begin(self, batch: int, logs: None = None) -> None:  # noqa: ARG002
         """Save after the step before where that is due; show the running means of the epoch."""
         if batch:
-            self.saver.save_if_due()
+            self.saver.save_within_epoch()
         self.bar.update()
         if batch % 10 == 0 and self._logs:
             loss, accuracy = self._logs["loss"], self._logs["accuracy"]

@@ -24,7 +24,11 @@ COMMAND = (
 )
 
 NETWORK = WhitenedNetwork(widths=(8,), group=2, residual=True, fused=True)
-PRESET = replace(DEFAULT, network=NETWORK, epochs=3, batch_size=32, validate_every=1)
+# Two outliers beside 32 pictures, which two processes can share.
+HOW = replace(DEFAULT.augmentation, outliers=1 / 16)
+PRESET = replace(
+    DEFAULT, network=NETWORK, augmentation=HOW, epochs=3, batch_size=32, validate_every=1
+)
 TEACHER = replace(PRESET, name="teacher", on_device=True)
 STUDENT = replace(TEACHER, name="student", teacher="teacher", label_smoothing=0.0)
 PRESETS = {preset.name: preset for preset in (PRESET, TEACHER, STUDENT)}
