@@ -120,7 +120,8 @@ class _Saver:
         if self.share.index == 0:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()
-            self._run.save(self.model, self.history)
+            with parallel.alone():
+                self._run.save(self.model, self.history)
         self._last = time.monotonic()
         self._took = self._last - begin
 

@@ -71,8 +71,22 @@ def scope(devices: int) -> Iterator[Share]:
     if len(found) < devices:
         raise TrainingError(f"--devices {devices}: JAX has {len(found)}")
     used = found if count > 1 else found[:devices]
-    with keras.distribution.DataParallel(devices=used).scope():
+    with keras.distribution.DataParallel(devices=used, auto_shard_dataset=False).scope():
         yield Share(jax.process_index(), count, len(used) // count)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """The context in which a model of several processes is saved by one of them.
+
+    Keras makes variables while it saves, which all processes would have to make together.
+    """
+    own = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(own)
 
 
 def meet(share: Share) -> None:

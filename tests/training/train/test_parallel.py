@@ -35,8 +35,12 @@ def start(folder: Path, preset: str, *arguments: str, **variables: str) -> subpr
 
 
 def finish(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        assert process.wait(timeout=300) == 0
+    try:
+        for process in processes:
+            assert process.wait(timeout=300) == 0
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def two(folder: Path, preset: str, *arguments: str) -> list[subprocess.Popen[bytes]]:
@@ -72,11 +76,12 @@ def test_two_processes_learn_what_one_does_also_after_one_is_killed(tmp_path: Pa
     one, both = tmp_path / "one", tmp_path / "both"
     finish([start(one, "default")])
     processes = two(both, "default", "--often")
-    small.wait_for_an_epoch(Run(both), processes[0])
-    processes[1].kill()
-    processes[0].kill()  # it would wait for the other
-    for process in processes:
-        process.wait(timeout=60)
+    try:
+        small.wait_for_an_epoch(Run(both), processes[0])
+    finally:
+        for process in reversed(processes):  # the first one would wait for the other
+            process.kill()
+            process.wait(timeout=60)
     assert not Run(both).is_finished()
     cut = len(Run(both).read_history())
     finish(two(both, "default"))

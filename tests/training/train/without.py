@@ -2,18 +2,21 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 
-class _Absent(MetaPathFinder):
+class _Absent(MetaPathFinder, Loader):
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         if fullname.partition(".")[0] in self._names:
-            raise ImportError(f"No module named {fullname!r}")
+            return ModuleSpec(fullname, self)
         return None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        raise ImportError(f"No module named {spec.name!r}")
 
 
 def without(*names: str) -> None:
