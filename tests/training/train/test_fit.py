@@ -130,6 +130,29 @@ def test_checkpoint_is_usable_before_the_first_epoch_ends(
     assert len(Run(tmp_path).read_history()) == preset.epochs
 
 
+@pytest.mark.parametrize(("share", "saves"), [(1e-9, 2), (1e9, 4)], ids=["rarely", "often"])
+def test_epochs_that_are_short_for_what_a_save_takes_are_not_all_saved(
+    tmp_path: Path,
+    preset: Preset,
+    sample: DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    saves: int,
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(fit, "SAVING", share)
+    real = Run.save
+
+    def save(run: Run, model: keras.Model, history: pd.DataFrame) -> None:
+        made.append(len(history))
+        real(run, model, history)
+
+    monkeypatch.setattr(Run, "save", save)
+    fit.fit(preset, sample, tmp_path / "run")
+    assert len(made) == saves
+    assert made[-1] == preset.epochs
+
+
 def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
     preset = trained.read_settings().preset
     with pytest.raises(TrainingError, match="holds a run already"):
