@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.training.conftest import FOLDERS
+from training import environment
 from training.data import dataset
 from training.data.dataset import DataSet
 from training.presets import DEFAULT, Preset, WhitenedNetwork
@@ -55,7 +56,7 @@ def wait_for_an_epoch(run: Run, process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Train or continue a preset; with `--often` save after each step."""
+    """Train or continue a preset in float32; with `--often` save after each step."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default=PRESET.name)
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--often", action="store_true")
     args = parser.parse_args()
     print(backend.start())
+    environment.dtype_policy = lambda: "float32"  # whatever the processor has
     if args.often:
         fit.SAVE_SECONDS = 0.0
     preset = PRESETS[args.preset]

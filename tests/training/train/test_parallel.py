@@ -56,7 +56,7 @@ def two(folder: Path, preset: str, *arguments: str) -> list[subprocess.Popen[byt
 
 
 def curves(folder: Path) -> pd.DataFrame:
-    return Run(folder).read_history()[["epoch", "loss", "accuracy", "learning_rate"]]
+    return Run(folder).read_history()[["epoch", "loss", "val_loss", "learning_rate"]]
 
 
 @jax
