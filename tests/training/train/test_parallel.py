@@ -18,7 +18,7 @@ from training.train import parallel
 from training.train.checkpoint import Run
 from training.train.parallel import Share
 
-LOSSES_WITHIN = 1e-3  # relative: sums are made in another order
+LOSSES_WITHIN = 1e-4  # relative: sums are made in another order; 4e-7 was seen
 jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 long = pytest.mark.long
 
