@@ -41,7 +41,7 @@ def encoded(pixels: Tensor, quality: Tensor) -> Tensor:
     edge = np.eye(size, dtype=np.float32)[np.minimum(np.arange(whole), size - 1)]
     padded = _both(edge, pixels)
     ycc = ops.round(_channels(TO_YCC, padded))
-    half = np.repeat(np.eye(whole // 2, dtype=np.float32) / 2, 2, axis=1)
+    half = np.repeat(np.eye(whole // 2), 2, axis=1).astype(np.float32) / np.float32(2)
     scale = ops.where(quality < 50, ops.floor(5000 / quality), 200 - 2 * quality)
     bright = _quantised(ycc[:, :1] - 128, _table(BRIGHTNESS, whole, scale))
     chroma = _quantised(ops.round(_both(half, ycc[:, 1:])), _table(COLOUR, whole // 2, scale))
