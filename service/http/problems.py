@@ -20,7 +20,7 @@ from service.observability.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
-_CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
+CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
 
 
 class _Row(NamedTuple):
@@ -165,4 +165,4 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     """The end of a request whose client has disconnected: only the log and the metrics read it."""
-    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
