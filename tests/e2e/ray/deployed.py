@@ -111,7 +111,9 @@ def configure(
     (application,) = config["applications"]
     given = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
     kept = application["runtime_env"]["env_vars"] if not settings else {}
-    application["runtime_env"]["env_vars"] = {**kept, **given}
+    # Ray keeps the replicas of an environment that has not changed, and each test wants new ones.
+    new = {"DEPLOYED_AT": str(time.monotonic())}
+    application["runtime_env"]["env_vars"] = {**kept, **given, **new}
     application["deployments"][0] |= options
     return config
 
