@@ -49,8 +49,8 @@ def test_command_deploys_the_file_that_ships(ray_cluster: Deployed, tmp_path: Pa
     config["applications"][0]["runtime_env"]["env_vars"]["CIFAR10_MODELS"] = str(MODELS)
     path = tmp_path / "serve.yml"
     path.write_text(yaml.safe_dump(config))
-    serve = ray_cluster.python.with_name("serve")
-    command = [serve, "deploy", "--address", ray_cluster.dashboard, path]
+    serve = str(ray_cluster.python.with_name("serve"))
+    command = [serve, "deploy", "--address", ray_cluster.dashboard, str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     ray_cluster.wait_until_running()
     answer = web.post(f"{ray_cluster.url}/predict", content=SMALL).json()
