@@ -4,8 +4,8 @@ import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+from service.inference.batching.slow_lane import LaneRule, SlowItemError
 from service.inference.classifier import Decoded, Upload
-from service.inference.lane import LaneRule, SlowItemError
 from service.inference.opening import LARGE_PIXELS, Opened, TakesLongError
 from service.inference.snapshot import LoadedModel
 from service.settings import Settings

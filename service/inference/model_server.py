@@ -16,7 +16,7 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.inference.batcher import MicroBatcher
+from service.inference.batching.batcher import MicroBatcher
 from service.inference.classification import Classification
 from service.inference.classifier import Decoded, Observer, Upload
 from service.inference.engine import CPU

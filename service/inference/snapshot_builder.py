@@ -8,9 +8,9 @@ from service.inference import repository
 from service.inference.card import CARD_FILE, parse_card
 from service.inference.classifier import Classifier, Observer, open_classifier
 from service.inference.engine import CUDA
-from service.inference.memory import Room
+from service.inference.memory_check import Room
+from service.inference.memory_file import SealedFile
 from service.inference.repository import StoredModel
-from service.inference.sealed_file import SealedFile
 from service.inference.selection import default_model, list_models, select
 from service.inference.served_model import Change, ServedModel
 from service.inference.snapshot import Handover, LoadedModel, Snapshot

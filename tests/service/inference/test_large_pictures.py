@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from service.errors import UndecodableImageError
+from service.inference.batching.slow_lane import SlowItemError
 from service.inference.classifier import Decoded, Upload
-from service.inference.lane import SlowItemError
 from service.inference.large_pictures import HUGE, LARGE, Job, prepare
 from service.inference.snapshot import LoadedModel
 from service.settings import Settings

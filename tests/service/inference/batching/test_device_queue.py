@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
-from service.inference.batcher import MicroBatcher
+from service.inference.batching.batcher import MicroBatcher
 from service.inference.classifier import Observer
 from service.inference.engine import CUDA
 from service.inference.engine_cuda import Buckets, Floats, Images

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from service.inference.stage import In, Item, Key, Out, Stage, StageThread
+from service.inference.batching.batch_queue import In, Item, Key, Out, Stage, StageThread
 
 # While the batch of one thread is computed, the other prepares its own or makes answers.
 _THREADS = 2

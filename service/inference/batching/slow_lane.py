@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import QueueFullError
-from service.inference.stage import Item, Stage, StageThread
+from service.inference.batching.batch_queue import Item, Stage, StageThread
 
 # Of a processor that others want too, a thread that is so much nicer gets a tenth.
 NICENESS = 10

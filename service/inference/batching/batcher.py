@@ -14,9 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from service.errors import DeadlineExceededError
-from service.inference.device import Device
-from service.inference.lane import Lane, LaneRule, SlowItemError
-from service.inference.stage import In, Item, Key, Out, Stage, StageThread, settle, settle_soon
+from service.inference.batching.batch_queue import (
+    In,
+    Item,
+    Key,
+    Out,
+    Stage,
+    StageThread,
+    settle,
+    settle_soon,
+)
+from service.inference.batching.device_queue import Device
+from service.inference.batching.slow_lane import Lane, LaneRule, SlowItemError
 from service.observability.statistics import BatchTimes
 
 # The resolution of an event loop's clock: a timer may fire this much too early.
