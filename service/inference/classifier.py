@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
-from service.inference import decoding, opening, repository, resizing
+from service.inference import decoding, opening, repository, resizing, verification
 from service.inference.classification import Classification
 from service.inference.decoding import ImageFacts
-from service.inference.engine import Engine, open_engine, preferred_precision
+from service.inference.engine import Engine
+from service.inference.engine_provider import open_engine, preferred_precision
 from service.inference.opening import Opened
 from service.inference.pictures import scaling
 from service.inference.repository import StoredModel
@@ -139,7 +140,7 @@ class Classifier:
         stored = repository.load(folder, name, version)
         return open_classifier(
             stored,
-            functools.partial(repository.read, stored),
+            functools.partial(verification.read, stored),
             Settings.model_construct(
                 variant=variant,
                 provider=provider,
@@ -275,7 +276,7 @@ def open_classifier(
         max_batch=settings.max_batch,
     )
     card, file = stored.card, choose(engine.provider)
-    repository.check_metadata(stored, file, engine.metadata)
+    verification.check_metadata(stored, file, engine.metadata)
     model = ModelInfo(
         name=stored.name,
         version=stored.version,
