@@ -20,7 +20,7 @@ from service.inference.batching.batcher import MicroBatcher
 from service.inference.classification import Classification
 from service.inference.classifier import Decoded, Observer, Upload
 from service.inference.engine import CPU
-from service.inference.large_pictures import Job, lanes, prepare
+from service.inference.large_picture_lanes import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
