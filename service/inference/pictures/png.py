@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngImageFile
 from . import colour
 from .colour import Space
 
-_GREY, _RGB, _GREY_WITH_ALPHA = 0, 2, 4
+_GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
+_MOST_COLOURS = 256
 # A file with more chunks before its pixels is left to Pillow as it is.
 _MAX_CHUNKS = 1000
 # What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
@@ -73,11 +74,14 @@ def read(data: bytes) -> Png:
         for kind, start, end in _chunks(data):
             if kind == b"IDAT":
                 break
-            if kind in _NEEDED or not kind[0] & _ANCILLARY:
+            content = data[start + 8 : end - 4]
+            is_void = kind == b"tRNS" and _is_void(content, chunks)
+            if not is_void:
+                chunks.setdefault(kind, content)
+            if not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
                 needed.append(data[start:end])
             else:
                 is_whole = False
-            chunks.setdefault(kind, data[start + 8 : end - 4])
         needed.append(data[start:])
         for_pillow = data if is_whole else b"".join(needed)
         depth, kind_of_colour = chunks[b"IHDR"][8:10]
@@ -109,6 +113,16 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         yield data[start + 4 : start + 8], start, end
         start = end
     raise ValueError("too many chunks")
+
+
+def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
+    """Whether it does not fit the colours or comes twice, so that browsers do without it."""
+    kind_of_colour = chunks[b"IHDR"][9]
+    if b"tRNS" in chunks:
+        return True
+    if kind_of_colour == _PALETTE:
+        return b"PLTE" not in chunks or len(transparency) > _MOST_COLOURS
+    return len(transparency) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
 
 
 def _transparent(
