@@ -18,12 +18,13 @@ from service.errors import (
 )
 from service.inference.batcher import MicroBatcher
 from service.inference.classification import Classification
-from service.inference.classifier import Decoded, Observer, Upload
+from service.inference.classifier import Observer, Upload
 from service.inference.engine import CPU
 from service.inference.large_pictures import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
+from service.inference.views import Decoded
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.observability.statistics import BatchTimes
