@@ -25,14 +25,14 @@ def test_both_packages_give_the_same_answers(
 ) -> None:
     look = CloserLook(times=times, share=0.7)
     rule = ResizeRule(mode, "bilinear")
-    write_model(
-        tmp_path,
+    model = write_model(
+        tmp_path / "models",
         size=(16, 16),
         resize={"mode": rule.mode, "filter": rule.filter},
         second_view=SECOND.to_json(),
         closer_look=look.to_json(),
     )
-    classifier = Classifier.open(tmp_path, "tiny", provider="cpu")
+    classifier = Classifier.open(tmp_path / "models", "tiny", provider="cpu")
     found = classifier.classify(list(FILES.values()))
     answers = [answer for answer in found if isinstance(answer, Classification)]
     paths = [tmp_path / name for name in FILES]
@@ -40,13 +40,13 @@ def test_both_packages_give_the_same_answers(
         path.write_bytes(data)
     uploads = closer_look.read(paths, 16, rule, look)
     assert 0 < uploads.close.sum() < len(FILES)
-    served = closer_look.as_served(SECOND, tmp_path / "tiny/1/model.onnx", uploads)
+    served = closer_look.as_served(SECOND, model / "model.onnx", uploads)
     np.testing.assert_allclose(
         np.stack([answer.probabilities for answer in answers]), served.probabilities, atol=1e-6
     )
     energies = [answer.energy for answer in answers]
     np.testing.assert_allclose(energies, served.energy, rtol=1e-6)
     whole = closer_look.read(paths, 16, rule, None)
-    alone = closer_look.as_served(SECOND, tmp_path / "tiny/1/model.onnx", whole)
+    alone = closer_look.as_served(SECOND, model / "model.onnx", whole)
     differs = np.abs(served.energy - alone.energy) > 1e-4
     np.testing.assert_array_equal(differs, uploads.close)

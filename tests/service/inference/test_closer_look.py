@@ -39,8 +39,8 @@ def mirrored(image: Images) -> Images:
 
 
 def framed(inner: str, outer: str, size: tuple[int, int]) -> bytes:
-    """A PNG with a square in its middle, of half of its shorter side."""
-    image, side = Image.new("RGB", size, outer), min(size) // 2
+    """A PNG with a square in its middle, of three quarters of its shorter side."""
+    image, side = Image.new("RGB", size, outer), min(size) * 3 // 4
     corner = (size[0] - side) // 2, (size[1] - side) // 2
     image.paste(Image.new("RGB", (side, side), inner), corner)
     return encode(image)
