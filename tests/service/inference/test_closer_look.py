@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+from service.http.app import create_app
 from service.inference import closer_look
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier
 from service.inference.closer_look import CloserLookRule
 from service.inference.decoding import ImageFacts, Picture
+from service.inference.model_server import ModelServer
 from service.inference.second_view import Floats, Images, SecondViewRule
 from service.inference.views import Decoded, compute_views
+from service.settings import Settings
 from tests.service.conftest import colour, encode
 from tests.service.models import write_model
 
@@ -119,3 +123,22 @@ def test_answer_of_an_upload_follows_from_its_middle_too(tmp_path: Path) -> None
     np.testing.assert_allclose(large.probabilities, expected, atol=0.02)
     assert large.energy == pytest.approx((whole.energy + red.energy) / 2, abs=0.05)
     np.testing.assert_array_equal(large.pixels, whole.pixels)
+
+
+def test_routes_agree_and_the_metric_counts(tmp_path: Path) -> None:
+    write_model(tmp_path, closer_look=RULE.model_dump())
+    upload = framed("red", "blue", (64, 48))
+    settings = Settings.model_validate({"models": tmp_path, "model": "tiny", "provider": "cpu"})
+    with TestClient(create_app(settings, ModelServer(settings))) as client:
+        while client.get("/health/ready").status_code != 200:
+            pass
+        one = client.post("/predict?top_k=3", content=upload).json()["predictions"]
+        files = [("files", upload), ("files", colour("red"))]
+        batch = client.post("/predict/batch?top_k=3", files=files).json()["results"]
+        metrics = client.get("/metrics").text
+    (by_hand,) = Classifier.open(tmp_path, "tiny", provider="cpu").classify([upload])
+    assert isinstance(by_hand, Classification)
+    assert batch[0]["predictions"] == one
+    found = [it["probability"] for it in sorted(one, key=lambda it: it["class_id"])]
+    assert found == pytest.approx(by_hand.probabilities.tolist(), abs=1e-6)
+    assert 'classifier_second_views_total{model="tiny",outcome="computed"} 2.0' in metrics
