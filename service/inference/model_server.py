@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 WATCH_S = 1
 # A check that comes this much later than planned shows that the whole process was paused.
 PAUSE_S = 2
-# While more than this part of the longest queue waits, there are no second views.
+# While more than this part of the longest queue waits, there are no views after the first.
 HASTE = 1 / 4
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]
