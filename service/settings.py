@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     cuda_graphs: bool = False
     """Capture a CUDA graph for each batch size; not measured yet."""
     second_view: bool = True
-    """Compute a picture once more, mirrored, where a model is unsure and its file says so; not
-    while many pictures wait."""
+    """Compute further views of a picture where the model's file says so: it is unsure, or the
+    picture has many pixels; not while many pictures wait."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
     and one for a GPU."""

@@ -7,8 +7,9 @@ from service.errors import ModelRefusedError
 from service.inference.card import CARD_FILE
 from service.inference.repository import StoredModel
 
-# Metadata that a file need not have.
+# Metadata that a file need not have: in the card, of a file and of all files.
 _OPTIONAL = {"second_view", "label_sets"}
+_OPTIONAL_OF_ALL = {"closer_look"}
 _REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
@@ -41,6 +42,7 @@ def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> N
     """
     path, card = model.folder / name, model.card
     optional = card.files[name].model_dump(mode="json", include=_OPTIONAL)
+    optional |= card.model_dump(mode="json", include=_OPTIONAL_OF_ALL)
     for key, stated in {
         "name": card.name,
         "version": card.version,

@@ -73,6 +73,23 @@ def test_second_view_that_the_card_or_the_file_alone_has_is_refused(
         verification.check_metadata(stored, "model.onnx", metadata)
 
 
+@pytest.mark.parametrize("where", ["card", "file"])
+def test_closer_look_that_the_card_or_the_file_alone_has_is_refused(
+    tmp_path: Path, where: str
+) -> None:
+    folder = write_model(tmp_path, closer_look={"kind": "square", "times": 4, "share": 0.8})
+    stored = repository.read_version(folder)
+    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
+    verification.check_metadata(stored, "model.onnx", metadata)
+    if where == "card":
+        del metadata["closer_look"]
+    else:
+        edit_card(folder, closer_look=None)
+        stored = repository.read_version(folder)
+    with pytest.raises(ModelRefusedError, match="disagree on 'closer_look'"):
+        verification.check_metadata(stored, "model.onnx", metadata)
+
+
 @pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
 def test_missing_or_unreadable_metadata_is_refused(
     tmp_path: Path, metadata: dict[str, str]
