@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from service import errors
-from service.admission.retry_after import RetryAfter
+from service.admission.retry_after import DEFAULT_S, RetryAfter
 from service.errors import ServiceError
 from service.http import not_offered
 from service.http.context import context_of
@@ -19,7 +19,6 @@ from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "1"
 CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
 
 
@@ -94,7 +93,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
     if problem.status == http.HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="cifar10-serve"'
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.setdefault("Retry-After", RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(DEFAULT_S))
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
     if f"{path}/".startswith(("/v2/", "/v1/")):

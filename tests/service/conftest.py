@@ -19,9 +19,9 @@ from service.http.app import create_app
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier, ModelInfo, Observer
 from service.inference.engine import CPU
+from service.inference.memory_file import SealedFile
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
-from service.inference.sealed_file import SealedFile
 from service.inference.second_view import SecondViewRule
 from service.inference.snapshot import LoadedModel, Snapshot
 from service.settings import Settings

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from service.errors import UndecodableImageError
-from service.inference.classifier import Decoded, Upload
-from service.inference.lane import SlowItemError
-from service.inference.large_pictures import HUGE, LARGE, Job, prepare
+from service.inference.batching.slow_lane import SlowItemError
+from service.inference.classifier import Upload
+from service.inference.large_picture_lanes import HUGE, LARGE, Job, prepare
 from service.inference.snapshot import LoadedModel
+from service.inference.views import Decoded
 from service.settings import Settings
 from tests.benchmark.large_pictures import add_scans
 from tests.service.conftest import FakeEngine, colour, encode, fake_model
