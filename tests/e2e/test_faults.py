@@ -207,7 +207,8 @@ def test_worker_that_starts_during_changes_takes_part(server: StartReady, models
         wait_until(lambda: all_workers(running, 3))
         version = 1
         for _ in range(5):
-            workers_of(running)[-1].kill()
+            # The oldest: one that follows others that were killed in its place waits for seconds.
+            workers_of(running)[0].kill()
             wait_until(lambda: not all_workers(running, 3))
             complete = False
             while not complete:
