@@ -148,7 +148,7 @@ def test_stuck_thread_is_replaced_and_its_clients_are_told(
     server: StartReady, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models", endless=True)
-    with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=5) as running:
+    with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=3) as running:
         wait_until(lambda: all_workers(running))
         answer = web.post(f"{running.url}/predict", content=WHITE, timeout=30)
         assert answer.status_code == 503
@@ -292,7 +292,7 @@ def test_bad_version_changes_no_worker_and_health_says_why(
 def test_end_under_load_answers_every_accepted_request(
     server: StartReady, models: Path, keep_alive: bool
 ) -> None:
-    running = server(models=models, model="tiny", workers=2, drain_s=3)
+    running = server(models=models, model="tiny", workers=2, drain_s=2)
     wait_until(lambda: all_workers(running))
     with Load(running.url, RED, clients=8, keep_alive=keep_alive) as load:
         load.wait_for(50)
