@@ -134,7 +134,7 @@ def test_worker_ended_by_a_signal_without_a_name_is_replaced(
 
 
 def test_frozen_worker_is_replaced(server: StartReady, models: Path) -> None:
-    with server(models=models, model="tiny", workers=2, stuck_s=5) as running:
+    with server(models=models, model="tiny", workers=2, stuck_s=3) as running:
         wait_until(lambda: all_workers(running))
         frozen = workers_of(running)[0]
         frozen.suspend()
