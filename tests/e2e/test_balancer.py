@@ -109,7 +109,7 @@ def test_added_instance_is_found_by_the_name_and_a_removed_one_forgotten(
     instances.add(added)
     instances.wait_for_all(RED)
     instances.names.addresses.remove(added)
-    with Load(instances.url, RED) as load:
+    with Load(instances.url, RED, pause_s=0.02) as load:
         wait_until(lambda: not used(instances, added))
     assert load.failures == []
     assert instances.servers.pop(added).stop() == 0
