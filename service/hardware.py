@@ -40,3 +40,8 @@ def nvidia_driver_visible() -> bool:
     except OSError:
         return False
     return True
+
+
+def wants_cuda(provider: str, *, required: bool) -> bool:
+    """Whether to compute by CUDA, as the settings say: `auto` does where there is a driver."""
+    return required or provider == "cuda" or (provider == "auto" and nvidia_driver_visible())

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from service.hardware import available_cpus, available_memory, nvidia_driver_visible
+from service.hardware import available_cpus, available_memory, wants_cuda
 
 # Memory of a worker under load, without the one large picture that all workers decode at a time.
 WORKER_BYTES = 200_000_000
@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     cuda_graphs: bool = False
     """Capture a CUDA graph for each batch size; not measured yet."""
     second_view: bool = True
-    """Compute a picture once more, mirrored, where a model is unsure and its file says so; not
-    while many pictures wait."""
+    """Compute further views of a picture where the model's file says so: it is unsure, or the
+    picture has many pixels; not while many pictures wait."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Number of worker processes; auto takes one for each usable CPU if there is enough memory,
     and one for a GPU."""
@@ -230,10 +230,9 @@ class Settings(BaseSettings):
         """
         if self.workers != "auto":
             return self.workers
-        automatic = self.provider == "auto" and nvidia_driver_visible()
-        wants_cuda = self.require_cuda or self.provider == "cuda" or automatic
+        on_cuda = wants_cuda(self.provider, required=self.require_cuda)
         # One process keeps a GPU busy; only Linux spreads connections over several.
-        if wants_cuda or sys.platform != "linux":
+        if on_cuda or sys.platform != "linux":
             return 1
         room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
         room -= 2 * model_bytes  # the files themselves, which all workers share

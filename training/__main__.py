@@ -133,25 +133,37 @@ def _compare(args: argparse.Namespace) -> None:
     print("", *comparison.pairs, f"page: {page}", sep="\n")
 
 
+def _named_folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    if folders := _photograph_folders(args):
+        return folders
+    raise TrainingError("name a folder with --photographs, and one with --other")
+
+
 def _photographs(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from training.measure import photographs
     from training.study import compare
 
-    folders = _photograph_folders(args)
-    if folders is None:
-        raise TrainingError("name a folder with --photographs, and one with --other")
-    columns = {}
+    folders, columns = _named_folders(args), {}
     for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
         card = one.card
-        loaded = photographs.load(*folders, card.labels, one.size, card.resize)
+        loaded = photographs.load(*folders, card.labels, one.size, card.resize, card.closer_look)
         file = card.files[one.model.name]
         found = photographs.measure(
             one.model, loaded, card.labels, file.energy_threshold, file.second_view
         )
         columns[one.label] = found.rows()
     print("with 95 % intervals", pd.DataFrame(columns).to_string(), sep="\n")
+
+
+def _closer_looks(args: argparse.Namespace) -> None:
+    from training.study import closer_looks, compare
+
+    folders = _named_folders(args)
+    for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
+        table = closer_looks.measure(one, folders)
+        print(f"{one.label}, with 95 % intervals", table.to_string(), sep="\n")
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -233,6 +245,11 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "photographs": (
         _photographs,
         "measure models on photographs of their classes and of other things",
+        "what --photographs --other --models",
+    ),
+    "closer-looks": (
+        _closer_looks,
+        "measure whether closer looks pay on photographs",
         "what --photographs --other --models",
     ),
     "ablate": (

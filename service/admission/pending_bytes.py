@@ -7,7 +7,7 @@ class PendingBytes:
     """Bytes of requests that are not answered yet.
 
     Attributes:
-        count: how many there are; who takes bytes adds them, and subtracts them at the end.
+        count: how many there are.
     """
 
     def __init__(self, most: int) -> None:
@@ -25,3 +25,11 @@ class PendingBytes:
         """
         if size and self.count - own + size > self._most:
             raise QueueFullError("Too many bytes are waiting; try again in a moment.")
+
+    def add(self, size: int) -> None:
+        """Counts bytes that have arrived, until they are removed."""
+        self.count += size
+
+    def remove(self, size: int) -> None:
+        """Counts them no more: their request was answered."""
+        self.count -= size

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable
 
+# Where nothing else is known.
+DEFAULT_S = 1
 # Refused clients that return for each answer that is given. To refuse them again costs less than a
 # tenth of an answer each.
 RETURNS_PER_ANSWER = 0.5

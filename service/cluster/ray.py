@@ -31,6 +31,9 @@ _EXPORT_S = 5
     autoscaling_config={"max_replicas": 100, "target_ongoing_requests": 32, "upscale_delay_s": 10},
     # By default a replica of before ends first, which is a gap where there is only one.
     max_surge_percent=25,
+    # A replica that is lost is missed within so long; one that hangs after three timeouts.
+    health_check_period_s=5,
+    health_check_timeout_s=10,
     logging_config={"enable_access_log": False},  # the service writes its own
 )
 @serve.ingress()

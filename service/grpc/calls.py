@@ -167,13 +167,13 @@ class Calls(grpc.GenericRpcHandler):
             await method.admit(call.metadata)
         data = await self._receive(messages)
         call.received_bytes = len(data)
-        self._pending.count += len(data)
+        self._pending.add(len(data))
         try:
             self._pending.check(len(data), own=len(data))
             self._shed(method, call, data)
             answer = await method.answer(parse(method.request, data, method.tensors), call)
         finally:
-            self._pending.count -= len(data)
+            self._pending.remove(len(data))
         return answer.SerializeToString()
 
     def _shed(self, method: Method, call: Call, data: bytes | None = None) -> None:

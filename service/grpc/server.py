@@ -13,7 +13,7 @@ from service.admission.pending_bytes import PendingBytes
 from service.errors import StartupError
 from service.grpc.calls import Calls
 from service.grpc.health import Health
-from service.grpc.inference import SERVICE, InferenceService
+from service.grpc.servicer import SERVICE, InferenceService
 from service.inference.model_server import ModelServer
 from service.v2.repository import Administer
 

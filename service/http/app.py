@@ -20,7 +20,7 @@ from service.http import problems
 from service.http.auth import DOCUMENTED, ApiKeyMiddleware, KeyDependencies
 from service.http.middleware.access_log import PROBES, AccessLog, AccessLogMiddleware
 from service.http.middleware.body_limit import BodyLimitMiddleware
-from service.http.middleware.head import HeadMiddleware
+from service.http.middleware.head_method import HeadMiddleware
 from service.http.middleware.load_shedding import LoadSheddingMiddleware
 from service.http.routes import health, models, page, predict, repository, v1, v2
 from service.http.routing import Guard, build_openapi, operation_id

@@ -1,4 +1,7 @@
-"""What RFC 9110 and 9112 ask of a request's head, beyond what the parser checks."""
+"""What RFC 9110 and 9112 ask of a request's head, beyond what the parser checks.
+
+The parser, httptools, checks Content-Length and the chunks; see `protocol` for what follows.
+"""
 
 import re
 from collections.abc import Sequence

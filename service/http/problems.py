@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from service import errors
-from service.admission.retry_after import RetryAfter
+from service.admission.retry_after import DEFAULT_S, RetryAfter
 from service.errors import ServiceError
 from service.http import not_offered
 from service.http.context import context_of
@@ -19,8 +19,7 @@ from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "1"
-_CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
+CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
 
 
 class _Row(NamedTuple):
@@ -94,7 +93,7 @@ def respond(problem: Problem, path: str, headers: dict[str, str] | None = None) 
     if problem.status == http.HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="cifar10-serve"'
     if problem.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.setdefault("Retry-After", RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(DEFAULT_S))
     if problem.status == http.HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
     if f"{path}/".startswith(("/v2/", "/v1/")):
@@ -165,4 +164,4 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     """The end of a request whose client has disconnected: only the log and the metrics read it."""
-    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -1,5 +1,6 @@
 """Plain routes for the requests that carry the load, described in OpenAPI like all others."""
 
+import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,9 +31,6 @@ class PlainRoute(Route):
 
     It is for the routes that carry the load: around a stub in place of the model, FastAPI's own
     take 113 us for a request, and these 42.
-
-    Attributes:
-        description: the route of FastAPI that describes it.
     """
 
     def __init__(
@@ -60,7 +58,8 @@ class PlainRoute(Route):
         ) -> None: ...
 
         dependencies = [*guard.dependencies, *description.pop("dependencies", ())]
-        self.description = APIRoute(
+        self._describe = functools.partial(
+            APIRoute,
             path,
             with_query if query else with_headers,
             methods=["POST"],
@@ -69,6 +68,11 @@ class PlainRoute(Route):
             generate_unique_id_function=operation_id,
             **description,
         )
+
+    @functools.cached_property
+    def description(self) -> APIRoute:
+        """The route of FastAPI that describes it; it takes a millisecond, and few ask for it."""
+        return self._describe()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Notes the route in the scope, as those of FastAPI do; the metrics are by route."""

@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from service.errors import ModelRefusedError
+from service.inference.closer_look import CloserLookRule
 from service.inference.resizing import ResizeRule
 from service.inference.second_view import SecondViewRule
 
@@ -50,6 +51,7 @@ class Figures(BaseModel, frozen=True):
 class Card(BaseModel, frozen=True):
     """The part of a card that the service reads; other keys are ignored.
 
+    `closer_look` is None where the model has no such rule.
     The labels are in the order of the class ids. The energy threshold is that of `model.onnx` and
     of files without one of their own. A faster file may lose accuracy up to the limit, in 0..1, to
     be chosen. Metrics are by file and split; they are not needed to serve, so figures of any other
@@ -63,6 +65,7 @@ class Card(BaseModel, frozen=True):
     resize: ResizeRule
     energy_threshold: float
     files: dict[str, CardFile]
+    closer_look: CloserLookRule | None = None
     accuracy_loss_limit: float = 0.0
     metrics: dict[str, dict[str, Figures]] = {}
 

@@ -31,7 +31,7 @@ class Classification:
         unfamiliar: whether the energy is below the model's threshold.
         image: facts of the upload.
         pixels: uint8 (height, width, 3), the input of the model.
-        second_view: whether the picture was computed once more.
+        second_view: whether the picture has further views than the first.
     """
 
     labels: Sequence[str]

@@ -14,22 +14,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
-from service.inference import decoding, opening, repository, resizing
+from service.inference import closer_look, decoding, opening, repository, resizing, verification
 from service.inference.classification import Classification
+from service.inference.closer_look import CloserLookRule
 from service.inference.decoding import ImageFacts
-from service.inference.engine import Engine, open_engine, preferred_precision
+from service.inference.engine import Engine
+from service.inference.engine_provider import open_engine, preferred_precision
 from service.inference.opening import Opened
 from service.inference.pictures import scaling
 from service.inference.repository import StoredModel
 from service.inference.resizing import ResizeRule
-from service.inference.second_view import Images, SecondViewRule, look_again
+from service.inference.second_view import SecondViewRule
 from service.inference.served_model import ServedModel
+from service.inference.views import Decoded, compute_views
 from service.settings import Settings, default_models
 
 # An encoded picture, or the pixels of a decoded one: RGB, (height, width, 3), the model's size.
@@ -37,19 +40,12 @@ Upload = bytes | NDArray[np.uint8]
 Observer = Callable[[str, str, float], None]
 
 
-class Decoded(NamedTuple):
-    """A picture at the model's size, uint8 (height, width, 3), and the facts of its upload."""
-
-    pixels: NDArray[np.uint8]
-    facts: ImageFacts
-
-
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Which model a classifier has, and how the model's pictures are resized and judged.
 
-    `second_view` is None where the model has no such rule, or the settings turn it off.
-    `label_sets` are those of the card.
+    `second_view` and `closer_look` are None where the model has no such rule, or the settings turn
+    them off. `label_sets` are those of the card.
     """
 
     name: str
@@ -60,6 +56,7 @@ class ModelInfo:
     resize: ResizeRule
     energy_threshold: float
     second_view: SecondViewRule | None = None
+    closer_look: CloserLookRule | None = None
     label_sets: Mapping[float, Sequence[float]] = field(default_factory=dict)
 
     def thresholds(self, coverage: float) -> Sequence[float]:
@@ -129,7 +126,7 @@ class Classifier:
             require_cuda: fail rather than fall back to the CPU.
             cuda_graphs: capture a CUDA graph for each size of batch.
             max_pixels: most pixels in one picture.
-            second_view: compute pictures once more of which the model is unsure, if it says so.
+            second_view: compute further views of pictures, where the model says so.
             observe: called with the model's name, the stage, `decode` or `infer`, and its seconds.
 
         Raises:
@@ -139,7 +136,7 @@ class Classifier:
         stored = repository.load(folder, name, version)
         return open_classifier(
             stored,
-            functools.partial(repository.read, stored),
+            functools.partial(verification.read, stored),
             Settings.model_construct(
                 variant=variant,
                 provider=provider,
@@ -200,24 +197,26 @@ class Classifier:
         start = time.perf_counter()
         with self._huge if opened.is_huge else nullcontext():
             picture = decoding.decode_opened(opened)
-            pixels = resizing.fit(picture.pixels, width, height, self.model.resize, picture.box)
+            rule = self.model.resize
+            fit = functools.partial(resizing.fit, picture.pixels, width, height, rule)
+            box = closer_look.square(self.model.closer_look, picture, width, height)
+            decoded = Decoded(fit(picture.box), picture.facts, fit(box) if box else None)
         self._observe(self.model.name, "decode", opened.seconds + time.perf_counter() - start)
-        return Decoded(pixels, picture.facts)
+        return decoded
 
     def infer(self, pictures: Sequence[Decoded], *, in_haste: bool = False) -> list[Classification]:
         """Classifies at least one decoded picture in one inference; answers in order.
 
-        Those of which the model is unsure have a second view, in one more inference, unless the
-        batch is `in_haste`.
+        Some have further views, in further inferences, unless the batch is `in_haste`; see
+        `compute_views`.
 
         Raises:
             EngineFailedError: the batch cannot be computed.
         """
         start = time.perf_counter()
-        images = np.stack([pixels for pixels, _ in pictures])
-        probabilities, energies = self.engine.run(images)
-        compute = None if in_haste else self._probabilities
-        probabilities, second = look_again(self.model.second_view, images, probabilities, compute)
+        probabilities, energies, further = compute_views(
+            self.model.second_view, pictures, self.engine.run, in_haste=in_haste
+        )
         self._observe(self.model.name, "infer", time.perf_counter() - start)
         # For the whole batch: a call of NumPy costs as much as sorting a row.
         rankings = np.argsort(-probabilities, axis=1, kind="stable").tolist()
@@ -228,12 +227,12 @@ class Classifier:
                 ranking=ranking,
                 energy=energy,
                 unfamiliar=energy < self.model.energy_threshold,
-                image=facts,
-                pixels=pixels,
+                image=picture.facts,
+                pixels=picture.pixels,
                 second_view=view,
             )
-            for (pixels, facts), row, ranking, energy, view in zip(
-                pictures, probabilities, rankings, energies.tolist(), second, strict=True
+            for picture, row, ranking, energy, view in zip(
+                pictures, probabilities, rankings, energies.tolist(), further, strict=True
             )
         ]
 
@@ -244,10 +243,7 @@ class Classifier:
             EngineFailedError: it cannot be computed.
         """
         black = np.zeros((1, self.engine.height, self.engine.width, 3), np.uint8)
-        return int(self._probabilities(black).shape[1])
-
-    def _probabilities(self, images: Images) -> NDArray[np.float32]:
-        return self.engine.run(images)[0]
+        return int(self.engine.run(black)[0].shape[1])
 
 
 def open_classifier(
@@ -275,7 +271,7 @@ def open_classifier(
         max_batch=settings.max_batch,
     )
     card, file = stored.card, choose(engine.provider)
-    repository.check_metadata(stored, file, engine.metadata)
+    verification.check_metadata(stored, file, engine.metadata)
     model = ModelInfo(
         name=stored.name,
         version=stored.version,
@@ -285,6 +281,7 @@ def open_classifier(
         resize=card.resize,
         energy_threshold=card.threshold(file),
         second_view=card.files[file].second_view if settings.second_view else None,
+        closer_look=card.closer_look if settings.second_view else None,
         label_sets=card.files[file].label_sets or {},
     )
     classifier = Classifier(model, engine, max_pixels=settings.max_pixels, observe=observe)

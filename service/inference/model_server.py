@@ -16,14 +16,15 @@ from service.errors import (
     ServiceError,
     StartupError,
 )
-from service.inference.batcher import MicroBatcher
+from service.inference.batching.batcher import MicroBatcher
 from service.inference.classification import Classification
-from service.inference.classifier import Decoded, Observer, Upload
+from service.inference.classifier import Observer, Upload
 from service.inference.engine import CPU
-from service.inference.large_pictures import Job, lanes, prepare
+from service.inference.large_picture_lanes import Job, lanes, prepare
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
+from service.inference.views import Decoded
 from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.observability.statistics import BatchTimes
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 WATCH_S = 1
 # A check that comes this much later than planned shows that the whole process was paused.
 PAUSE_S = 2
-# While more than this part of the longest queue waits, there are no second views.
+# While more than this part of the longest queue waits, there are no views after the first.
 HASTE = 1 / 4
 
 Status = Literal["ok", "degraded", "loading", "draining", "unloaded", "failed"]

@@ -1,21 +1,15 @@
-"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its files.
+"""The model repository, `<models>/<name>/<version>/`: list it, find a version, read its card.
 
 A folder that holds a card itself is a repository of that one version, as KServe mounts it.
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.errors import ModelNotFoundError, ModelRefusedError
 from service.inference.card import CARD_FILE, MODEL_FILE, Card, parse_card
-
-# Metadata that a file need not have.
-_OPTIONAL = {"second_view", "label_sets"}
-_REPUBLISH = "publish the model again, or restore both files from a good copy."
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,59 +160,6 @@ def size(model: StoredModel, name: str) -> int:
         return path.stat().st_size
     except OSError as error:
         raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def read(model: StoredModel, name: str) -> bytes:
-    """Reads one file of a model and verifies its sha256: load these bytes, not the file.
-
-    Raises:
-        ModelRefusedError: it cannot be read, or is not the file that the card describes.
-    """
-    path, card = model.folder / name, model.card
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelRefusedError(f"{path} cannot be read: {error.strerror}.") from error
-    if name not in card.files:
-        raise ModelRefusedError(f"{path.with_name(CARD_FILE)} does not list {name}; {_REPUBLISH}")
-    if hashlib.sha256(data).hexdigest() != card.files[name].sha256:
-        raise ModelRefusedError(
-            f"{path} has not the sha256 that its card states: the file was changed or damaged; "
-            f"{_REPUBLISH}"
-        )
-    return data
-
-
-def check_metadata(model: StoredModel, name: str, metadata: dict[str, str]) -> None:
-    """Checks that the ONNX metadata properties of one file of a model agree with the card.
-
-    Raises:
-        ModelRefusedError: a property is missing, unreadable, or not what the card states.
-    """
-    path, card = model.folder / name, model.card
-    optional = card.files[name].model_dump(mode="json", include=_OPTIONAL)
-    for key, stated in {
-        "name": card.name,
-        "version": card.version,
-        "labels": list(card.labels),
-        "resize": card.resize.model_dump(),
-        "energy_threshold": card.threshold(name),
-        **optional,
-    }.items():
-        try:
-            if key in optional and key not in metadata:
-                actual = None
-            else:
-                actual = metadata[key] if key == "name" else json.loads(metadata[key])
-        except (KeyError, ValueError) as error:
-            raise ModelRefusedError(
-                f"{path} has no readable metadata property {key!r}; {_REPUBLISH}"
-            ) from error
-        if actual != stated:
-            raise ModelRefusedError(
-                f"{path} and its {CARD_FILE} disagree on {key!r} "
-                f"({actual!r} and {stated!r}); {_REPUBLISH}"
-            )
 
 
 def _choose_version(models: Path, name: str, found: list[int], version: int | None) -> int:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
 
-# `skipped`: the picture should have been computed once more, and there was no time for it.
+# Of all views that follow the first. `skipped`: there was no time for them.
 SecondView = Literal["none", "computed", "skipped"]
 
 

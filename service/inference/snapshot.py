@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from service.errors import NotReadyError, NotServedError
 from service.inference.classifier import Classifier
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.inference.served_model import Manifest, ServedModel
 
 

@@ -4,13 +4,13 @@ import functools
 from collections.abc import Callable, Sequence
 
 from service.errors import CudaUnavailableError, NotServedError, StartupError
-from service.inference import repository
+from service.inference import repository, verification
 from service.inference.card import CARD_FILE, parse_card
 from service.inference.classifier import Classifier, Observer, open_classifier
 from service.inference.engine import CUDA
-from service.inference.memory import Room
+from service.inference.memory_check import Room
+from service.inference.memory_file import SealedFile
 from service.inference.repository import StoredModel
-from service.inference.sealed_file import SealedFile
 from service.inference.selection import default_model, list_models, select
 from service.inference.served_model import Change, ServedModel
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
@@ -51,7 +51,7 @@ def open_default(settings: Settings) -> Classifier:
     """
     name = default_model(settings, list_models(settings))
     stored = repository.load(settings.models, name, settings.version)
-    return open_classifier(stored, functools.partial(repository.read, stored), settings)
+    return open_classifier(stored, functools.partial(verification.read, stored), settings)
 
 
 def check_name(settings: Settings, snapshot: Snapshot | None, name: str) -> None:
@@ -155,13 +155,13 @@ def _load(
         served = model.served
         is_same = model.version == stored.version and served.provider == served.requested_provider
         if is_same and model.card.read() == stored.card_json:
-            repository.read(stored, served.variant)  # verifies it
+            verification.read(stored, served.variant)  # verifies it
             return model
 
     @functools.cache
     def read(file: str) -> bytes:
         room.add(stored.folder / file, repository.size(stored, file))
-        return repository.read(stored, file)
+        return verification.read(stored, file)
 
     classifier = open_(stored, read, settings)
     lost = any(model.served.provider == CUDA for model in present)

@@ -95,7 +95,7 @@ class Metrics:
         )
         second_views = counter(
             "classifier_second_views",
-            "Pictures of which a model was unsure.",
+            "Pictures that have further views than the first.",
             ["model", "outcome"],
         )
         batch_size = histogram(
@@ -172,7 +172,7 @@ class Metrics:
             self._unfamiliar(model)(1)
 
     def count_second_views(self, model: str, outcomes: Iterable[str]) -> None:
-        """Counts pictures of a model whose second view was `computed` or `skipped`, not `none`."""
+        """Counts pictures of a model with further views, `computed` or `skipped`, not `none`."""
         for outcome in outcomes:
             if outcome != "none":
                 self._second_views(model, outcome)(1)

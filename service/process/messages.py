@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.inference.served_model import Change, Manifest
 from service.settings import Settings
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from service.inference.served_model import LOAD_ALL, Change, Manifest
-from service.process.changes import log, log_failure, merge, outcome
+from service.process.change_requests import log, log_failure, merge, outcome
 from service.process.messages import Build, Built, Commit, Committed, Drop, Files, NotBuilt, Outcome
 from service.process.progress import Answer, Asked, Crew, Ongoing, Present, Reply, Start
 from service.process.worker_pool import Member

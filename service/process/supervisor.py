@@ -14,7 +14,7 @@ from multiprocessing import util
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.process.lifecycle import GRACE_S, Lifecycle
 from service.process.messages import Start, receive
 from service.process.sockets import close_listeners

@@ -41,8 +41,10 @@ def import_to_fork(module: str) -> bool:
     if module not in sys.modules:
         # NumPy's library of linear algebra, which the service does not use, starts threads.
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        gc.disable()  # to look for garbage meanwhile would take a fifth of the time
         with contextlib.suppress(Exception):  # it is raised again where the module is run
             importlib.import_module(module)
+        gc.enable()
         # To examine the modules for garbage writes to their memory, which ends the sharing.
         gc.collect()
         gc.freeze()

@@ -19,8 +19,8 @@ from service.admission.pending_bytes import PendingBytes
 from service.errors import LoadFailedError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
+from service.inference.memory_file import SealedFile
 from service.inference.model_server import ModelServer
-from service.inference.sealed_file import SealedFile
 from service.inference.served_model import Change, Manifest
 from service.inference.snapshot import Handover
 from service.observability.logging import configure, flush

@@ -21,7 +21,8 @@ from statistics import median
 
 import numpy as np
 
-from service.inference.classifier import Classifier, Decoded
+from service.inference.classifier import Classifier
+from service.inference.views import Decoded
 from tests.benchmark.pictures import CIFAR10
 
 BATCHES = (1, 8, 32)

@@ -13,7 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from service.inference import decoding, resizing
-from service.inference.classifier import Classifier, Decoded
+from service.inference.classifier import Classifier
+from service.inference.views import Decoded
 from tests.benchmark.pictures import LARGER, enlarge
 from training.data import dataset
 from training.errors import TrainingError
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the data of the training")
     parser.add_argument("--pictures", type=int, default=1000, help="how many of 500x375")
     arguments = parser.parse_args(argv)
-    classifier = Classifier.open(provider="cpu")
+    classifier = Classifier.open(provider="cpu", second_view=False)
     try:
         small = dataset.load(arguments.folder, classifier.engine.width, ResizeRule()).validation
     except TrainingError as error:

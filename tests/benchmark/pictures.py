@@ -74,11 +74,11 @@ def enlarge(pictures: Iterable[Image.Image], width: int, height: int) -> Iterato
     for picture in pictures:
         image = picture.resize((width, height), Image.Resampling.BICUBIC)
         out = io.BytesIO()
-        Image.fromarray(_add_noise(np.asarray(image), random)).save(out, "JPEG", quality=90)
+        Image.fromarray(add_noise(np.asarray(image), random)).save(out, "JPEG", quality=90)
         yield out.getvalue()
 
 
-def _add_noise(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def add_noise(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Noise as a camera makes it: of the sensor, and of the light, which grows with its root."""
     light = image.astype(np.float32)
     noise = random.standard_normal(image.shape, np.float32) * np.sqrt(4 + 0.1 * light)

@@ -1,6 +1,5 @@
 """The form of manifests: by the API's schemas, and by the models of its extensions."""
 
-import kubernetes_validate
 from pydantic import BaseModel, ValidationError
 
 from tests.deployment.manifests import Manifest
@@ -12,6 +11,9 @@ EXTENSIONS = {"PrometheusRule", "ScaledObject", "ServiceMonitor"}
 
 def wrong_form(manifest: Manifest) -> str | None:
     """Says where a manifest of the API has not the form of its kind; finds unknown fields, too."""
+    # Imported late: to check addresses it compiles a grammar, which takes a second.
+    import kubernetes_validate
+
     try:
         kubernetes_validate.validate(manifest, API_VERSION, strict=True)
     except kubernetes_validate.ValidationError as error:

@@ -33,7 +33,7 @@ def test_query_is_one_number_that_grows_with_the_queue(tmp_path: Path) -> None:
     variables = {f"CIFAR10_{name}": value for name, value in settings.items()}
     with (
         running(**variables) as server,
-        watching(server.url, watch, interval="1s") as prometheus,
+        watching(server.url, watch, interval="250ms") as prometheus,
     ):
         deadline = time.monotonic() + WAIT_S
         while len(prometheus.values("classifier_queue_depth")) != 2:

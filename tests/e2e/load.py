@@ -42,6 +42,7 @@ class Load:
         keep_alive: whether each keeps its connection as long as the server does.
         headers: of each request.
         uds: Unix socket of the server, to which the clients connect instead of the address.
+        pause_s: how long each waits after an answer; may be changed meanwhile.
         sent: all requests that were answered, or failed after the connection was made.
         refused: number of connections that could not be made.
     """
@@ -52,6 +53,7 @@ class Load:
     keep_alive: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     uds: Path | None = None
+    pause_s: float = 0
     sent: list[Sent] = field(default_factory=list)
     refused: int = 0
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -117,6 +119,7 @@ class Load:
             answer = json.loads(body) if is_ours else {"body": body.decode()}
             self.sent.append(Sent(at, time.monotonic() - at, response.status, answer))
             goes_on = self.keep_alive and not response.will_close
+            self._ended.wait(self.pause_s)
             at = time.monotonic()
 
 

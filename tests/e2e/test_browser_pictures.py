@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,14 @@ PICTURES = {
         for primaries in (1, 5, 6, 9, 11, 12)
         for curve in (1, 4, 8, 13)
     },
+    "unspecified codes": with_chunks(chunk(b"cICP", bytes([2, 2, 0, 1])), gamma(10**5)),
+    "codes of limited range": with_chunks(chunk(b"cICP", bytes([12, 13, 0, 0])), gamma(10**5)),
+    "broken profile": with_chunks(chunk(b"iCCP", b"a\0\0not packed"), gamma(10**5)),
+    "part of a profile": with_chunks(
+        chunk(b"iCCP", b"a\0\0" + zlib.compress(P3[:300])), gamma(10**5)
+    ),
+    "broken intent": with_chunks(chunk(b"sRGB", b"\4"), gamma(10**5)),
+    "broken primaries": with_chunks(gamma(10**5), chunk(b"cHRM", bytes(7))),
     "transparent 16 bits": transparent_16_bits(),
     "part of an APNG": encodings.animation(encode(FRAME, "PNG"), CANVAS, AT),
     "part of a WebP": encodings.webp_animation(encode(FRAME, "WEBP", lossless=True), CANVAS, AT),

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from tests.deployment.schemas import wrong_form
 
 CONFIG: dict[str, Any] = yaml.safe_load(Path("docker/ray/serve.yml").read_text())
 MANIFEST: dict[str, Any] = yaml.safe_load(Path("docker/kubernetes/ray/rayservice.yaml").read_text())
@@ -50,6 +51,12 @@ def test_manifest_names_the_ray_that_is_pinned() -> None:
     pins = Path("docker/requirements-ray.txt").read_text()
     (version,) = re.findall(r"^ray(?:\[serve\])?==(\S+)", pins, re.MULTILINE)
     assert CLUSTER["rayVersion"] == version
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pod_has_the_form_of_the_api(name: str) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": PODS[name]}
+    assert wrong_form(pod) is None
 
 
 @pytest.mark.parametrize("name", PODS)

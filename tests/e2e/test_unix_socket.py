@@ -77,7 +77,7 @@ def test_killed_worker_loses_no_waiting_connection(start: Start) -> None:
 
 def test_retired_worker_leaves_the_socket_to_the_others(start: Start, tmp_path: Path) -> None:
     write_model(tmp_path / "models", endless=True)
-    server, path = start(models=tmp_path / "models", stuck_s=5)
+    server, path = start(models=tmp_path / "models", stuck_s=3)
     with server, client_of(path) as client:
         assert client.post("/predict", content=WHITE).status_code == 503
         wait_until(lambda: log_of(server, "worker ended") != [])

@@ -19,9 +19,9 @@ from service.http.app import create_app
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier, ModelInfo, Observer
 from service.inference.engine import CPU
+from service.inference.memory_file import SealedFile
 from service.inference.model_server import ModelServer
 from service.inference.resizing import ResizeRule
-from service.inference.sealed_file import SealedFile
 from service.inference.second_view import SecondViewRule
 from service.inference.snapshot import LoadedModel, Snapshot
 from service.settings import Settings
@@ -104,12 +104,14 @@ def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., Test
     clients: list[TestClient] = []
 
     def make(**settings: object) -> TestClient:
-        client = TestClient(make_app(**settings)).__enter__()
-        clients.append(client)
+        app = make_app(**settings)
+        clients.append(TestClient(app).__enter__())
         deadline = time.monotonic() + 10
-        while client.get("/health/ready").status_code != 200:
+        # To ask for it by HTTP would make FastAPI complete all routes before those of the probes.
+        while app.state.model_server.snapshot is None:
             assert time.monotonic() < deadline
-        return client
+            time.sleep(0.001)
+        return clients[-1]
 
     yield make
     for client in clients:

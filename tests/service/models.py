@@ -23,6 +23,7 @@ def write_model(
     energy_threshold: float = 0.5,
     endless: bool = False,
     second_view: dict[str, object] | None = None,
+    closer_look: dict[str, object] | None = None,
     label_sets: dict[str, list[float]] | None = None,
 ) -> Path:
     """Publishes a tiny model; returns the folder of the version.
@@ -38,6 +39,7 @@ def write_model(
         "labels": labels,
         "resize": resize or {"mode": "stretch", "filter": "bilinear"},
         "energy_threshold": energy_threshold,
+        **({"closer_look": closer_look} if closer_look else {}),
     }
     optional = {"second_view": second_view, "label_sets": label_sets}
     own: dict[str, Any] = {key: value for key, value in optional.items() if value}

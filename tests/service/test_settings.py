@@ -84,7 +84,7 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
 ) -> None:
     monkeypatch.setattr("service.settings.available_cpus", lambda: 8)
     monkeypatch.setattr("service.settings.available_memory", lambda: memory)
-    monkeypatch.setattr("service.settings.nvidia_driver_visible", lambda: driver)
+    monkeypatch.setattr("service.hardware.nvidia_driver_visible", lambda: driver)
     settings = Settings.model_validate(given)
     assert (settings.worker_count, settings.thread_count) == (workers, threads)
 
@@ -98,7 +98,7 @@ def test_workers_have_room_for_two_snapshots(
 ) -> None:
     monkeypatch.setattr("service.settings.available_cpus", lambda: 8)
     monkeypatch.setattr("service.settings.available_memory", lambda: 2e9)
-    monkeypatch.setattr("service.settings.nvidia_driver_visible", lambda: False)
+    monkeypatch.setattr("service.hardware.nvidia_driver_visible", lambda: False)
     assert Settings().workers_for(model_bytes) == workers
     assert Settings(workers=3).workers_for(model_bytes) == 3
 

@@ -47,10 +47,17 @@ _READABLE: dict[object, Callable[[bytes], bytes]] = {
 
 
 class Picture(NamedTuple):
-    """A decoded picture, and the part of the image that it fills."""
+    """A decoded picture.
+
+    Attributes:
+        image: in its full size or a smaller one.
+        box: the part of the image that the picture fills.
+        shorter: its shorter side in full size, in pixels.
+    """
 
     image: Image.Image
     box: scaling.Box
+    shorter: int
 
 
 def decode(data: bytes, smallest: int | None = None) -> Picture:
@@ -72,6 +79,7 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
         readable = _READABLE[parser](data)
     file = parser(io.BytesIO(readable))
     part = appearance.part(file, header)
+    stored = file.size
     reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
     image = _load(file, data, smallest)
     turned = orientation.read(image)
@@ -79,13 +87,14 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     image = appearance.plain(image, header)
     if part:
         image = appearance.whole(image, part)
+    shorter = min(stored if reduced else image.size)
     box: scaling.Box = reduced[1] if reduced else (0, 0, *image.size)
     if smallest and not reduced:
         image, box = scaling.reduce(image, smallest)
     if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
     upright = orientation.turn(appearance.on_white(image), turned)
-    return Picture(upright, orientation.turn_box(box, upright, turned))
+    return Picture(upright, orientation.turn_box(box, upright, turned), shorter)
 
 
 def _load(file: ImageFile, data: bytes, smallest: int | None) -> Image.Image:
@@ -110,8 +119,20 @@ def read(path: Path, size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
     Raises:
         TrainingError: the file cannot be read as a picture.
     """
+    return read_parts(path, size, rule, lambda picture: [picture.box])[0]
+
+
+def read_parts(
+    path: Path, size: int, rule: ResizeRule, parts: Callable[[Picture], list[scaling.Box]]
+) -> list[npt.NDArray[np.uint8]]:
+    """Parts of the picture in a file, each as uint8 (size, size, 3).
+
+    Raises:
+        TrainingError: the file cannot be read as a picture.
+    """
     try:
-        image, box = decode(path.read_bytes(), scaling.OVERSAMPLING * size)
-        return np.asarray(resize(image, size, rule, box))
+        picture = decode(path.read_bytes(), scaling.OVERSAMPLING * size)
+        boxes = parts(picture)
+        return [np.asarray(resize(picture.image, size, rule, box)) for box in boxes]
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise TrainingError(f"{path}: not a readable picture ({error})") from None

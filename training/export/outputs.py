@@ -13,7 +13,7 @@ from onnx.helper import make_node, make_tensor_value_info, set_model_props
 from scipy.special import logsumexp
 
 from training.data.dataset import Split
-from training.export import calibration, label_sets, second_view
+from training.export import calibration, label_sets_fit, second_view_fit
 from training.export.calibration import Calibration, Floats
 from training.measure.label_sets import Thresholds
 from training.measure.predict import run
@@ -93,10 +93,10 @@ def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
         properties: further metadata of the file; what another file has of its own is left out.
     """
     scores, labels = logits(path, validation.images), validation.labels
-    seen, unseen = label_sets.halves(labels)
+    seen, unseen = label_sets_fit.halves(labels)
     own = calibration.fit(scores[seen], labels[seen])
     first, second = own.apply(scores), own.apply(logits(path, mirrored(validation.images)))
-    rule = second_view.fit(first[seen], second[seen], labels[seen])
+    rule = second_view_fit.fit(first[seen], second[seen], labels[seen])
     served = first.copy()
     if rule is not None:
         unsure = rule.asks(first)
@@ -105,7 +105,7 @@ def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
         calibration=own,
         energy_threshold=calibration.energy_threshold(logsumexp(scores, axis=1)),
         second_view=rule,
-        label_sets=label_sets.fit(served[unseen], labels[unseen]),
+        label_sets=label_sets_fit.fit(served[unseen], labels[unseen]),
     )
     proto = onnx.load(path)
     constants = {x.name: x for x in _constants(fitted.calibration, scores.shape[1])}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from training.data.dataset import Split
-from training.export import outputs
+from training.export import closer_look, outputs
 from training.export.calibration import Floats
 from training.export.outputs import Fitted
 from training.train import network
@@ -87,7 +87,8 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
 
     The input is `image`, uint8 (batch, size, size, 3). The outputs are `probabilities`, float32
     (batch, classes), calibrated, and `energy`, float32 (batch,), the logsumexp of the logits.
-    Name, version, labels, resize rule and energy threshold are in the metadata of the file.
+    Name, version, labels, resize rule, energy threshold and the rule of closer looks are in the
+    metadata of the file.
 
     Args:
         run: the finished run.
@@ -111,6 +112,8 @@ def export(run: Run, validation: Split, path: Path, *, name: str, version: int) 
         "labels": json.dumps(settings.classes),
         "resize": json.dumps({"mode": preset.resize.mode, "filter": preset.resize.filter}),
     }
+    if look := closer_look.choose(preset, settings.data):
+        properties["closer_look"] = json.dumps(look.to_json())
     return outputs.fit(path, validation, properties)
 
 

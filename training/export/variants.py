@@ -26,7 +26,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.data.dataset import DataSet, Split
-from training.export import calibration, label_sets, outputs
+from training.export import calibration, label_sets_fit, outputs
 from training.export.outputs import Fitted
 from training.figures import Precision
 from training.measure import metrics
@@ -103,7 +103,7 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
     rng = np.random.default_rng(CALIBRATION_SEED)
     count = min(CALIBRATION_PICTURES, len(data.train))
     pictures = data.train.images[rng.choice(len(data.train), count, replace=False)]
-    seen, _ = label_sets.halves(data.validation.labels)
+    seen, _ = label_sets_fit.halves(data.validation.labels)
     labels = data.validation.labels[seen]
     losses = {}
     with tempfile.TemporaryDirectory() as folder:

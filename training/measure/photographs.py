@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.data import pictures
-from training.data.dataset import Split
 from training.errors import TrainingError
 from training.figures import Figures
 from training.files import is_litter
-from training.measure import intervals
+from training.measure import closer_look, intervals
+from training.measure.closer_look import CloserLook, Uploads
 from training.measure.intervals import Estimate
-from training.measure.predict import predict
-from training.measure.second_view import SecondView, as_served
+from training.measure.second_view import SecondView
 from training.presets import ResizeRule
 
 CONFIDENT = 0.9
@@ -26,15 +24,17 @@ class Photographs:
 
     Attributes:
         familiar: of its classes.
-        other: of other things, uint8 (N, size, size, 3).
+        labels: the classes of those, int64 (N,).
+        other: of other things.
     """
 
-    familiar: Split
-    other: npt.NDArray[np.uint8]
+    familiar: Uploads
+    labels: npt.NDArray[np.int64]
+    other: Uploads
 
 
 class PhotographFigures(Figures):
-    """Figures of one file on photographs, each with its interval; as served, with second views.
+    """Figures of one file on photographs, each with its interval; as served, with further views.
 
     Attributes:
         accuracy: on photographs of the classes.
@@ -71,7 +71,12 @@ class PhotographFigures(Figures):
 
 
 def load(
-    familiar: Path, other: Path, classes: tuple[str, ...], size: int, rule: ResizeRule
+    familiar: Path,
+    other: Path,
+    classes: tuple[str, ...],
+    size: int,
+    rule: ResizeRule,
+    look: CloserLook | None = None,
 ) -> Photographs:
     """Read photographs of any size.
 
@@ -81,6 +86,7 @@ def load(
         classes: the class names.
         size: height and width that they are brought to.
         rule: how they are brought to it.
+        look: which of them have a closer look; None for none.
 
     Raises:
         TrainingError: a folder is missing or empty or is none of a class, or a file is no picture.
@@ -97,20 +103,19 @@ def load(
         found = _files(folder)
         files += found
         labels += [classes.index(folder.name)] * len(found)
+    others = _files(other)
+    for folder, found in ((familiar, files), (other, others)):
+        if not found:
+            raise TrainingError(f"{folder}: the folder holds no photographs")
     return Photographs(
-        Split(_read(familiar, files, size, rule), np.array(labels, np.int64)),
-        _read(other, _files(other), size, rule),
+        closer_look.read(files, size, rule, look),
+        np.array(labels, np.int64),
+        closer_look.read(others, size, rule, look),
     )
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and not is_litter(p, folder))
-
-
-def _read(folder: Path, files: list[Path], size: int, rule: ResizeRule) -> npt.NDArray[np.uint8]:
-    if not files:
-        raise TrainingError(f"{folder}: the folder holds no photographs")
-    return np.stack([pictures.read(path, size, rule) for path in files])
 
 
 def measure(
@@ -124,15 +129,15 @@ def measure(
 
     Args:
         model: the ONNX file.
-        photographs: of its input size.
+        photographs: of its input size, read by its rule of closer looks.
         classes: the class names.
         threshold: pictures with less energy are called unfamiliar.
-        rule: which photographs have a second view; None for none.
+        rule: which of the photographs without a closer look have a second view; None for none.
     """
-    labels = photographs.familiar.labels
+    labels = photographs.labels
     familiar, other = (
-        as_served(rule, model, images, predict(model, images))
-        for images in (photographs.familiar.images, photographs.other)
+        closer_look.as_served(rule, model, uploads)
+        for uploads in (photographs.familiar, photographs.other)
     )
     right = familiar.probabilities.argmax(axis=1) == labels
     passed = other.energy >= threshold

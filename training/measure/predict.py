@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-BATCH = 250
+BATCH = 64  # what larger ones compute leaves the caches of a processor
 
 
 @dataclass(frozen=True)

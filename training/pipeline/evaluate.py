@@ -158,7 +158,7 @@ def _on_photographs(
     found: Artifact, exported: ExportedCard, familiar: Path, other: Path
 ) -> dict[str, PhotographFigures]:
     labels, size = exported.labels, exported.input.height
-    loaded = photographs.load(familiar, other, labels, size, exported.resize)
+    loaded = photographs.load(familiar, other, labels, size, exported.resize, exported.closer_look)
     return {
         name: photographs.measure(
             found.folder / name, loaded, labels, file.energy_threshold, file.second_view

@@ -7,7 +7,7 @@ from training.data import dataset
 from training.data.dataset import DataSet
 from training.data.reader import CIFAR10_LABELS
 from training.errors import TrainingError
-from training.export import parity, to_onnx, variants
+from training.export import closer_look, parity, to_onnx, variants
 from training.files import one_component
 from training.measure import agreement, cost
 from training.publish import artifact, repository
@@ -74,6 +74,7 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             labels=settings.classes,
             input=InputSize(height=preset.image_size, width=preset.image_size),
             resize=preset.resize,
+            closer_look=closer_look.choose(preset, settings.data),
             energy_threshold=exported.energy_threshold,
             **asdict(exported.calibration),
             cost=cost.cost(found.model),

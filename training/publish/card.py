@@ -17,6 +17,7 @@ from training.export.calibration import Calibration
 from training.figures import Figures, Precision
 from training.files import one_component
 from training.measure.agreement import Agreement
+from training.measure.closer_look import CloserLook
 from training.measure.cost import Cost
 from training.measure.label_sets import SetFigures
 from training.measure.latency import Latency
@@ -145,6 +146,7 @@ class ExportedCard(Figures):
         labels: class names in the order of the outputs.
         input: size of the pictures.
         resize: how pictures of other sizes become the input.
+        closer_look: which pictures are computed as a square too; None for none.
         energy_threshold: of `model.onnx`.
         temperature: of the calibration of `model.onnx`.
         exponent: of the calibration of `model.onnx`.
@@ -167,6 +169,7 @@ class ExportedCard(Figures):
     temperature: float
     exponent: float
     certainty: float | None = None
+    closer_look: CloserLook | None = None
     cost: Cost
     accuracy_loss_limit: float
     files: dict[FileName, ModelFile]

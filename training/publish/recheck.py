@@ -174,6 +174,7 @@ def _check_origin(found: Artifact, card: Card) -> None:
             "resize": {"mode": card.resize.mode, "filter": card.resize.filter},
             "energy_threshold": file.energy_threshold,
             **file.model_dump(mode="json", include=set(OPTIONAL)),
+            **card.model_dump(mode="json", include={"closer_look"}),
         }
         for key, value in stated.items():
             written = json.loads(metadata[key]) if key in metadata else None

@@ -77,7 +77,7 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
 
     first = batches(0)
     order = itertools.cycle(range(len(first)))
-    making = _milliseconds({"making": lambda: first[next(order)]})["making"]
+    making = _milliseconds({"making": lambda: first[next(order)]}, PART_SECONDS)["making"]
     loop = _loop(model, batches, seconds)
     x, y = (tf.constant(array) for array in first[0])
     return Bench(
@@ -184,7 +184,8 @@ def _parts(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
             "both": both,
             "optimizer": partial(compiled(update), both()),
             "step": partial(compiled(model.train_step), (x, y)),
-        }
+        },
+        PART_SECONDS,
     )
     return {
         "forward": times["forward"],
@@ -200,7 +201,7 @@ def _compiled(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float
         for name, compiled in (("without XLA", False), ("with XLA", True))
     }
     try:
-        return {**_milliseconds(steps)}
+        return {**_milliseconds(steps, PART_SECONDS)}
     except tf.errors.OpError as error:
         return {"with XLA": f"cannot compile this network: {error.message.splitlines()[0]}"}
 
@@ -240,9 +241,7 @@ def _shape(tensor: keras.KerasTensor) -> str:
     return " x ".join(str(size) for size in tensor.shape[1:])
 
 
-def _milliseconds(
-    calls: Mapping[str, Callable[[], object]], seconds: float = PART_SECONDS
-) -> dict[str, float]:
+def _milliseconds(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """Median time of each call in milliseconds, after a first one.
 
     The calls alternate, so that load on the machine affects all alike, for `seconds` a call in

@@ -1,5 +1,6 @@
 """The Keras backend that computes: its start, its devices and what differs between backends."""
 
+import gc
 import os
 import random
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def start() -> str:
     terminal = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+    gc.disable()  # to look for garbage meanwhile would take a fifth of the time
     try:
         import keras
 
@@ -39,6 +41,7 @@ def start() -> str:
     except (ImportError, ValueError) as error:
         raise TrainingError(f"KERAS_BACKEND: {error}") from None
     finally:
+        gc.enable()
         os.dup2(terminal, 2)
         os.close(terminal)
     where = f"{len(gpus)} GPU" if gpus else f"the CPU ({os.cpu_count()} cores)"

@@ -1,5 +1,6 @@
 """Gives each request its id, one line of the log, its metrics and, on an unhandled error, a 500."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -99,6 +100,10 @@ class AccessLogMiddleware:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # Other servers than `protocol` do this once the client has left: Ray's proxies, say.
+            status = status or problems.CLIENT_CLOSED_REQUEST
+            raise
         except Exception as error:
             fields = {"request_id": context.request_id}
             logger.exception("unhandled error", extra={"fields": fields})

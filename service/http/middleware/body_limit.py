@@ -51,7 +51,7 @@ class BodyLimitMiddleware:
             await self._app(scope, body.receive, send)
         finally:
             self.arriving.pop(body, None)
-            self.pending.count -= body.received_bytes + body.held_bytes
+            self.pending.remove(body.received_bytes + body.held_bytes)
             context.received_bytes = body.received_bytes
             context.hold = lambda _size: None  # else a reference cycle would keep the request
 
@@ -108,7 +108,7 @@ class _Body:
             self._limit.arriving.pop(self, None)
         size = len(message.get("body", b""))
         self.received_bytes += size
-        self._limit.pending.count += size
+        self._limit.pending.add(size)
         self._check(self.received_bytes)
         return message
 
@@ -120,7 +120,7 @@ class _Body:
             QueueFullError: too many bytes are pending.
         """
         self.held_bytes += size
-        self._limit.pending.count += size
+        self._limit.pending.add(size)
         self._check(self.held_bytes)
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from service.http import problems
+from service.admission.retry_after import DEFAULT_S
 from service.http.openapi import describe
 from service.http.routes.models import states
 from service.http.schemas import Health, Live, ModelState
@@ -24,7 +24,7 @@ async def health(request: Request, response: Response) -> Health:
     model_server: ModelServer = request.app.state.model_server
     if model_server.status not in ("ok", "degraded"):
         response.status_code = 503
-        response.headers["Retry-After"] = problems.RETRY_AFTER_S
+        response.headers["Retry-After"] = str(DEFAULT_S)
     snapshot = model_server.snapshot
     default = snapshot.default if snapshot else model_server.settings.model
     served = next(iter(snapshot.models.get(default, ())), None) if snapshot else None

@@ -3,7 +3,7 @@
 import io
 import struct
 from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,10 @@ def readable(data: bytes) -> bytes:
     if head.is_packed:
         data = data[: head.offset]
         head = head._replace(bits=8, colours=head.colours or 4)
-    # Pillow would take a palette of black and white for that of a picture of 1 bit.
-    if 1 < head.bits <= 8 and head.colours == 2:
-        head = head._replace(colours=3)
+    if head.bits <= 8 and 0 < head.colours < 1 << head.bits:
+        # Numbers beyond the palette are black, and Pillow would take a palette of black and white
+        # for that of a picture of 1 bit.
+        head, data = _with_black(head, data)
     if _masks(head, data):
         data = data[: head.offset]
         head = head._replace(compression=_PLAIN)
@@ -82,7 +83,8 @@ def load(image: BmpImageFile, data: bytes) -> Image.Image:
         indexes = np.stack([packed >> shift & 3 for shift in (6, 4, 2, 0)], -1)
         return _of_indexes(head, data, indexes.reshape(head.rows, -1)[:, : head.width])
     if head and head.has_runs and image.fp:
-        return _of_runs(head, data, image.fp)
+        image.fp.seek(image.tile[0].offset)
+        return _of_runs(head, data, image.fp.read)
     image.load()
     return image
 
@@ -107,6 +109,15 @@ def _with_head(data: bytes, head: _Head) -> bytes:
     changed = bytearray(data[: 10 + _HEAD.size])
     _HEAD.pack_into(changed, 10, *head)
     return bytes(changed) + data[len(changed) :]
+
+
+def _with_black(head: _Head, data: bytes) -> tuple[_Head, bytes]:
+    """The file with one more colour, and its header."""
+    end = 14 + head.size + 4 * head.colours
+    if end > head.offset:
+        return head, data
+    longer = head._replace(offset=head.offset + 4, colours=head.colours + 1)
+    return longer, data[:end] + bytes(4) + data[end:]
 
 
 def _masks(head: _Head, data: bytes) -> list[int]:
@@ -164,12 +175,11 @@ def _of_indexes(head: _Head, data: bytes, indexes: NDArray[np.uint8]) -> Image.I
     return image
 
 
-def _of_runs(head: _Head, data: bytes, file: IO[bytes]) -> Image.Image:
+def _of_runs(head: _Head, data: bytes, read: Callable[[int], bytes]) -> Image.Image:
     """The picture of runs of equal pixels; black where no run is, as in browsers."""
     indexes = np.zeros((head.rows, head.width), np.uint8)
     holes = np.full_like(indexes, 255)
-    file.seek(head.offset)
-    for x, y, run in _runs(head, file.read):
+    for x, y, run in _runs(head, read):
         end = x + len(run)
         indexes[y, x:end] = np.frombuffer(run, np.uint8)[: head.width - x]
         holes[y, x:end] = 0

@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from service.inference import repository
-from service.inference.engine import CPU, CUDA, preferred_precision
+from service.inference import repository, verification
+from service.inference.engine import CPU, CUDA
 from service.inference.engine_cuda import Images, sizes_for
+from service.inference.engine_provider import preferred_precision
 from service.inference.repository import StoredModel
 from service.settings import Settings
 
@@ -76,7 +77,7 @@ class Plan:
 
     def read(self, file: str) -> bytes:
         """The verified bytes of one of the model's files."""
-        return repository.read(self.stored, file)
+        return verification.read(self.stored, file)
 
     def noise(self, count: int) -> Images:
         """Random pictures of the model's size, uint8 (count, height, width, 3); always the same."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from service.inference.engine import CPU, CUDA, OnnxEngine, open_engine
+from service.inference.engine import CPU, CUDA, OnnxEngine
+from service.inference.engine_provider import open_engine
 from tests.benchmark.gpu.plan import Plan
 
 

@@ -1,11 +1,12 @@
 """A Ray cluster on the loopback: a head, and nodes that come and go. It runs in Ray's environment.
 
-    python -m tests.e2e.ray.cluster
+    python -m tests.e2e.ray.cluster [--dashboard]
 
-It prints the URL of Ray's exporter on the head, and answers each line of the standard input by one:
-`add` starts a node, `remove` kills the last one, whose workers end once they see it, `status` is
-what Ray says of the service, and anything else is a configuration in JSON, which is deployed as
-`serve run` does. It ends with the input.
+It prints the URLs of Ray's dashboard, which runs only if it is asked for, and of Ray's exporters on
+the head and on the first node, and answers each line of the standard input by one: `add` starts a
+node, `remove` kills the last one with all of its processes, `status` is what Ray says of the
+service, and anything else is a configuration in JSON, which is deployed as `serve run` does. It
+ends with the input.
 
 Each node has two processors in the eyes of Ray, and one in fact where there are as many: the first
 is the head's, the second the others'.
@@ -13,6 +14,7 @@ is the head's, the second the others'.
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -36,25 +38,28 @@ def main() -> None:
     # Ray prints, too.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    metrics, agent = _free_ports(2)
+    dashboard, agent, *exporters = _free_ports(4)
     options = {
         "num_cpus": 2,
         "node_ip_address": HOST,
-        "include_dashboard": False,
+        "include_dashboard": "--dashboard" in sys.argv,
+        "dashboard_host": HOST,
+        "dashboard_port": dashboard,
         "dashboard_agent_listen_port": agent,
-        "metrics_export_port": metrics,
+        "metrics_export_port": exporters[0],
     }
     cores = sorted(os.sched_getaffinity(0))
     cluster = Cluster(initialize_head=True, head_node_args=options)
     _pin(cluster.head_node, cores[0])
     ray.init(cluster.address, _node_ip_address=HOST, namespace="serve", log_to_driver=False)
-    nodes = [_add(cluster, cores[-1])]
-    print(f"http://{HOST}:{metrics}/metrics", file=answers)
+    nodes = [_add(cluster, cores[-1], metrics_export_port=exporters[1])]
+    urls = [f"http://{HOST}:{port}/metrics" for port in exporters]
+    print(f"http://{HOST}:{dashboard}", *urls, file=answers)
     for order in map(str.strip, sys.stdin):
         if order == "add":
             nodes.append(_add(cluster, cores[-1]))
         elif order == "remove":
-            cluster.remove_node(nodes.pop(), allow_graceful=False)
+            _remove(cluster, nodes.pop())
         elif order != "status":
             _deploy(json.loads(order))
         print(json.dumps(_status()), file=answers)
@@ -62,10 +67,19 @@ def main() -> None:
     cluster.shutdown()
 
 
-def _add(cluster: Cluster, core: int) -> Node:
-    node = cluster.add_node(num_cpus=2, node_ip_address=HOST)
+def _add(cluster: Cluster, core: int, **options: int) -> Node:
+    node = cluster.add_node(num_cpus=2, node_ip_address=HOST, **options)
     _pin(node, core)
     return node
+
+
+def _remove(cluster: Cluster, node: Node) -> None:
+    """Kills a node and its workers at once, as the end of its machine does."""
+    for thread in list(_threads_of(node)):
+        # A thread that is no process of its own has gone with its process.
+        with suppress(ProcessLookupError):
+            os.kill(thread, signal.SIGKILL)
+    cluster.remove_node(node, allow_graceful=False)
 
 
 def _pin(node: Node, core: int) -> None:

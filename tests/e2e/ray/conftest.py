@@ -33,7 +33,7 @@ def ray_cluster() -> Iterator[Deployed]:
     # The paths of its sockets are too long below pytest's own folder.
     with (
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
-        cluster(python, Path(folder)) as running,
+        cluster(python, Path(folder), dashboard=ALL) as running,
     ):
         yield running
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "ORT_DISABLE_TELEMETRY": "1",
+    # The only proxy here would ask the replica beside it alone, and none on the other node.
+    "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
+    # Else all replicas wait for whatever runs beside the tests: Ray's default is 15.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -39,13 +43,17 @@ class Deployed:
 
     Attributes:
         process: `tests/e2e/ray/cluster.py`.
+        python: the Python of Ray's environment.
         port: where Ray's proxy on the head listens.
-        metrics: the URL of Ray's exporter on the head.
+        dashboard: the URL of Ray's dashboard, if it runs.
+        exporters: the URLs of Ray's exporters on the head and on the first node.
     """
 
     process: subprocess.Popen[str]
+    python: Path
     port: int
-    metrics: str
+    dashboard: str
+    exporters: Sequence[str]
 
     @property
     def url(self) -> str:
@@ -103,20 +111,23 @@ def configure(
     (application,) = config["applications"]
     given = {f"CIFAR10_{name.upper()}": str(value) for name, value in settings.items()}
     kept = application["runtime_env"]["env_vars"] if not settings else {}
-    application["runtime_env"]["env_vars"] = {**kept, **given}
+    # Ray keeps the replicas of an environment that has not changed, and each test wants new ones.
+    new = {"DEPLOYED_AT": str(time.monotonic())}
+    application["runtime_env"]["env_vars"] = {**kept, **given, **new}
     application["deployments"][0] |= options
     return config
 
 
 @contextmanager
-def cluster(python: Path, folder: Path) -> Iterator[Deployed]:
+def cluster(python: Path, folder: Path, *, dashboard: bool) -> Iterator[Deployed]:
     """Runs a cluster of a head and a node; the folder's path must be short."""
     port = free_port()
+    options = ["--dashboard"] if dashboard else []
     for attempt in range(_ATTEMPTS):
         with (
             (folder / "log").open("wb") as log,
             subprocess.Popen(
-                [python, "-m", "tests.e2e.ray.cluster"],
+                [python, "-m", "tests.e2e.ray.cluster", *options],
                 cwd=ROOT,
                 env=os.environ | ENVIRONMENT | {"RAY_TMPDIR": str(folder)},
                 stdin=subprocess.PIPE,
@@ -132,8 +143,8 @@ def cluster(python: Path, folder: Path) -> Iterator[Deployed]:
                 if not line and attempt < _ATTEMPTS - 1:
                     continue
                 assert line, (folder / "log").read_text()
-                metrics = line.strip()
-                yield Deployed(process, port, metrics)
+                dashboard_url, *exporters = line.split()
+                yield Deployed(process, python, port, dashboard_url, exporters)
                 process.stdin.close()
                 process.wait(WAIT_S)
             finally:

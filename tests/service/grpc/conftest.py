@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from service.admission.pending_bytes import PendingBytes
 from service.grpc import inference_pb2 as pb
-from service.grpc.inference import SERVICE
 from service.grpc.server import GrpcServer
+from service.grpc.servicer import SERVICE
 from service.inference.classifier import Observer
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import Snapshot

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from service.grpc.inference import SERVICE
+from service.grpc.servicer import SERVICE
 from tests.service.grpc.conftest import Serve, Served
 
 Request = health_pb2.HealthCheckRequest

@@ -12,8 +12,8 @@ from grpc import StatusCode
 
 from service.errors import StartupError
 from service.grpc import inference_pb2 as pb
-from service.grpc.inference import SERVICE
 from service.grpc.server import REFUSE_S
+from service.grpc.servicer import SERVICE
 from service.process.sockets import reserve
 from tests.service.conftest import FakeEngine, keep_busy
 from tests.service.grpc.conftest import Serve, Served, infer, labels, pixels, until

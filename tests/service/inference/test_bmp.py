@@ -14,6 +14,7 @@ from tests.service.inference.pictures import picture
 
 LIMIT = 1_000_000
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3, (0,) * 3
+Colour = tuple[int, ...]
 FIELDS, ALPHA_FIELDS = 3, 6
 
 
@@ -125,6 +126,20 @@ def test_palette_of_black_and_white_is_not_one_of_single_bits(bits: int) -> None
     assert seen(data)[0, :, 0].tolist() == [0, 255, 255, 0]
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("palette", [(BLACK, WHITE), (RED, GREEN), (RED,), (BLACK,)])
+def test_numbers_beyond_the_palette_are_black(bits: int, palette: tuple[Colour, ...]) -> None:
+    pixels = bytes([0x02, 0x90, 0, 0]) if bits == 4 else bytes([0, 2, 9, 0])
+    data = bmp((4, 1), bits, pixels, palette=palette)
+    expected = [palette[0], BLACK, BLACK, palette[0]]
+    assert seen(data)[0].tolist() == [list(colour) for colour in expected]
+
+
+def test_palette_of_one_colour_is_read_in_1_bit() -> None:
+    data = bmp((4, 1), 1, bytes([0b01010000, 0, 0, 0]), palette=(BLACK,))
+    assert not seen(data).any()
+
+
 RUNS = {
     8: bytes([2, 1, 0, 3, 1, 2, 3, 0, 0, 0, 0, 2, 1, 0, 3, 3, 0, 0, 0, 0, 0, 1]),
     4: bytes([2, 0x11, 0, 3, 0x12, 0x30, 0, 0, 0, 2, 1, 0, 3, 0x33, 0, 0, 0, 0, 0, 1]),
@@ -139,6 +154,12 @@ def test_places_that_no_run_covers_are_black(bits: int) -> None:
     lowest = [RED, RED, RED, GREEN, BLUE]
     expected = [black, black, [BLACK, BLUE, BLUE, BLUE, BLACK], lowest]
     assert seen(data).tolist() == [[list(colour) for colour in row] for row in expected]
+
+
+@pytest.mark.parametrize("bits", RUNS)
+def test_runs_of_two_colours_are_read(bits: int) -> None:
+    data = bmp((5, 4), bits, RUNS[bits], compression=1 if bits == 8 else 2, palette=(RED, WHITE))
+    assert seen(data)[3].tolist() == [[255] * 3] * 3 + [[0] * 3] * 2
 
 
 @pytest.mark.parametrize("bits", RUNS)

@@ -14,7 +14,8 @@ from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatErr
 from service.inference import decoding, opening
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier
-from service.inference.engine import CPU, CUDA, OnnxEngine, open_engine
+from service.inference.engine import CPU, CUDA, OnnxEngine
+from service.inference.engine_provider import open_engine
 from tests.service.conftest import FakeEngine, colour
 from tests.service.models import LABELS, add_variant, write_model
 

@@ -151,12 +151,34 @@ def test_gamma_of_a_png_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
+    "invalid",
+    [
+        *(chunk(b"cICP", bytes(codes)) for codes in ((2, 2, 0, 1), (1, 13, 0, 0), (12, 13, 6, 1))),
+        *(chunk(b"cICP", bytes([12, 13, 0])), chunk(b"sRGB", b"\4"), chunk(b"sRGB", b"\0\0")),
+        *(chunk(b"cHRM", bytes(7)), chunk(b"cICP", b""), chunk(b"iCCP", b"a\0\0not packed")),
+        *(chunk(b"iCCP", b"a\0\0" + zlib.compress(data)) for data in (b"no profile", P3[:300])),
+        chunk(b"iCCP", b"a\0\7" + zlib.compress(P3)),
+    ],
+)
+def test_chunk_that_names_no_colours_leaves_them_to_the_next(invalid: bytes) -> None:
+    data = with_chunks(invalid, gamma(1), image=Image.new("L", (4, 4), 55))
+    assert np.abs(pixels(data) - 128).max() <= 1
+
+
+def test_codes_that_name_no_colours_leave_them_to_the_profile() -> None:
+    unspecified = chunk(b"cICP", bytes([2, 2, 0, 1]))
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(P3))
+    assert apart(with_chunks(unspecified, profile, image=WIDE), PHOTOGRAPH) < 0.6
+
+
+@pytest.mark.parametrize(
     "chunks",
     [
         [gamma(0.45455)],
         [gamma(1), chunk(b"sRGB", b"\0")],
         [primaries(P3_PRIMARIES)],
         [gamma(0)],
+        [chunk(b"gAMA", b"\0")],
         [gamma(1 / 1.8), primaries((0.3,) + (0.0,) * 7)],
         [gamma(1 / 1.8), primaries((0.0,) * 8)],
         [chunk(b"cICP", bytes([77, 99, 0, 1]))],

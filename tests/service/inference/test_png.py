@@ -80,6 +80,27 @@ def test_bits_beyond_the_depth_of_a_transparent_colour_do_not_count() -> None:
     assert row == [[255] * 3, [68] * 3]
 
 
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [(0, bytes(1)), (2, bytes(5)), (2, b""), (3, bytes(257))],
+    ids=["grey", "colours", "empty", "palette"],
+)
+def test_transparency_that_does_not_fit_is_ignored(kind: int, content: bytes) -> None:
+    picture = np.zeros((2, 3, CHANNELS.get(kind, 1)), np.uint16)
+    palette = encodings.chunk(b"PLTE", bytes(6)) if kind == 3 else b""
+    data = png(picture, kind, 8, before=palette + encodings.chunk(b"tRNS", content))
+    assert not seen(data).any()
+
+
+def test_transparency_that_comes_twice_or_before_its_palette_is_ignored() -> None:
+    palette, clear, opaque = (
+        encodings.chunk(kind, content)
+        for kind, content in ((b"PLTE", bytes(6)), (b"tRNS", b"\0"), (b"tRNS", b"\xff"))
+    )
+    for before in (clear + palette, palette + opaque + clear, clear + palette + opaque):
+        assert not seen(png(np.zeros((2, 3, 1), np.uint16), 3, 8, before=before)).any()
+
+
 @pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"pHYs", b"iCCP", b"gAMA", b"tIME"])
 def test_damage_to_a_chunk_that_is_not_needed_does_not_matter(kind: bytes) -> None:
     picture = Image.effect_noise((8, 6), 90)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ModelNotFoundError, ModelRefusedError
-from service.inference import repository
-from service.inference.engine import open_engine
+from service.inference import repository, verification
 from tests.service.models import add_variant, write_model
 
 
@@ -20,7 +19,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 
 def read(models: Path, variant: str = "model.onnx") -> bytes:
     stored = repository.load(models, "tiny")
-    return repository.read(stored, repository.choose(stored, variant, "int8"))
+    return verification.read(stored, repository.choose(stored, variant, "int8"))
 
 
 def test_newest_version_is_served_by_number_and_not_by_name(tmp_path: Path) -> None:
@@ -74,76 +73,6 @@ def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(ModelRefusedError, match="tiny cannot be read: Permission denied"):
         repository.load(tmp_path, "tiny")
-
-
-def test_changed_model_file_is_refused(tmp_path: Path) -> None:
-    folder = write_model(tmp_path)
-    with (folder / "model.onnx").open("ab") as file:
-        file.write(b"\0")
-    with pytest.raises(ModelRefusedError, match=r"model\.onnx .*sha256"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "card.json"])
-def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    (write_model(tmp_path) / name).unlink()
-    with pytest.raises(ModelRefusedError, match=f"{name} cannot be read"):
-        read(tmp_path)
-
-
-def test_card_that_does_not_list_the_file_is_refused(tmp_path: Path) -> None:
-    edit_card(write_model(tmp_path), files={})
-    with pytest.raises(ModelRefusedError, match=r"does not list model\.onnx"):
-        read(tmp_path, "auto")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("name", "other"),
-        ("version", 2),
-        ("labels", ["blue", "green", "red"]),
-        ("resize", {"mode": "crop", "filter": "bilinear"}),
-        ("energy_threshold", 0.6),
-    ],
-)
-def test_card_that_disagrees_with_its_file_is_refused(
-    tmp_path: Path, key: str, value: object
-) -> None:
-    edit_card(write_model(tmp_path), **{key: value})
-    stored = repository.load(tmp_path, "tiny")
-    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
-    with pytest.raises(ModelRefusedError, match=f"disagree on '{key}'"):
-        repository.check_metadata(stored, "model.onnx", metadata)
-
-
-@pytest.mark.parametrize("where", ["card", "file"])
-def test_second_view_that_the_card_or_the_file_alone_has_is_refused(
-    tmp_path: Path, where: str
-) -> None:
-    rule = {"kind": "mirror", "below": 0.8, "temperature": 1.0}
-    folder = write_model(tmp_path, second_view=rule)
-    stored = repository.read_version(folder)
-    metadata = open_engine(lambda _: read(tmp_path), provider="cpu").metadata
-    repository.check_metadata(stored, "model.onnx", metadata)
-    if where == "card":
-        del metadata["second_view"]
-    else:
-        files = json.loads((folder / "card.json").read_text())["files"]
-        del files["model.onnx"]["second_view"]
-        edit_card(folder, files=files)
-        stored = repository.read_version(folder)
-    with pytest.raises(ModelRefusedError, match="disagree on 'second_view'"):
-        repository.check_metadata(stored, "model.onnx", metadata)
-
-
-@pytest.mark.parametrize("metadata", [{}, {"name": "tiny", "version": "one"}])
-def test_missing_or_unreadable_metadata_is_refused(
-    tmp_path: Path, metadata: dict[str, str]
-) -> None:
-    stored = repository.read_version(write_model(tmp_path))
-    with pytest.raises(ModelRefusedError, match="no readable metadata property"):
-        repository.check_metadata(stored, "model.onnx", metadata)
 
 
 @pytest.mark.parametrize(("precision", "variant"), [("int8", "model.int8.onnx"),
@@ -220,27 +149,6 @@ def test_unknown_file_names_those_that_exist(tmp_path: Path) -> None:
         read(tmp_path, "model.fp16.onnx")
 
 
-def test_changed_variant_is_refused(tmp_path: Path) -> None:
-    folder = write_model(tmp_path)
-    with add_variant(folder, "int8").open("ab") as file:
-        file.write(b"\0")
-    with pytest.raises(ModelRefusedError, match=r"model\.int8\.onnx .*sha256"):
-        read(tmp_path, "auto")
-    assert read(tmp_path, "model.onnx") == (folder / "model.onnx").read_bytes()
-
-
-def test_card_that_disagrees_with_its_variant_is_refused(tmp_path: Path) -> None:
-    folder = write_model(tmp_path)
-    add_variant(folder, "int8")
-    files = json.loads((folder / "card.json").read_text())["files"]
-    files["model.int8.onnx"]["energy_threshold"] = 0.5
-    edit_card(folder, files=files)
-    metadata = open_engine(lambda _: read(tmp_path, "auto"), provider="cpu").metadata
-    stored = repository.read_version(folder)
-    with pytest.raises(ModelRefusedError, match=r"int8\.onnx .*'energy_threshold'"):
-        repository.check_metadata(stored, "model.int8.onnx", metadata)
-
-
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A folder that holds the files of version 3 of `tiny`, as KServe mounts a model."""
@@ -253,7 +161,7 @@ def test_folder_with_a_card_is_a_repository_of_that_version(bare: Path) -> None:
     assert repository.folder_of(bare, "tiny", 3) == bare
     stored = repository.load(bare, "tiny")
     assert (stored.folder, stored.name, stored.version) == (bare, "tiny", 3)
-    assert repository.read(stored, "model.onnx") == (bare / "model.onnx").read_bytes()
+    assert verification.read(stored, "model.onnx") == (bare / "model.onnx").read_bytes()
 
 
 def test_one_version_alone_has_the_name_that_it_is_given(bare: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import ModelNotFoundError, NotReadyError, NotServedError, StartupError
 from service.inference.engine import CUDA
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, Snapshot
 from service.inference.snapshot_builder import build_snapshot, check_name

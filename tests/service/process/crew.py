@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.inference.served_model import Change, Manifest, ServedModel
 from service.process import messages
 from service.process.lifecycle import Lifecycle

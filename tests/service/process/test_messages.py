@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 from service.process.messages import (
     Commit,
     Drain,

@@ -4,7 +4,7 @@ import pytest
 
 from service.inference.served_model import LOAD_ALL, Change, Manifest
 from service.process import messages
-from service.process.changes import merge, outcome
+from service.process.change_requests import merge, outcome
 from service.process.messages import Build, Commit, Drop, Outcome, ToWorker
 from service.process.rollout import STEP_S
 from tests.service.process.crew import FakeWorker, World, distinct, served

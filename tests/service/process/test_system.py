@@ -64,11 +64,11 @@ def test_process_is_forked_if_it_has_one_thread(
         "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
     )
     script = (
-        f"import sys, threading; from service.process.system import import_to_fork; {before};"
-        f"print(import_to_fork({module!r}))"
+        f"import gc, sys, threading; from service.process.system import import_to_fork; {before};"
+        f"print(import_to_fork({module!r}), gc.isenabled())"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    assert subprocess.check_output(command, text=True) == f"{forks}\n"
+    assert subprocess.check_output(command, text=True) == f"{forks} True\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such policies")

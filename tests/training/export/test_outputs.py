@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from training.data.dataset import DataSet, Split
-from training.export import calibration, label_sets, outputs, second_view
+from training.export import calibration, label_sets_fit, outputs, second_view_fit
 from training.measure.second_view import SecondView
 from training.publish import artifact
 from training.train.checkpoint import Run
@@ -39,7 +39,7 @@ def metadata(model: Path) -> dict[str, str]:
 def test_rule_and_label_sets_are_in_the_file(
     model: Path, many: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(second_view, "fit", lambda *_: RULE)
+    monkeypatch.setattr(second_view_fit, "fit", lambda *_: RULE)
     fitted = outputs.fit(model, many, FOREIGN)
     found = metadata(model)
     assert json.loads(found["second_view"]) == RULE.to_json()
@@ -53,15 +53,15 @@ def test_rule_and_label_sets_are_in_the_file(
 def test_label_sets_are_of_pictures_that_the_calibration_has_not_seen(
     model: Path, many: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(second_view, "fit", lambda *_: None)
+    monkeypatch.setattr(second_view_fit, "fit", lambda *_: None)
     fitted = outputs.fit(model, many, {})
-    seen, unseen = label_sets.halves(many.labels)
+    seen, unseen = label_sets_fit.halves(many.labels)
     scores = outputs.logits(model, many.images)
     own = calibration.fit(scores[seen], many.labels[seen])
     assert fitted.calibration.temperature == pytest.approx(own.temperature)
     assert fitted.calibration.certainty == (len(seen) + 1) / (len(seen) + 2)
     probabilities = own.apply(scores[unseen])
-    expected = label_sets.fit(probabilities, many.labels[unseen])
+    expected = label_sets_fit.fit(probabilities, many.labels[unseen])
     assert expected is not None
     assert fitted.label_sets is not None
     assert list(fitted.label_sets) == list(expected)

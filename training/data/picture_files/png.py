@@ -14,13 +14,18 @@ from PIL.PngImagePlugin import PngImageFile
 from . import colour
 from .colour import Space
 
-_GREY, _RGB, _GREY_WITH_ALPHA = 0, 2, 4
+_GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
+_MOST_COLOURS = 256
 # A file with more chunks before its pixels is left to Pillow as it is.
 _MAX_CHUNKS = 1000
 # What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
 # picture for the others: a broken checksum, a large text, a broken profile.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
 _ANCILLARY = 0x20
+# The end of codes of RGB in full range, and what sRGB may say; others are void, as in browsers.
+_FULL_RANGE = b"\0\1"
+_DEFLATE = b"\0"
+_INTENTS = (b"\0", b"\1", b"\2", b"\3")
 # The chunks that the first frame of an animation shares with the whole.
 _SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
 
@@ -69,11 +74,14 @@ def read(data: bytes) -> Png:
         for kind, start, end in _chunks(data):
             if kind == b"IDAT":
                 break
-            if kind in _NEEDED or not kind[0] & _ANCILLARY:
+            content = data[start + 8 : end - 4]
+            is_void = kind == b"tRNS" and _is_void(content, chunks)
+            if not is_void:
+                chunks.setdefault(kind, content)
+            if not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
                 needed.append(data[start:end])
             else:
                 is_whole = False
-            chunks.setdefault(kind, data[start + 8 : end - 4])
         needed.append(data[start:])
         for_pillow = data if is_whole else b"".join(needed)
         depth, kind_of_colour = chunks[b"IHDR"][8:10]
@@ -107,6 +115,16 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise ValueError("too many chunks")
 
 
+def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
+    """Whether it does not fit the colours or comes twice, so that browsers do without it."""
+    kind_of_colour = chunks[b"IHDR"][9]
+    if b"tRNS" in chunks:
+        return True
+    if kind_of_colour == _PALETTE:
+        return b"PLTE" not in chunks or len(transparency) > _MOST_COLOURS
+    return len(transparency) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
+
+
 def _transparent(
     chunks: dict[bytes, bytes], depth: int, kind_of_colour: int
 ) -> tuple[int, ...] | None:
@@ -117,22 +135,30 @@ def _transparent(
 
 
 def _space(chunks: dict[bytes, bytes]) -> Space | None:
-    if b"cICP" in chunks:
-        primaries, curve = chunks[b"cICP"][:2]
+    """The space by the first chunk that names one, in the order of the standard."""
+    codes = chunks.get(b"cICP", b"")
+    if len(codes) == 4 and codes[2:] == _FULL_RANGE:
         light = int.from_bytes(chunks.get(b"cLLI", b"")[:4], "big")
-        return colour.space_of_codes(primaries, curve, light // 10_000)
-    if b"iCCP" in chunks:
-        _name, _, packed = chunks[b"iCCP"].partition(b"\0")
-        unpacker = zlib.decompressobj()
-        try:
-            return unpacker.decompress(packed[1:], colour.MAX_PROFILE_BYTES)
-        except zlib.error:
-            return None
-    if b"sRGB" in chunks or b"gAMA" not in chunks:
+        if space := colour.space_of_codes(codes[0], codes[1], light // 10_000):
+            return space
+    if profile := _profile(chunks.get(b"iCCP", b"")):
+        return profile
+    if chunks.get(b"sRGB", b"none") in _INTENTS or len(chunks.get(b"gAMA", b"")) != 4:
         return None
-    (gamma,) = struct.unpack_from(">I", chunks[b"gAMA"])
-    numbers = struct.unpack_from(">8I", chunks[b"cHRM"]) if b"cHRM" in chunks else None
+    (gamma,) = struct.unpack(">I", chunks[b"gAMA"])
+    given = chunks.get(b"cHRM", b"")
+    numbers = struct.unpack(">8I", given) if len(given) == 32 else None
     return colour.profile_of_gamma(gamma / 1e5, numbers and [number / 1e5 for number in numbers])
+
+
+def _profile(content: bytes) -> bytes | None:
+    """The ICC profile in a chunk; None if it is broken."""
+    _name, _, packed = content.partition(b"\0")
+    with suppress(zlib.error):
+        profile = zlib.decompressobj().decompress(packed[1:], colour.MAX_PROFILE_BYTES)
+        is_whole = profile[:4] == struct.pack(">I", len(profile)) and profile[36:40] == b"acsp"
+        return profile if is_whole and packed[:1] == _DEFLATE else None
+    return None
 
 
 def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:

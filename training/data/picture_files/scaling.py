@@ -80,6 +80,14 @@ def resize(
     return image.resize((width, height), resample, box)
 
 
+def middle_square(box: Box, share: float) -> Box:
+    """The square in the middle of a box, whose side is a share of the box's shorter side."""
+    left, top, right, bottom = box
+    side = share * min(right - left, bottom - top)
+    left, top = (left + right - side) / 2, (top + bottom - side) / 2
+    return left, top, left + side, top + side
+
+
 def _centre_square(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     """Crops to the square in the centre of a box; returns the result, and the square in it."""
     left, top, right, bottom = box

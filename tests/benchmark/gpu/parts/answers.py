@@ -13,8 +13,9 @@ from PIL import Image
 from service.errors import ServiceError
 from service.hardware import available_cpus
 from service.inference.card import MODEL_FILE
-from service.inference.engine import CPU, OnnxEngine, open_engine
+from service.inference.engine import CPU, OnnxEngine
 from service.inference.engine_cuda import Floats, Images
+from service.inference.engine_provider import open_engine
 from tests.benchmark.gpu.plan import Plan
 from tests.benchmark.gpu.results import Figure, Finding, wrong_unless
 from tests.benchmark.gpu.sessions import Sessions

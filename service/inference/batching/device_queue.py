@@ -3,14 +3,14 @@
 from collections import deque
 from collections.abc import Callable
 
-from service.inference.stage import In, Item, Key, Out, Stage, StageThread
+from service.inference.batching.batch_queue import BatchQueue, BatchThread, In, Item, Key, Out
 
 # While the batch of one thread is computed, the other prepares its own or makes answers.
 _THREADS = 2
 
 
-class Device(Stage[Key, In, Out]):
-    """A stage of two threads in front of one device, to which they hand their batches in turn.
+class DeviceQueue(BatchQueue[Key, In, Out]):
+    """A queue of two threads in front of one device, to which they hand their batches in turn.
 
     While the device computes a batch, the next one is taken only if it is full: what arrives
     meanwhile may still join it. An item waits for two full batches of each other key at most. The
@@ -18,9 +18,9 @@ class Device(Stage[Key, In, Out]):
     """
 
     def __init__(
-        self, work: Callable[[StageThread[Key, In, Out]], None], *, max_batch: int
+        self, work: Callable[[BatchThread[Key, In, Out]], None], *, max_batch: int
     ) -> None:
-        """Creates a stage whose threads call `work` for each batch."""
+        """Creates a queue whose threads call `work` for each batch."""
         super().__init__("device", work, threads=_THREADS, max_batch=max_batch)
         self._busy = 0  # threads that have a batch
         self._last: Key | None = None
@@ -48,12 +48,12 @@ class Device(Stage[Key, In, Out]):
     def _share(self, waiting: int) -> int:
         return min(waiting, self._max_batch)
 
-    def _take(self, thread: StageThread[Key, In, Out]) -> None:
+    def _take(self, thread: BatchThread[Key, In, Out]) -> None:
         super()._take(thread)
         self._last = thread.batch[0].key
         self._busy += 1
 
-    def _run(self, thread: StageThread[Key, In, Out]) -> None:
+    def _run(self, thread: BatchThread[Key, In, Out]) -> None:
         while self._wait(thread):
             self._work(thread)
             with self._lock:

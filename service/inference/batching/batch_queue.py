@@ -45,17 +45,17 @@ class Item(Generic[Key, In, Out]):
     later: Callable[[], In] | None = None
 
 
-class StageThread(threading.Thread, Generic[Key, In, Out]):
+class BatchThread(threading.Thread, Generic[Key, In, Out]):
     """A thread, the batch that it has taken, and when its current step began (None: idle)."""
 
-    def __init__(self, name: str, target: "Callable[[StageThread[Key, In, Out]], None]") -> None:
+    def __init__(self, name: str, target: "Callable[[BatchThread[Key, In, Out]], None]") -> None:
         """Creates a thread that calls the target with itself."""
         super().__init__(name=name, target=target, args=(self,), daemon=True)
         self.batch: list[Item[Key, In, Out]] = []
         self.step_began_at: float | None = None
 
 
-class Stage(Generic[Key, In, Out]):
+class BatchQueue(Generic[Key, In, Out]):
     """Threads that take items in batches, and the items that wait for them.
 
     An idle thread takes an item at once; batches form only while all threads are busy. All items of
@@ -66,12 +66,12 @@ class Stage(Generic[Key, In, Out]):
     def __init__(
         self,
         name: str,
-        work: Callable[[StageThread[Key, In, Out]], None],
+        work: Callable[[BatchThread[Key, In, Out]], None],
         *,
         threads: int,
         max_batch: int,
     ) -> None:
-        """Creates a stage whose threads begin with `start` and call `work` for each batch."""
+        """Creates a queue whose threads begin with `start` and call `work` for each batch."""
         self._name = name
         self._work = work
         self._max_batch = max_batch
@@ -84,12 +84,12 @@ class Stage(Generic[Key, In, Out]):
         self._idle = 0  # threads that wait for a wakeup that has not been sent
         self._closed = False
         self._thread_count = threads
-        self._threads: list[StageThread[Key, In, Out]] = []
+        self._threads: list[BatchThread[Key, In, Out]] = []
 
     def start(self) -> None:
         """Starts the threads."""
         names = (f"{self._name}-{number}" for number in range(self._thread_count))
-        self._threads = [StageThread(name, self._run) for name in names]
+        self._threads = [BatchThread(name, self._run) for name in names]
         for thread in self._threads:
             thread.start()
 
@@ -102,7 +102,7 @@ class Stage(Generic[Key, In, Out]):
 
         Raises:
             QueueFullError: more than `most` of this key would wait.
-            RuntimeError: the stage is closed.
+            RuntimeError: the queue is closed.
         """
         with self._lock:
             if self._closed:
@@ -162,12 +162,12 @@ class Stage(Generic[Key, In, Out]):
             alive = [thread for thread in self._threads if thread.is_alive()]
             return bool(self._queues) or any(thread.batch for thread in alive)
 
-    def _run(self, thread: StageThread[Key, In, Out]) -> None:
+    def _run(self, thread: BatchThread[Key, In, Out]) -> None:
         while self._wait(thread):
             self._work(thread)
             thread.batch, thread.step_began_at = [], None
 
-    def _wait(self, thread: StageThread[Key, In, Out]) -> bool:
+    def _wait(self, thread: BatchThread[Key, In, Out]) -> bool:
         """Waits for items and takes a share of them; False once closed and empty."""
         while True:
             with self._lock:
@@ -179,7 +179,7 @@ class Stage(Generic[Key, In, Out]):
                 self._idle += 1
             self._wakeups.get()
 
-    def _take(self, thread: StageThread[Key, In, Out]) -> None:
+    def _take(self, thread: BatchThread[Key, In, Out]) -> None:
         """Takes from the next queue, which is then the last one; call it with the lock."""
         key = self._next_key()
         queue = self._queues.pop(key)

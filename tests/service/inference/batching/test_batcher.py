@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
-from service.inference.batcher import MicroBatcher
+from service.inference.batching.batcher import MicroBatcher
 from service.observability.statistics import BatchTimes
 
 pytestmark = pytest.mark.anyio

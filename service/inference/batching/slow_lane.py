@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import QueueFullError
-from service.inference.stage import Item, Stage, StageThread
+from service.inference.batching.batch_queue import BatchQueue, BatchThread, Item
 
 # Of a processor that others want too, a thread that is so much nicer gets a tenth.
 NICENESS = 10
@@ -55,11 +55,11 @@ class LaneRule:
     lock: AbstractContextManager[object]
 
 
-class Lane(Stage[Key, In, Out]):
-    """A stage of threads with a lower priority, each of which takes one item at a time."""
+class Lane(BatchQueue[Key, In, Out]):
+    """A queue and threads with a lower priority, each of which takes one item at a time."""
 
     def __init__(
-        self, name: str, rule: LaneRule, work: Callable[[StageThread[Key, In, Out]], None]
+        self, name: str, rule: LaneRule, work: Callable[[BatchThread[Key, In, Out]], None]
     ) -> None:
         """Creates a lane whose threads begin with `start`."""
         super().__init__(name, work, threads=rule.threads, max_batch=1)
@@ -86,10 +86,10 @@ class Lane(Stage[Key, In, Out]):
         self.wake()
 
     def fault(self, limit: float) -> str | None:
-        """See `Stage.fault`; to wait for the lock is no step."""
+        """See `BatchQueue.fault`; to wait for the lock is no step."""
         return super().fault(PATIENCE * limit)
 
-    def _run(self, thread: StageThread[Key, In, Out]) -> None:
+    def _run(self, thread: BatchThread[Key, In, Out]) -> None:
         _lower_priority()
         while self._wait_for_any():
             with self._rule.lock:

@@ -1,16 +1,18 @@
 """Which pictures are decoded at once, and which of them in a lane."""
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from service.errors import UndecodableImageError
-from service.inference.classifier import Decoded, Upload
-from service.inference.lane import SlowItemError
-from service.inference.large_pictures import HUGE, LARGE, Job, prepare
+from service.inference.batching.slow_lane import SlowItemError
+from service.inference.classifier import Upload
+from service.inference.large_picture_lanes import HUGE, LARGE, Job, prepare
 from service.inference.snapshot import LoadedModel
+from service.inference.views import Decoded
 from service.settings import Settings
 from tests.benchmark.large_pictures import add_scans
 from tests.service.conftest import FakeEngine, colour, encode, fake_model
@@ -42,20 +44,21 @@ SMALL = {
     "pieces": with_chunks(chunk(b"prVt", b"") * 100),
     "pixels": np.zeros((8, 8, 3), np.uint8),
 }
-SLOW = {
-    "PNG": (blank(720, "PNG"), LARGE),
-    "GIF": (blank(720, "GIF"), LARGE),
-    "JPEG": (blank(1500, "JPEG"), LARGE),
-    "JPEG of many scans": (add_scans(blank(700, "JPEG", progressive=True), 50), LARGE),
-    "many bytes": (blank(600, "BMP"), LARGE),
-    "texts": (with_chunks(TEXT * 6), LARGE),
-    "texts behind the pixels": (with_chunks(b"", TEXT * 6), LARGE),
-    "pieces": (with_chunks(chunk(b"prVt", b"") * 3000), LARGE),
-    "pieces behind the pixels": (with_chunks(b"", chunk(b"prVt", b"") * 3000), LARGE),
-    "PNG of 16 million pixels": (blank(4001, "PNG"), HUGE),
-    "JPEG of 16 million pixels": (blank(4001, "JPEG"), HUGE),
+# Made for the tests that need them: to make all takes half a second.
+SLOW: dict[str, tuple[Callable[[], bytes], str]] = {
+    "PNG": (lambda: blank(720, "PNG"), LARGE),
+    "GIF": (lambda: blank(720, "GIF"), LARGE),
+    "JPEG": (lambda: blank(1500, "JPEG"), LARGE),
+    "JPEG of many scans": (lambda: add_scans(blank(700, "JPEG", progressive=True), 50), LARGE),
+    "many bytes": (lambda: blank(600, "BMP"), LARGE),
+    "texts": (lambda: with_chunks(TEXT * 6), LARGE),
+    "texts behind the pixels": (lambda: with_chunks(b"", TEXT * 6), LARGE),
+    "pieces": (lambda: with_chunks(chunk(b"prVt", b"") * 3000), LARGE),
+    "pieces behind the pixels": (lambda: with_chunks(b"", chunk(b"prVt", b"") * 3000), LARGE),
+    "PNG of 16 million pixels": (lambda: blank(4001, "PNG"), HUGE),
+    "JPEG of 16 million pixels": (lambda: blank(4001, "JPEG"), HUGE),
     "JPEG of many scans and 12 million pixels": (
-        add_scans(blank(3500, "JPEG", progressive=True), 50),
+        lambda: add_scans(blank(3500, "JPEG", progressive=True), 50),
         HUGE,
     ),
 }
@@ -68,8 +71,11 @@ def test_small_picture_is_decoded_at_once(model: LoadedModel, upload: Upload) ->
     assert decoded.pixels.shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize(("upload", "lane"), SLOW.values(), ids=SLOW)
-def test_large_picture_is_decoded_in_a_lane(model: LoadedModel, upload: bytes, lane: str) -> None:
+@pytest.mark.parametrize(("make", "lane"), SLOW.values(), ids=SLOW)
+def test_large_picture_is_decoded_in_a_lane(
+    model: LoadedModel, make: Callable[[], bytes], lane: str
+) -> None:
+    upload = make()
     with pytest.raises(SlowItemError) as slow:
         prepare(Job(model, upload))
     assert slow.value.lane == lane

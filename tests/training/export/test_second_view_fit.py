@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 from scipy.special import softmax
 
-from training.export import second_view
+from training.export import second_view_fit
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def views(
 
 def test_rule_gains_and_asks_for_a_sixth_at_most() -> None:
     first, second, labels = views(20_000)
-    rule = second_view.fit(first, second, labels)
+    rule = second_view_fit.fit(first, second, labels)
     assert rule is not None
     assert rule.kind == "mirror"
     unsure = rule.asks(first)
@@ -44,7 +44,7 @@ def test_rule_gains_and_asks_for_a_sixth_at_most() -> None:
 
 
 def test_mean_of_independent_views_is_sharpened() -> None:
-    rule = second_view.fit(*views(20_000))
+    rule = second_view_fit.fit(*views(20_000))
     assert rule is not None
     assert rule.temperature < 0.95
 
@@ -52,12 +52,12 @@ def test_mean_of_independent_views_is_sharpened() -> None:
 def test_known_temperature_is_found() -> None:
     rng = np.random.default_rng(0)
     first = np.asarray(softmax(rng.normal(0, 1, (50_000, 4)), axis=1), np.float32)
-    true = second_view._rule(1.0, first, first, np.zeros(50_000, np.int64)).model_copy(
+    true = second_view_fit._rule(1.0, first, first, np.zeros(50_000, np.int64)).model_copy(
         update={"temperature": 0.7}
     )
     sums = true.combine(first, first).cumsum(axis=1)
     labels = np.asarray((rng.random((50_000, 1)) > sums[:, :-1]).sum(axis=1), np.int64)
-    found = second_view._rule(1.0, first, first, labels)
+    found = second_view_fit._rule(1.0, first, first, labels)
     assert found.temperature == pytest.approx(0.7, rel=0.05)
 
 
@@ -66,19 +66,19 @@ def test_equal_views_have_no_rule() -> None:
     sums = first.cumsum(axis=1)
     chance = np.random.default_rng(1).random((len(first), 1))
     labels = np.asarray((chance > sums[:, :-1]).sum(axis=1), np.int64)  # calibrated
-    assert second_view.fit(first, first, labels) is None
+    assert second_view_fit.fit(first, first, labels) is None
 
 
 def test_network_that_is_mostly_unsure_has_no_rule() -> None:
     first, second, labels = views(20_000)
     unsure = np.argsort(first.max(axis=1))[:2_000]
     chosen = np.resize(unsure[first[unsure].max(axis=1) < 0.3], 2_000)
-    assert second_view.fit(first[chosen], second[chosen], labels[chosen]) is None
+    assert second_view_fit.fit(first[chosen], second[chosen], labels[chosen]) is None
 
 
 def test_few_pictures_have_no_rule() -> None:
     first, _, labels = views(500)
     perfect = np.full_like(first, 0.01)
     perfect[np.arange(500), labels] = 0.96
-    assert second_view.fit(first, perfect, labels) is not None
-    assert second_view.fit(first[1:], perfect[1:], labels[1:]) is None
+    assert second_view_fit.fit(first, perfect, labels) is not None
+    assert second_view_fit.fit(first[1:], perfect[1:], labels[1:]) is None

@@ -14,9 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from service.errors import DeadlineExceededError
-from service.inference.device import Device
-from service.inference.lane import Lane, LaneRule, SlowItemError
-from service.inference.stage import In, Item, Key, Out, Stage, StageThread, settle, settle_soon
+from service.inference.batching.batch_queue import (
+    BatchQueue,
+    BatchThread,
+    In,
+    Item,
+    Key,
+    Out,
+    settle,
+    settle_soon,
+)
+from service.inference.batching.device_queue import DeviceQueue
+from service.inference.batching.slow_lane import Lane, LaneRule, SlowItemError
 from service.observability.statistics import BatchTimes
 
 # The resolution of an event loop's clock: a timer may fire this much too early.
@@ -26,7 +35,7 @@ Prepared = TypeVar("Prepared")
 
 
 class MicroBatcher(Generic[Key, In, Prepared, Out]):
-    """Hands waiting items to compute threads in batches; see `Stage` for how they are made.
+    """Hands waiting items to compute threads in batches; see `BatchQueue` for how they are made.
 
     An item that was cancelled, or whose deadline has passed, is dropped before it is prepared.
 
@@ -66,16 +75,18 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         self._on_batch = on_batch
         self._on_wait = on_wait
         self._on_processed = on_processed
-        self._compute: Stage[Key, In, Out] = Stage(
+        self._compute: BatchQueue[Key, In, Out] = BatchQueue(
             "compute", self._answer, threads=threads, max_batch=max_batch
         )
         self._lanes: dict[str, Lane[Key, In, Out]] = {
             name: Lane(name, rule, self._prepare_later) for name, rule in (lanes or {}).items()
         }
         self._has_device = has_device
-        self._device: Device[Key, Prepared, Out] = Device(self._use_device, max_batch=max_batch)
-        self._stages: list[Stage[Key, Any, Out]] = [self._compute, self._device]
-        self._stages += self._lanes.values()
+        self._device: DeviceQueue[Key, Prepared, Out] = DeviceQueue(
+            self._use_device, max_batch=max_batch
+        )
+        self._queues: list[BatchQueue[Key, Any, Out]] = [self._compute, self._device]
+        self._queues += self._lanes.values()
         self._threads = threads
         self._closed = False
         self._wake_scheduled = False
@@ -96,11 +107,11 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
 
     def waiting(self, key: Key) -> int:
         """Number of items of a key that wait, those in lanes included."""
-        return sum(stage.depth(key) for stage in self._stages)
+        return sum(queue.depth(key) for queue in self._queues)
 
     def fault(self, limit: float) -> str | None:
         """Describes a thread that is dead or has spent over `limit` seconds on one step."""
-        return next((fault for stage in self._stages if (fault := stage.fault(limit))), None)
+        return next((fault for queue in self._queues if (fault := queue.fault(limit))), None)
 
     def submit(
         self, key: Key, values: Sequence[In], deadline: float
@@ -137,8 +148,8 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
 
     def drop_done(self) -> None:
         """Removes items from the queues whose future is done: they take room and memory."""
-        for stage in self._stages:
-            stage.drop_done()
+        for queue in self._queues:
+            queue.drop_done()
 
     def abandon(self, reason: Exception) -> None:
         """Fails all items that wait or are in work; call it on the event loop."""
@@ -159,7 +170,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         self._compute.wake()
 
     def _pending(self) -> list[Item[Key, In, Out]]:
-        return [item for stage in self._stages for item in stage.pending()]
+        return [item for queue in self._queues for item in queue.pending()]
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Makes sure that a deadline is noticed; one timer serves all items, as few are late."""
@@ -180,7 +191,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
                 settle({item: DeadlineExceededError(text)})
         self.drop_done()
 
-    def _answer(self, thread: StageThread[Key, In, Out]) -> None:
+    def _answer(self, thread: BatchThread[Key, In, Out]) -> None:
         """Prepares a batch, and processes it unless a device does."""
         items = [item for item in thread.batch if not item.future.done()]
         if not items:
@@ -206,7 +217,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
 
     def _prepare_all(
         self,
-        thread: StageThread[Key, In, Out],
+        thread: BatchThread[Key, In, Out],
         items: Sequence[Item[Key, In, Out]],
         go_on: Callable[[Item[Key, In, Out], Prepared], None],
     ) -> dict[Item[Key, In, Out], Out | Exception]:
@@ -240,7 +251,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         return answers
 
     def _send_to_device(
-        self, thread: StageThread[Key, In, Out], item: Item[Key, In, Out], value: Prepared
+        self, thread: BatchThread[Key, In, Out], item: Item[Key, In, Out], value: Prepared
     ) -> None:
         assert thread.step_began_at is not None
         prepare_s = time.perf_counter() - thread.step_began_at
@@ -250,7 +261,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
             Item(item.key, value, item.future, item.deadline, queued_at, item.context, prepare_s)
         )
 
-    def _use_device(self, thread: StageThread[Key, Prepared, Out]) -> None:
+    def _use_device(self, thread: BatchThread[Key, Prepared, Out]) -> None:
         """Processes a batch of items that are prepared."""
         items = {item: item.value for item in thread.batch if not item.future.done()}
         if not items:
@@ -277,7 +288,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
         except Exception as error:
             settle_soon({item: error})
 
-    def _prepare_later(self, thread: StageThread[Key, In, Out]) -> None:
+    def _prepare_later(self, thread: BatchThread[Key, In, Out]) -> None:
         """Prepares an item in a lane; then it waits for a batch like any other."""
         (item,) = thread.batch
         prepare, item.later = item.later, None

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
-from service.inference.batcher import MicroBatcher
+from service.inference.batching.batcher import MicroBatcher
 from service.inference.classifier import Observer
 from service.inference.engine import CUDA
 from service.inference.engine_cuda import Buckets, Floats, Images
@@ -48,7 +48,7 @@ class Simulated:
         self._session.run_with_iobinding(binding, options)
 
 
-class Device(FakeEngine):
+class DeviceQueue(FakeEngine):
     """An engine on a simulated device."""
 
     def __init__(self, models: Path, step_ms: float) -> None:
@@ -108,7 +108,7 @@ async def served_per_s(server: ModelServer, clients: int) -> float:
 @pytest.mark.parametrize("clients", [64, 256])
 @pytest.mark.parametrize("step_ms", [1, 4, 20])
 async def test_device_is_kept_busy(tiny_models: Path, step_ms: float, clients: int) -> None:
-    engine = Device(tiny_models, step_ms)
+    engine = DeviceQueue(tiny_models, step_ms)
     server = await serving(engine)
     kept = 0.0
     for _ in range(TRIES):
@@ -123,7 +123,7 @@ async def test_device_is_kept_busy(tiny_models: Path, step_ms: float, clients: i
 @pytest.mark.alone
 async def test_model_is_not_starved_by_another(tiny_models: Path) -> None:
     """It waits for two full batches of the other at most, and some time on a busy machine."""
-    busy, rare = Device(tiny_models, step_ms=20), Device(tiny_models, step_ms=20)
+    busy, rare = DeviceQueue(tiny_models, step_ms=20), DeviceQueue(tiny_models, step_ms=20)
     server = await serving(busy, rare)
     until = time.perf_counter() + SECONDS
     first, second = server.find("m0"), server.find("m1")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from service.inference.sealed_file import SealedFile
+from service.inference.memory_file import SealedFile
 
 
 def test_another_descriptor_reads_the_same_bytes() -> None:

@@ -4,10 +4,11 @@ import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from service.inference.classifier import Decoded, Upload
-from service.inference.lane import LaneRule, SlowItemError
+from service.inference.batching.slow_lane import LaneRule, SlowItemError
+from service.inference.classifier import Upload
 from service.inference.opening import LARGE_PIXELS, Opened, TakesLongError
 from service.inference.snapshot import LoadedModel
+from service.inference.views import Decoded
 from service.settings import Settings
 
 # Large pictures take longer than small ones may wait; huge ones take so much memory, or so long

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from service.inference.served_model import LOAD_ALL, Change, Manifest
-from service.process.changes import log
+from service.process.change_requests import log
 from tests.service.process.crew import served
 
 BEFORE = Manifest((served("tiny", 1), served("other", 1)), {}, {}, frozenset(), "tiny")

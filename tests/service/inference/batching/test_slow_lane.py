@@ -11,8 +11,8 @@ from contextvars import ContextVar
 import pytest
 
 from service.errors import DeadlineExceededError, QueueFullError
-from service.inference.batcher import MicroBatcher
-from service.inference.lane import NICENESS, PATIENCE, LaneRule, SlowItemError
+from service.inference.batching.batcher import MicroBatcher
+from service.inference.batching.slow_lane import NICENESS, PATIENCE, LaneRule, SlowItemError
 
 pytestmark = pytest.mark.anyio
 

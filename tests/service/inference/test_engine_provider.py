@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
+from service import hardware
 from service.errors import CudaUnavailableError, EngineFailedError, ModelRefusedError
 from service.hardware import nvidia_driver_visible
-from service.inference import engine
-from service.inference.engine import CPU, CUDA, open_engine, preferred_precision
+from service.inference import engine_provider
+from service.inference.engine import CPU, CUDA
+from service.inference.engine_provider import open_engine, preferred_precision
 
 
 class FakeSession:
@@ -131,7 +133,8 @@ def _cuda_build(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def see_driver(monkeypatch: pytest.MonkeyPatch, visible: bool) -> None:
-    monkeypatch.setattr(engine, "nvidia_driver_visible", lambda: visible)
+    for module in (hardware, engine_provider):
+        monkeypatch.setattr(module, "nvidia_driver_visible", lambda: visible)
 
 
 def test_cpu_never_asks_for_cuda() -> None:

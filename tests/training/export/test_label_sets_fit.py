@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 from scipy.special import softmax
 
-from training.export import label_sets
+from training.export import label_sets_fit
 
 RNG = np.random.default_rng(0)
 
@@ -16,9 +16,9 @@ def drawn(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     return np.asarray(softmax(5 * scores, axis=1), np.float32), labels
 
 
-@pytest.mark.parametrize("coverage", label_sets.COVERAGES)
+@pytest.mark.parametrize("coverage", label_sets_fit.COVERAGES)
 def test_every_class_is_covered_as_often_as_stated(coverage: float) -> None:
-    thresholds = label_sets.fit(*drawn(20_000))
+    thresholds = label_sets_fit.fit(*drawn(20_000))
     assert thresholds is not None
     probabilities, labels = drawn(40_000)
     covered = (
@@ -32,7 +32,7 @@ def test_every_class_is_covered_as_often_as_stated(coverage: float) -> None:
 def test_sets_of_few_pictures_cover_at_least_what_they_state() -> None:
     found = []
     for _ in range(300):
-        thresholds = label_sets.fit(*drawn(4 * 40))
+        thresholds = label_sets_fit.fit(*drawn(4 * 40))
         assert thresholds is not None
         probabilities, labels = drawn(400)
         right = probabilities[np.arange(len(labels)), labels]
@@ -48,18 +48,18 @@ def test_coverage_needs_pictures_of_every_class(
     pictures: int, coverages: list[float] | None
 ) -> None:
     labels = np.repeat(np.arange(3), [500, 500, pictures])
-    found = label_sets.fit(np.full((len(labels), 3), 1 / 3, np.float32), labels)
+    found = label_sets_fit.fit(np.full((len(labels), 3), 1 / 3, np.float32), labels)
     assert (found and list(found)) == coverages
 
 
 def test_halves_have_the_same_share_of_each_class_and_no_picture_in_common() -> None:
     labels = RNG.permutation(np.repeat(np.arange(3), [701, 400, 2]))
-    seen, unseen = label_sets.halves(labels)
+    seen, unseen = label_sets_fit.halves(labels)
     assert sorted([*seen, *unseen]) == list(range(len(labels)))
     difference = np.bincount(labels[seen], minlength=3) - np.bincount(labels[unseen], minlength=3)
     assert np.abs(difference).max() <= 1
 
 
 def test_few_pictures_are_all_for_the_calibration() -> None:
-    seen, unseen = label_sets.halves(np.zeros(999, np.int64))
+    seen, unseen = label_sets_fit.halves(np.zeros(999, np.int64))
     assert (len(seen), len(unseen)) == (999, 0)

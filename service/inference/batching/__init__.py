@@ -1,0 +1,1 @@
+"""How pictures that wait become batches: queues, threads, lanes for slow ones, devices."""
