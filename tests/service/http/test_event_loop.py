@@ -1,6 +1,7 @@
 """No body, however hostile, holds the event loop: all other requests wait for it meanwhile."""
 
 import asyncio
+import gc
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -127,6 +128,15 @@ BODIES: dict[str, tuple[str, str, Callable[[], bytes]]] = {
         lambda: fill(b'{"parameters":'),
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> Iterator[None]:
+    """Leaves what the tests have made to no search for garbage, as a worker does."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
