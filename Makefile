@@ -28,7 +28,7 @@ export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve train test test-quick test-clients test-ray lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
+.PHONY: help serve train test test-quick test-clients test-ray test-backends lint verify-models audit torture overload changes soak bench bench-quick gpu-check lock proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, and show 
 
 test-ray: $(DEV_ENV) $(RAY_ENV) ## Serve on a Ray cluster of two nodes: the same answers; nodes, replicas and versions come and go
 	RAY=1 $(DEV)/python -m pytest tests/e2e/ray
+
+test-backends: $(DEV_ENV) ## Train under JAX, in 3 minutes: two devices, two processes, killed ones; PyTorch where it is installed
+	BACKENDS=1 $(DEV)/python -m pytest tests/training/train/test_backend.py tests/training/train/test_parallel.py
 
 lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/ruff check

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.training.conftest import FOLDERS
 from training import environment
 from training.data import dataset
@@ -22,6 +24,10 @@ COMMAND = (
     "-c",
     "from tests.training.train.without import without; without('tensorflow'); "
     "from tests.training.train import small; small.main()",
+)
+
+in_long_form = pytest.mark.skipif(
+    "BACKENDS" not in os.environ, reason="`make test-backends` does it"
 )
 
 NETWORK = WhitenedNetwork(widths=(8,), group=2, residual=True, fused=True)

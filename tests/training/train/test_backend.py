@@ -78,6 +78,7 @@ def test_tensorflow_exports_what_another_backend_trained(trained: Run, tmp_path:
     assert steps.verify_run(run, data) < 1e-5
 
 
+@small.in_long_form
 @pytest.mark.parametrize("name", [JAX, TORCH])
 def test_student_learns_from_pictures_on_the_device(name: str, tmp_path: Path) -> None:
     train(name, tmp_path / "teacher-seed0", "--preset", "teacher")
@@ -87,6 +88,7 @@ def test_student_learns_from_pictures_on_the_device(name: str, tmp_path: Path) -
         assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
+@small.in_long_form
 def test_killed_run_ends_with_the_same_weights(
     trained: Run, backend_name: str, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_fit_command_needs_no_package_that_exports_measures_or_publishes(
     assert (settings.data.train, settings.preset.epochs) == (64, 1)
 
 
+@small.in_long_form
 @pytest.mark.parametrize("name", [JAX])
 def test_run_command_trains_and_publishes_under_another_backend(name: str, tmp_path: Path) -> None:
     done = subprocess.run(

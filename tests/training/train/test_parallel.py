@@ -20,7 +20,6 @@ from training.train.parallel import Share
 
 LOSSES_WITHIN = 1e-4  # relative: sums are made in another order; 4e-7 was seen
 jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-long = pytest.mark.long
 
 
 def start(folder: Path, preset: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -60,7 +59,7 @@ def curves(folder: Path) -> pd.DataFrame:
 
 
 @jax
-@long
+@small.in_long_form
 def test_two_devices_learn_what_one_does_from_pictures_on_the_device(tmp_path: Path) -> None:
     one, both = tmp_path / "one", tmp_path / "both"
     flag = "--xla_force_host_platform_device_count=2"
@@ -71,7 +70,7 @@ def test_two_devices_learn_what_one_does_from_pictures_on_the_device(tmp_path: P
 
 
 @jax
-@long
+@small.in_long_form
 def test_two_processes_learn_what_one_does_also_after_one_is_killed(tmp_path: Path) -> None:
     one, both = tmp_path / "one", tmp_path / "both"
     finish([start(one, "default")])
