@@ -264,7 +264,9 @@ class ModelServer:
         decode: Callable[[Job], Any] = prepare
         infer: Callable[[Sequence[Any]], Sequence[Classification]] = self._infer
         if self.tracing is not None:
-            decode, infer = self.tracing.around(decode, infer, _model_of)
+            decode, infer = self.tracing.around(
+                decode, infer, lambda picture: (picture[0].name, str(picture[0].version))
+            )
         return MicroBatcher(
             decode,
             infer,
@@ -295,7 +297,3 @@ class ModelServer:
             raise NotReadyError(_ENGINE_FAILED) from error
         self.metrics.count_second_views(model.name, (it.second_view for it in answers))
         return answers
-
-
-def _model_of(picture: tuple[LoadedModel, Decoded]) -> tuple[str, str]:
-    return picture[0].name, str(picture[0].version)

@@ -14,17 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from service.errors import DeadlineExceededError
-from service.inference.batching.batch_queue import (
-    BatchQueue,
-    BatchThread,
-    In,
-    Item,
-    Key,
-    Out,
-    settle,
-    settle_soon,
-)
+from service.inference.batching.batch_queue import BatchQueue, BatchThread
 from service.inference.batching.device_queue import DeviceQueue
+from service.inference.batching.items import In, Item, Key, Out, settle, settle_soon
 from service.inference.batching.slow_lane import Lane, LaneRule, SlowItemError
 from service.observability.statistics import BatchTimes
 
@@ -82,9 +74,7 @@ class MicroBatcher(Generic[Key, In, Prepared, Out]):
             name: Lane(name, rule, self._prepare_later) for name, rule in (lanes or {}).items()
         }
         self._has_device = has_device
-        self._device: DeviceQueue[Key, Prepared, Out] = DeviceQueue(
-            self._use_device, max_batch=max_batch
-        )
+        self._device = DeviceQueue[Key, Prepared, Out](self._use_device, max_batch=max_batch)
         self._queues: list[BatchQueue[Key, Any, Out]] = [self._compute, self._device]
         self._queues += self._lanes.values()
         self._threads = threads

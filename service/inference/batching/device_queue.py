@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from service.inference.batching.batch_queue import BatchQueue, BatchThread, In, Item, Key, Out
+from service.inference.batching.batch_queue import BatchQueue, BatchThread
+from service.inference.batching.items import In, Item, Key, Out
 
 # While the batch of one thread is computed, the other prepares its own or makes answers.
 _THREADS = 2

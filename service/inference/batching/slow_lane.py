@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import QueueFullError
-from service.inference.batching.batch_queue import BatchQueue, BatchThread, Item
+from service.inference.batching.batch_queue import BatchQueue, BatchThread
+from service.inference.batching.items import Item
 
 # Of a processor that others want too, a thread that is so much nicer gets a tenth.
 NICENESS = 10
