@@ -157,7 +157,8 @@ def test_overload_of_the_service_is_measured(tmp_path: Path) -> None:
         )
     )
     figures = [line for line in lines if "met (" in line or "MISSED (" in line]
-    assert len(figures) >= 18
+    # In so short a time the client who sends pictures may meet no refusal.
+    assert len(figures) + lines.count("  refusals: none") >= 18
     assert "now 2560:" in "".join(lines)
     assert any(line.startswith("  second views: ") for line in lines)
 
