@@ -32,7 +32,7 @@ class SecondViewRule(BaseModel, frozen=True):
     temperature: float = Field(gt=0)
 
 
-class Views(NamedTuple):
+class SecondViews(NamedTuple):
     """The probabilities of a batch, (batch, classes), and what became of each second view."""
 
     probabilities: Floats
@@ -44,7 +44,7 @@ def look_again(
     images: Images,
     first: Floats,
     compute: Callable[[Images], Floats] | None,
-) -> Views:
+) -> SecondViews:
     """Gives the pictures of a batch that need one a second view.
 
     Args:
@@ -55,14 +55,18 @@ def look_again(
     """
     second: list[SecondView] = ["none"] * len(images)
     if rule is None:
-        return Views(first, second)
+        return SecondViews(first, second)
     unsure = np.flatnonzero(first.max(axis=1) < rule.below)
     for number in unsure.tolist():
         second[number] = "skipped" if compute is None else "computed"
     if compute is None or not len(unsure):
-        return Views(first, second)
-    mirrored = compute(np.ascontiguousarray(images[unsure, :, ::-1]))
-    both = ((first[unsure] + mirrored) / 2) ** (1 / rule.temperature)
+        return SecondViews(first, second)
+    both = ((first[unsure] + compute(mirrored(images[unsure]))) / 2) ** (1 / rule.temperature)
     probabilities = first.copy()
     probabilities[unsure] = both / both.sum(axis=1, keepdims=True)
-    return Views(probabilities, second)
+    return SecondViews(probabilities, second)
+
+
+def mirrored(images: Images) -> Images:
+    """The mirror image of each picture, uint8 (batch, height, width, 3)."""
+    return np.ascontiguousarray(images[:, :, ::-1])

@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.decoding import ImageFacts
-from service.inference.second_view import Floats, Images, SecondView, SecondViewRule, look_again
+from service.inference.second_view import (
+    Floats,
+    Images,
+    SecondView,
+    SecondViewRule,
+    look_again,
+    mirrored,
+)
 
 
 class Decoded(NamedTuple):
@@ -67,13 +74,9 @@ def compute_views(
             further[number] = outcome
     if not in_haste:
         squares = np.stack([it.square for it in pictures if it.square is not None])
-        looks = [run(view) for view in (_mirrored(images[close]), squares, _mirrored(squares))]
+        looks = [run(view) for view in (mirrored(images[close]), squares, mirrored(squares))]
         looks.append((first[close], energies[close]))
         probabilities[close], energies[close] = (
             np.mean(values, axis=0) for values in zip(*looks, strict=True)
         )
     return Views(probabilities, energies, further)
-
-
-def _mirrored(images: Images) -> Images:
-    return np.ascontiguousarray(images[:, :, ::-1])
