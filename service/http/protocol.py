@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from typing import Any, NamedTuple
 
 import httptools
@@ -23,6 +24,12 @@ from service.http.middleware.access_log import AccessLog
 from service.observability.access_log import new_request_id
 from service.settings import Settings
 
+# A header takes some 100 bytes beside its text, and a request that waits for the answers to those
+# before it 1,400.
+MAX_HEADERS, MAX_PIPELINED = 256, 32
+# In the place of the headers it drops what comes behind the body, which the app does not see.
+_NO_TRAILERS = deque[tuple[bytes, bytes]](maxlen=0)
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Reads requests from one connection and runs the app for each of them, in their order.
@@ -32,7 +39,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     A head that is not valid is refused after the answers to the requests before it. A body that is
     not valid makes the app's `receive` raise a `MalformedRequestError`. Both close the connection.
-    An offer of another protocol (`Upgrade`) is ignored, as RFC 9110 (7.8) allows.
+    An offer of another protocol (`Upgrade`) is ignored, as RFC 9110 (7.8) allows. While requests
+    wait, nothing is read, and the last that may wait ends the connection with its answer.
     """
 
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -47,11 +55,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._started_at = 0.0  # when the first bytes of a request arrived
         self._received = 0  # bytes since the last request was complete
         self._framing = 0  # bytes since the last piece of the body
-        self._in_body = False
-        self._ignores_input = self._is_lingering = False
+        self._in_body = self._ignores_input = self._is_lingering = False
         self._refusal: _Refusal | None = None
         self._running: RequestResponseCycle | None = None
-        self.url = b""
+        self.url, self.headers = b"", []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
@@ -95,6 +102,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._watch_body()
                 if self._framing > self._max_bytes:
                     self._refuse(MalformedRequestError("The chunks or trailers are too long."))
+            elif len(self.headers) > MAX_HEADERS and not self._ignores_input:
+                self._refuse(self._head_too_large())
         if self._timer is None and not self._ignores_input and not self._owes_answer():
             self._start_timer()
 
@@ -102,12 +111,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """Checks the head of a request, and starts the app or queues the request."""
         if self._in_body:
             return  # the head that stands in for one with an offer, see `_ignore_offer`
+        if self.cycle is not None and not self.cycle.keep_alive:
+            raise MalformedRequestError("The connection ends here.")  # which is not sent
+        if len(self.headers) > MAX_HEADERS:
+            raise self._head_too_large()
         version = self.parser.get_http_version()
         check_head(self.parser.get_method(), version, self.headers)
         if version == "1.0":
             self.expect_100_continue = False  # RFC 9110, 10.1.1
         super().on_headers_complete()
-        self.headers = []  # what comes now is a trailer, which the app does not see
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.cycle.keep_alive = False
+        self.headers = _NO_TRAILERS  # type: ignore[assignment]
         self._stop_timer_for_input()
         self._in_body = True
         self._framing = 0
@@ -133,6 +148,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Starts the next request, or writes the refusal that was waiting for this answer."""
         super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()
         if self._refusal is not None and not self._owes_answer():
             self._write_refusal(self._refusal)
 
@@ -201,13 +218,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _head_too_large(self) -> ServiceError:
         return HeadTooLargeError(
-            f"The head of the request is over the limit of {self._max_bytes:,} bytes; "
+            f"The head of the request is over {self._max_bytes:,} bytes or {MAX_HEADERS} headers; "
             "send fewer or shorter headers."
         )
 
     def _refuse(self, error: ServiceError) -> None:
         """Ignores all further input, has the error answered in its place, and closes."""
         self._ignores_input = True
+        self.headers.clear()  # the connection may last
         self._stop_timer_for_input()
         if self._in_body:
             if self.cycle.response_complete:

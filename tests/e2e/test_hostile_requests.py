@@ -269,11 +269,11 @@ def test_flood_of_headers_is_431(running: Server, lines: list[str]) -> None:
         assert (answer.status, answer.slug) == (431, "head-too-large")
 
 
-def test_long_path_is_431_and_a_few_hundred_headers_are_not(running: Server) -> None:
+def test_long_path_is_431_and_two_hundred_headers_are_not(running: Server) -> None:
     answer = exchange(running, [head("GET", "/" + "x" * 70_000)])
     assert answer
     assert answer.status == 431
-    headers = {f"x-{i}": "x" * 50 for i in range(500)}
+    headers = {f"x-{i}": "x" * 50 for i in range(200)}
     assert post(running, CAT, **headers).status == 200
 
 

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from service.http.protocol import BoundedProtocol
+from service.http.protocol import MAX_HEADERS, MAX_PIPELINED, BoundedProtocol
 from service.inference.model_server import ModelServer
 from tests.service.conftest import FakeEngine, colour, keep_busy
 from tests.service.http.conftest import Serve
@@ -177,6 +177,51 @@ async def test_server_that_stops_does_not_wait_for_a_client_who_has_its_answer(
         assert not transport.is_closing()
         transport.stop_server()
         assert transport.is_closing()
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b""], ids=["complete", "unfinished"])
+async def test_head_of_many_headers_is_refused_at_once(serve: Serve, end: bytes) -> None:
+    most = ["a:"] * (MAX_HEADERS - 1)  # one more names the host
+    async with serve() as connect:
+        transport = connect()
+        transport.send(get("/a", *most))
+        await until(lambda: b"\r\n\r\n" in transport.received)
+        assert transport.received.startswith(b"HTTP/1.1 404 ")
+        transport = connect()
+        transport.send(get("/a", *most, "a:", "b:")[:-2] + end)
+        await until(lambda: transport.is_ended)
+    assert transport.received.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_many_trailers_are_dropped_however_they_are_cut(serve: Serve) -> None:
+    sent = chunked(b"%x\r\n%b\r\n0\r\n" % (len(RED), RED) + b"a:\r\n" * 2 * MAX_HEADERS + b"\r\n")
+    async with serve() as connect:
+        for size in (len(sent), 100):
+            transport = connect()
+            for start in range(0, len(sent), size):
+                transport.send(sent[start : start + size])
+            await until(lambda: b"predictions" in transport.received)  # noqa: B023
+            assert transport.received.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_last_request_that_may_wait_is_answered_and_ends_the_connection(
+    serve: Serve, engine: FakeEngine
+) -> None:
+    async with serve() as connect:
+        engine.go.clear()
+        transport = connect()
+        last = sized(RED)
+        # Its body comes later, and is read once no other request waits.
+        sent = sized(RED) + get("/health/live") * (MAX_PIPELINED - 1) + last
+        transport.send(sent[: -len(RED)])
+        transport.send(sent[-len(RED) :] + get("/health/live") * 100)
+        await until(lambda: engine.batches == [1])
+        engine.go.set()
+        await until(lambda: transport.is_ended)
+    answers = read_answers(transport.received, ())
+    assert [status for status, _ in answers] == [200] * (MAX_PIPELINED + 1)
+    assert b"predictions" in answers[-1][1]
+    assert transport.received.count(b"\r\nconnection: close\r\n") == 1
 
 
 async def until(condition: Callable[[], bool]) -> None:
