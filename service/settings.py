@@ -20,9 +20,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from service.hardware import available_cpus, available_memory, wants_cuda
 
-# Memory of a worker under load, without the one large picture that all workers decode at a time.
+# Memory of a worker under load, without large pictures. Of these each of several threads decodes
+# one that takes up to `LARGE_PICTURE_BYTES`, and all workers together one that takes more, up to
+# `PIXEL_BYTES` for each of `max_pixels`.
 WORKER_BYTES = 200_000_000
+LARGE_PICTURE_BYTES = 64_000_000
 PIXEL_BYTES = 12
+# Memory of the host that CUDA takes.
+CUDA_BYTES = 2_000_000_000
 # Memory of a model in each worker for each byte of its file: once it is loaded, and at most while
 # it is being loaded (measured with 3 to 100 MB: 2.0 to 2.4 times, and 2.4 to 3.8 times).
 SESSION_FACTOR = 2
@@ -160,7 +165,8 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 20_000_000
     """Largest request body, in bytes."""
     max_pending_bytes: PositiveInt = 256_000_000
-    """Most bytes of requests in memory, of all protocols and in all workers."""
+    """Most bytes of requests in memory, of all protocols and in all workers; gRPC takes as much
+    again for messages that arrive slowly."""
     max_pixels: PositiveInt = 50_000_000
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""
@@ -234,10 +240,17 @@ class Settings(BaseSettings):
         # One process keeps a GPU busy; only Linux spreads connections over several.
         if on_cuda or sys.platform != "linux":
             return 1
-        room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
-        room -= 2 * model_bytes  # the files themselves, which all workers share
-        each = WORKER_BYTES + (SESSION_FACTOR + LOADING_FACTOR) * model_bytes
+        room = self._room - 2 * model_bytes  # the files themselves, which all workers share
+        each = WORKER_BYTES + LARGE_PICTURE_BYTES
+        each += (SESSION_FACTOR + LOADING_FACTOR) * model_bytes
         return max(1, min(available_cpus(), int(room // each)))
+
+    @property
+    def _room(self) -> float:
+        """Bytes of memory for all workers, beside a huge picture and requests."""
+        room = available_memory() - PIXEL_BYTES * self.max_pixels - self.max_pending_bytes
+        # As many bytes again, of messages that are not whole.
+        return room if self.grpc_port is None else room - self.max_pending_bytes
 
     @property
     def pending_bytes_per_worker(self) -> int:
@@ -250,6 +263,15 @@ class Settings(BaseSettings):
         if self.threads != "auto":
             return self.threads
         return math.ceil(available_cpus() / self.worker_count)
+
+    @property
+    def large_picture_threads(self) -> int:
+        """Number of threads in each worker that decode large pictures: as memory allows."""
+        room = self._room
+        if wants_cuda(self.provider, required=self.require_cuda):
+            room -= CUDA_BYTES
+        most = (room / self.worker_count - WORKER_BYTES) // LARGE_PICTURE_BYTES
+        return max(1, min(self.thread_count, int(most)))
 
 
 def explain(error: ValidationError | SettingsError) -> str:

@@ -12,7 +12,8 @@ from service.inference.views import Decoded
 from service.settings import Settings
 
 # Large pictures take longer than small ones may wait; huge ones take so much memory, or so long
-# that other large pictures need not wait for them, that one is decoded at a time.
+# that other large pictures need not wait for them, that one is decoded at a time. `Opened` says
+# which pictures are that.
 LARGE, HUGE = "large", "huge"
 # Pictures of the largest size, in pixels, that may wait in a lane: seconds of work.
 ROOM = 4
@@ -29,7 +30,7 @@ def lanes(settings: Settings, huge: AbstractContextManager[object]) -> dict[str,
     """The lanes; `huge` is a lock that all processes share."""
     room = ROOM * settings.max_pixels
     return {
-        LARGE: LaneRule(settings.thread_count, room, nullcontext()),
+        LARGE: LaneRule(settings.large_picture_threads, room, nullcontext()),
         HUGE: LaneRule(1, room, huge),
     }
 

@@ -18,10 +18,11 @@ from service.inference import plain_jpeg
 from service.inference.pictures import appearance, bmp, formats, jpeg, kinds, png
 from service.inference.pictures.scaling import Box
 from service.inference.plain_jpeg import PlainJpeg
-from service.settings import JPEG_FACTOR, PIXEL_BYTES
+from service.settings import JPEG_FACTOR, LARGE_PICTURE_BYTES, PIXEL_BYTES
 
 # What takes longer than so many pixels of a PNG is large, which are some 10 ms of a processor; and
-# what takes longer or has more than so many is huge: up to 200 MB, at 12 bytes a pixel.
+# what takes longer or has more than so many is huge, or takes more memory than
+# `LARGE_PICTURE_BYTES`.
 LARGE_PIXELS = 500_000
 HUGE_PIXELS = 16_000_000
 # A file of more bytes is large whatever it holds, and one that is read in more pieces.
@@ -85,7 +86,14 @@ class Opened(NamedTuple):
     @property
     def is_huge(self) -> bool:
         """Whether decoding takes so much time or memory that one should be decoded at a time."""
-        return self.cost > HUGE_PIXELS or self.size[0] * self.size[1] > HUGE_PIXELS
+        pixels = self.size[0] * self.size[1]
+        if self.cost > HUGE_PIXELS or pixels > HUGE_PIXELS:
+            return True
+        # The first comparison spares most pictures the second, which reads the head again.
+        return (
+            pixels * _MOST_BYTES > LARGE_PICTURE_BYTES
+            and pixels * _bytes_per_pixel(self) > LARGE_PICTURE_BYTES
+        )
 
 
 def open_picture(
@@ -199,17 +207,22 @@ def _check_size(opened: Opened, max_pixels: int) -> None:
 
 def _pixel_limit(opened: Opened, max_pixels: int) -> int:
     """How many pixels a picture of this kind may have, by the memory that decoding takes."""
-    budget, header = PIXEL_BYTES * max_pixels, opened.header
+    limit = int(PIXEL_BYTES * max_pixels / _bytes_per_pixel(opened))
+    return min(JPEG_FACTOR * max_pixels, limit) if opened.format == "JPEG" else limit
+
+
+def _bytes_per_pixel(opened: Opened) -> float:
+    """What decoding takes at its peak for each pixel."""
+    header = opened.header
     if opened.format == "JPEG":
         frame = jpeg.read_frame(opened.data)
         reduction = opened.image.width * opened.image.height / (opened.size[0] * opened.size[1])
-        taken = (frame.bytes_per_pixel if frame else 0) + _REDUCED_JPEG_BYTES * reduction
-        return min(JPEG_FACTOR * max_pixels, int(budget / taken))
+        return (frame.bytes_per_pixel if frame else 0) + _REDUCED_JPEG_BYTES * reduction
     if opened.part:
-        return int(budget / _PART_BYTES)
+        return _PART_BYTES
     if header and header.depth == 16 and header.transparent:
-        return int(budget / _DEEP_TRANSPARENCY_BYTES)
-    return int(budget / _BYTES[opened.format])
+        return _DEEP_TRANSPARENCY_BYTES
+    return _BYTES[opened.format]
 
 
 def unsupported(format_: str) -> UnsupportedFormatError:

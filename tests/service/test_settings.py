@@ -65,7 +65,7 @@ def test_value_out_of_range_is_refused(name: str, value: object) -> None:
     ("memory", "driver", "given", "workers", "threads"),
     [
         (64e9, False, {}, 8, 1),
-        (2e9, False, {}, 5, 2),
+        (2e9, False, {}, 4, 2),
         (0.5e9, False, {}, 1, 8),
         (64e9, False, {"workers": 3}, 3, 3),
         (64e9, False, {"workers": 2, "threads": 1}, 2, 1),
@@ -91,7 +91,7 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
 
 @pytest.mark.parametrize(
     ("model_bytes", "workers"),
-    [(0, 5), (10_000_000, 4), (100_000_000, 1), (10_000_000_000, 1)],
+    [(0, 4), (10_000_000, 3), (100_000_000, 1), (10_000_000_000, 1)],
 )
 def test_workers_have_room_for_two_snapshots(
     monkeypatch: pytest.MonkeyPatch, model_bytes: int, workers: int
@@ -101,6 +101,30 @@ def test_workers_have_room_for_two_snapshots(
     monkeypatch.setattr("service.hardware.nvidia_driver_visible", lambda: False)
     assert Settings().workers_for(model_bytes) == workers
     assert Settings(workers=3).workers_for(model_bytes) == 3
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "settings", "threads"),
+    [
+        (8, 2e9, {}, 1),  # in each of 4 workers
+        (8, 64e9, {"workers": 1}, 8),
+        (8, 2e9, {"workers": 1, "threads": 16}, 14),
+        (8, 2e9, {"workers": 8}, 1),
+        (64, 4.3e9, {"provider": "cuda"}, 19),
+        (8, 1e9, {}, 1),
+    ],
+)
+def test_large_pictures_are_decoded_by_as_many_threads_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+    cpus: int,
+    memory: float,
+    settings: dict[str, object],
+    threads: int,
+) -> None:
+    monkeypatch.setattr("service.settings.available_cpus", lambda: cpus)
+    monkeypatch.setattr("service.settings.available_memory", lambda: memory)
+    monkeypatch.setattr("service.hardware.nvidia_driver_visible", lambda: False)
+    assert Settings.model_validate(settings).large_picture_threads == threads
 
 
 def test_pending_bytes_are_divided_and_one_body_always_fits() -> None:

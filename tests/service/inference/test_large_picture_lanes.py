@@ -56,6 +56,18 @@ SLOW: dict[str, tuple[Callable[[], bytes], str]] = {
     "pieces": (lambda: with_chunks(chunk(b"prVt", b"") * 3000), LARGE),
     "pieces behind the pixels": (lambda: with_chunks(b"", chunk(b"prVt", b"") * 3000), LARGE),
     "PNG of 16 million pixels": (lambda: blank(4001, "PNG"), HUGE),
+    "PNG of 7 million pixels": (lambda: blank(2650, "PNG"), LARGE),
+    "PNG that takes 65 MB": (lambda: blank(2700, "PNG"), HUGE),
+    "WebP of 3.6 million pixels": (lambda: blank(1900, "WEBP", lossless=True), LARGE),
+    "WebP that takes 66 MB": (lambda: blank(1970, "WEBP", lossless=True), HUGE),
+    "JPEG whose coefficients take 15 MB": (
+        lambda: blank(1600, "JPEG", progressive=True, subsampling=0),
+        LARGE,
+    ),
+    "JPEG whose coefficients take 73 MB": (
+        lambda: blank(3500, "JPEG", progressive=True, subsampling=0),
+        HUGE,
+    ),
     "JPEG of 16 million pixels": (lambda: blank(4001, "JPEG"), HUGE),
     "JPEG of many scans and 12 million pixels": (
         lambda: add_scans(blank(3500, "JPEG", progressive=True), 50),
