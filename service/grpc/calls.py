@@ -17,6 +17,7 @@ from service import errors
 from service.admission.pending_bytes import PendingBytes
 from service.admission.retry_after import RetryAfter
 from service.errors import ServiceError
+from service.grpc.arrivals import Arrivals
 from service.grpc.parsing import parse, texts
 from service.grpc.status import TABLE
 from service.inference.model_server import ModelServer
@@ -99,14 +100,24 @@ class Calls(grpc.GenericRpcHandler):
         methods: Mapping[str, Method],
         model_server: ModelServer,
         pending: PendingBytes,
+        arrivals: Arrivals,
     ) -> None:
-        """Handles these methods, by their names; `pending` counts the bytes of all protocols."""
+        """Handles these methods, by their names.
+
+        Args:
+            service: name of the service.
+            methods: its methods.
+            model_server: answers them.
+            pending: counts the bytes of whole messages with those of all protocols.
+            arrivals: waits for messages.
+        """
         self._prefix = f"/{service}/"
         self._settings = model_server.settings
         self._model_server = model_server
         self._retry_after = RetryAfter(lambda: model_server.seconds_per_item)
         self.refuse_for_s: float | None = None
         self._pending = pending
+        self._arrivals = arrivals
         self._handlers = {
             self._prefix + name: self._handler(name, method) for name, method in methods.items()
         }
@@ -196,16 +207,10 @@ class Calls(grpc.GenericRpcHandler):
             raise errors.QueueFullError()
 
     async def _receive(self, messages: AsyncIterator[bytes]) -> bytes:
-        seconds = self._settings.body_timeout_ms / 1000
         try:
-            async with asyncio.timeout(seconds):
-                return await anext(messages)
+            return await self._arrivals.next(messages)
         except StopAsyncIteration:
             raise errors.EmptyUploadError("The call has no message.") from None
-        except TimeoutError:
-            raise errors.SlowBodyError(
-                f"The message took longer than {seconds:g} s to arrive; send less at a time."
-            ) from None
 
     def _explain(self, error: Exception, call: Call) -> tuple[StatusCode, str]:
         """The status of an error; that of one that is not expected gives no detail away."""

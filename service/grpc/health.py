@@ -11,8 +11,10 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 from service.errors import NotReadyError, NotServedError
 from service.inference.model_server import ModelServer
 
-# Seconds between two looks at the state that a client watches.
+# Seconds between two looks at the states that clients watch.
 WATCH_S = 1
+# Clients that may watch at a time: they need no key, and each takes memory.
+MAX_WATCHERS = 1000
 
 Status = health_pb2.HealthCheckResponse
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,11 +27,23 @@ class Health(HealthServicer):
         """Reports the model server; `services` are other names of the whole service."""
         self._model_server = model_server
         self._whole = services | {""}
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
+        self._watchers = 0
+        self._look = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
         """Ends the calls that watch, which would otherwise last until their clients leave."""
-        self._stopping.set()
+        self._is_stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Lets all that watch look at the state."""
+        self._timer = None
+        self._look.set()
+        self._look = asyncio.Event()
 
     async def Check(  # noqa: N802 (gRPC's name)
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -41,20 +55,26 @@ class Health(HealthServicer):
         return Status(status=status)
 
     async def Watch(  # noqa: N802
-        self, request: health_pb2.HealthCheckRequest, _context: Context
+        self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Says the state now and whenever it has changed, until the service stops."""
+        if self._watchers >= MAX_WATCHERS:
+            text = f"{MAX_WATCHERS} clients watch already; ask by Check."
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        self._watchers += 1
         last = None
-        while not self._stopping.is_set():
-            status = self._status(request.service)
-            if status != last:
-                yield Status(status=status)
-            last = status
-            try:
-                await asyncio.wait_for(self._stopping.wait(), WATCH_S)
-            except TimeoutError:
-                continue
-        yield Status(status=Status.NOT_SERVING)
+        try:
+            while not self._is_stopping:
+                status = self._status(request.service)
+                if status != last:
+                    yield Status(status=status)
+                last = status
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(WATCH_S, self._wake)
+                await self._look.wait()
+            yield Status(status=Status.NOT_SERVING)
+        finally:
+            self._watchers -= 1
 
     def _status(self, service: str) -> int:
         try:

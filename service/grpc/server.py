@@ -2,15 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from service.admission.keys import Authenticator
 from service.admission.pending_bytes import PendingBytes
 from service.errors import StartupError
+from service.grpc.arrivals import Arrivals
+from service.grpc.bounded import Bounded
 from service.grpc.calls import Calls
 from service.grpc.health import Health
 from service.grpc.servicer import SERVICE, InferenceService
@@ -19,6 +23,8 @@ from service.v2.repository import Administer
 
 # Calls at a time on each connection; the client keeps the others until one is answered.
 MAX_STREAMS = 256
+# Seconds until a connection is to be replaced by another, which may lead to another server.
+MAX_AGE_S = 600
 # gRPC cancels the calls that arrive while it tells the clients that it stops, and clients do not
 # repeat a cancelled call. So they are refused first, for so long, and sent again after twice that.
 REFUSE_S = 0.2
@@ -61,15 +67,25 @@ class GrpcServer:
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_concurrent_streams", MAX_STREAMS),
+                ("grpc.max_connection_age_ms", round(1000 * MAX_AGE_S)),
+                # As long as a call may take.
+                (
+                    "grpc.max_connection_age_grace_ms",
+                    settings.body_timeout_ms + settings.deadline_ms,
+                ),
             ]
         )
         authenticator = Authenticator(settings, folder)
         methods = InferenceService(model_server, administer).methods(authenticator)
-        self._calls = Calls(SERVICE, methods, model_server, pending)
-        self._server.add_generic_rpc_handlers((self._calls,))
-        add_HealthServicer_to_server(self._health, self._server)
+        places = settings.pending_bytes_per_worker // settings.max_body_bytes
+        arrivals = Arrivals(places, settings.body_timeout_ms / 1000)
+        self._calls = Calls(SERVICE, methods, model_server, pending, arrivals)
+        others: Any = Bounded(arrivals)  # in the place of the server
+        add_HealthServicer_to_server(self._health, others)
         names = (SERVICE, _HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        add_reflection: Any = add_ServerReflectionServicer_to_server  # it is untyped
+        add_reflection(reflection.aio.ReflectionServicer(names), others)
+        self._server.add_generic_rpc_handlers((self._calls, others))
 
     async def start(self) -> None:
         """Starts to accept connections.

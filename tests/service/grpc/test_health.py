@@ -54,6 +54,35 @@ async def test_watch_tells_of_changes_and_ends_with_the_server(
 
 
 @pytest.mark.anyio
+async def test_only_so_many_clients_watch(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.grpc.health.MAX_WATCHERS", 2)
+    async with serve() as served, asyncio.timeout(10):
+        health: Any = HealthStub(served.channel)
+        calls = [health.Watch(Request()) for _ in range(2)]
+        for call in calls:
+            assert (await anext(aiter(call))).status == Status.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(aiter(health.Watch(Request())))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await check(served) == Status.SERVING
+        calls[0].cancel()
+        while True:  # until the server has noticed
+            try:
+                assert (await anext(aiter(health.Watch(Request())))).status == Status.SERVING
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.anyio
+async def test_question_that_is_no_name_is_refused(serve: Serve) -> None:
+    async with serve() as served:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await check(served, "x" * 10_000)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.anyio
 async def test_reflection_lists_the_services_and_their_messages(serve: Serve) -> None:
     async with serve() as served:
         channel: Any = served.channel

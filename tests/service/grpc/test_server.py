@@ -87,6 +87,20 @@ async def test_client_that_retries_loses_no_call_when_one_of_two_servers_stops(
             assert calls_of(second) > calls_of(first) > 250
 
 
+@pytest.mark.anyio
+async def test_old_connection_is_replaced_without_a_loss(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.grpc.server.MAX_AGE_S", 0.3)
+    clients: set[str] = set()
+    monkeypatch.setattr("service.grpc.calls._address", lambda peer: clients.add(peer) or "x")
+    async with serve() as served:
+        ends_at = asyncio.get_running_loop().time() + 2
+        while asyncio.get_running_loop().time() < ends_at:
+            assert labels(await served.ask(infer(pixels("blue")))) == ["blue"]
+    assert len(clients) > 2
+
+
 @asynccontextmanager
 async def channels(port: int, count: int) -> AsyncIterator[list[grpc.aio.Channel]]:
     opened = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", OPTIONS) for _ in range(count)]

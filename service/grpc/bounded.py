@@ -1,0 +1,84 @@
+"""Services of other packages, such as health and reflection, with messages within limits."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+
+from service.errors import ServiceError
+from service.grpc.arrivals import Arrivals
+from service.grpc.status import TABLE
+
+# Their messages are names.
+MAX_BYTES = 10_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Bounded(grpc.GenericRpcHandler):
+    """Handles the calls of the services that are added to it in the place of a server.
+
+    gRPC reads a message before it calls the handler, and waits for it forever. The methods are
+    therefore declared with a stream of requests, which looks the same to clients.
+    """
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        """Has no services yet."""
+        self._arrivals = arrivals
+        self._handlers: dict[str, Handler] = {}
+
+    def add_generic_rpc_handlers(self, _handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Does nothing: the same methods are added by their names."""
+
+    def add_registered_method_handlers(self, service: str, methods: Mapping[str, Handler]) -> None:
+        """Adds the methods of a service."""
+        for name, method in methods.items():
+            self._handlers[f"/{service}/{name}"] = self._bound(method)
+
+    def service(self, details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Finds the handler of a call."""
+        return self._handlers.get(details.method)
+
+    def _bound(self, method: Handler) -> Handler:
+        read: Any = method.request_deserializer
+        write: Any = method.response_serializer
+        if method.unary_unary is not None:
+            answer: Any = method.unary_unary
+
+            async def unary(messages: AsyncIterator[bytes], context: Context) -> object:
+                return await answer(read(await self._next(messages, context)), context)
+
+            return grpc.stream_unary_rpc_method_handler(unary, response_serializer=write)
+        stream: Any = method.unary_stream or method.stream_stream
+
+        async def requests(
+            messages: AsyncIterator[bytes], context: Context
+        ) -> AsyncIterator[object]:
+            while True:
+                try:
+                    data = await self._next(messages, context)
+                except StopAsyncIteration:
+                    return
+                yield read(data)
+
+        async def answers(
+            messages: AsyncIterator[bytes], context: Context
+        ) -> AsyncIterator[object]:
+            incoming = requests(messages, context)
+            async for it in stream(
+                incoming if method.request_streaming else await anext(incoming), context
+            ):
+                yield it
+
+        return grpc.stream_stream_rpc_method_handler(answers, response_serializer=write)
+
+    async def _next(self, messages: AsyncIterator[bytes], context: Context) -> bytes:
+        try:
+            data = await self._arrivals.next(messages)
+        except ServiceError as error:
+            await context.abort(TABLE[type(error)], str(error))
+        if len(data) > MAX_BYTES:
+            text = f"The message has more than {MAX_BYTES:,} bytes."
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        return data
