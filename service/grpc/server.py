@@ -83,7 +83,7 @@ class GrpcServer:
         others: Any = Bounded(arrivals)  # in the place of the server
         add_HealthServicer_to_server(self._health, others)
         names = (SERVICE, _HEALTH, reflection.SERVICE_NAME)
-        add_reflection: Any = add_ServerReflectionServicer_to_server  # it is untyped
+        add_reflection: Any = add_ServerReflectionServicer_to_server  # which is untyped
         add_reflection(reflection.aio.ReflectionServicer(names), others)
         self._server.add_generic_rpc_handlers((self._calls, others))
 

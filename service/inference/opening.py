@@ -36,6 +36,7 @@ _FIRST_SCAN = 10
 # What decoding takes at its peak, as measured, in bytes for each pixel.
 _BYTES = {"PNG": 9, "GIF": 9, "BMP": 9, "TIFF": 9, "WEBP": 17, "AVIF": 11.5, "HEIC": 11.5}
 _PART_BYTES = 17
+_UNREDUCED_BYTES = 12.5  # of a picture too narrow to be reduced
 _DEEP_TRANSPARENCY_BYTES = 21
 _REDUCED_JPEG_BYTES = 9  # and what `jpeg.Frame.bytes_per_pixel` says
 _MOST_BYTES = 21
@@ -222,6 +223,8 @@ def _bytes_per_pixel(opened: Opened) -> float:
         return _PART_BYTES
     if header and header.depth == 16 and header.transparent:
         return _DEEP_TRANSPARENCY_BYTES
+    if opened.smallest and min(opened.size) < 2 * opened.smallest:
+        return max(_BYTES[opened.format], _UNREDUCED_BYTES)
     return _BYTES[opened.format]
 
 

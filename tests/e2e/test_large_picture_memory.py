@@ -1,5 +1,6 @@
 """What pictures take in memory that have many pixels in few bytes, in a real server."""
 
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from service.settings import LARGE_PICTURE_BYTES
 from tests.e2e.conftest import Server
 from tests.e2e.hostile import peak_memory_mb, post
+from tests.e2e.test_hostile_pictures import chunk, png
 from tests.service.conftest import colour, encode
 
 THREADS = 8
@@ -21,17 +23,28 @@ def flat(side: int) -> bytes:
     return encode(picture, "WEBP", lossless=True, method=0)
 
 
+def one_pixel() -> bytes:
+    """A picture of 64 texts, each of a million characters of four bytes."""
+    text = zlib.compress(("\U0001f600" + "x" * 999_990).encode())
+    texts = (chunk(b"iTXt", b"k%d\0\1\0\0\0" % number + text) for number in range(64))
+    return png(after=b"".join(texts))
+
+
 @pytest.mark.parametrize(
-    ("side", "most_mb"),
+    ("make", "most_mb"),
     # One after the other, up to 270 MB, or as many at a time as there are threads.
-    [(3990, 350), (1900, THREADS * LARGE_PICTURE_BYTES / 1e6)],
-    ids=["huge", "large"],
+    [
+        (lambda: flat(3990), 350),
+        (lambda: flat(1900), THREADS * LARGE_PICTURE_BYTES / 1e6),
+        (one_pixel, THREADS * LARGE_PICTURE_BYTES / 1e6),
+    ],
+    ids=["huge", "large", "texts"],
 )
 def test_pictures_of_few_bytes_take_bounded_memory(
-    server: Callable[..., Server], tiny_models: Path, side: int, most_mb: float
+    server: Callable[..., Server], tiny_models: Path, make: Callable[[], bytes], most_mb: float
 ) -> None:
-    picture = flat(side)
-    assert len(picture) < 100
+    picture = make()
+    assert len(picture) < 100_000
     with server(models=tiny_models, model="tiny", workers=1, threads=THREADS) as running:
         assert post(running, colour("red")).status == 200
         before = peak_memory_mb(running)

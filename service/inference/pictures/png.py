@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
 from . import colour
@@ -28,6 +28,9 @@ _DEFLATE = b"\0"
 _INTENTS = (b"\0", b"\1", b"\2", b"\3")
 # The chunks that the first frame of an animation shares with the whole.
 _SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
+
+# Characters of all texts, of up to 4 bytes each; nobody sees them.
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 
 
 class PngFile(PngImageFile):

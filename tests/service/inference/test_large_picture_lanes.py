@@ -58,6 +58,14 @@ SLOW: dict[str, tuple[Callable[[], bytes], str]] = {
     "PNG of 16 million pixels": (lambda: blank(4001, "PNG"), HUGE),
     "PNG of 7 million pixels": (lambda: blank(2650, "PNG"), LARGE),
     "PNG that takes 65 MB": (lambda: blank(2700, "PNG"), HUGE),
+    "narrow PNG of 5 million pixels": (
+        lambda: encode(Image.new("RGB", (30, 166_000), "red"), "PNG"),
+        LARGE,
+    ),
+    "narrow PNG that takes 66 MB": (
+        lambda: encode(Image.new("RGB", (30, 177_000), "red"), "PNG"),
+        HUGE,
+    ),
     "WebP of 3.6 million pixels": (lambda: blank(1900, "WEBP", lossless=True), LARGE),
     "WebP that takes 66 MB": (lambda: blank(1970, "WEBP", lossless=True), HUGE),
     "JPEG whose coefficients take 15 MB": (
