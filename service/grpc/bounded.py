@@ -1,9 +1,11 @@
 """Services of other packages, such as health and reflection, with messages within limits."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
 from service.errors import ServiceError
 from service.grpc.arrivals import Arrivals
@@ -43,42 +45,57 @@ class Bounded(grpc.GenericRpcHandler):
     def _bound(self, method: Handler) -> Handler:
         read: Any = method.request_deserializer
         write: Any = method.response_serializer
-        if method.unary_unary is not None:
-            answer: Any = method.unary_unary
-
-            async def unary(messages: AsyncIterator[bytes], context: Context) -> object:
-                return await answer(read(await self._next(messages, context)), context)
-
-            return grpc.stream_unary_rpc_method_handler(unary, response_serializer=write)
-        stream: Any = method.unary_stream or method.stream_stream
+        answer: Any = method.unary_unary or method.unary_stream or method.stream_stream
 
         async def requests(
             messages: AsyncIterator[bytes], context: Context
-        ) -> AsyncIterator[object]:
-            while True:
-                try:
-                    data = await self._next(messages, context)
-                except StopAsyncIteration:
-                    return
-                yield read(data)
+        ) -> AsyncIterator[Message]:
+            with contextlib.suppress(_NoMessageError):
+                while True:
+                    yield await self._next(read, messages, context)
 
-        async def answers(
+        async def first(messages: AsyncIterator[bytes], context: Context) -> Message:
+            try:
+                return await self._next(read, messages, context)
+            except _NoMessageError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call has no message.")
+
+        async def unary(messages: AsyncIterator[bytes], context: Context) -> Message:
+            answered: Message = await answer(await first(messages, context), context)
+            return answered
+
+        async def stream(
             messages: AsyncIterator[bytes], context: Context
-        ) -> AsyncIterator[object]:
-            incoming = requests(messages, context)
-            async for it in stream(
-                incoming if method.request_streaming else await anext(incoming), context
-            ):
-                yield it
+        ) -> AsyncIterator[Message]:
+            is_stream = method.request_streaming
+            asked = requests(messages, context) if is_stream else await first(messages, context)
+            async for answered in answer(asked, context):
+                yield answered
 
-        return grpc.stream_stream_rpc_method_handler(answers, response_serializer=write)
+        if method.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream, response_serializer=write)
+        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=write)
 
-    async def _next(self, messages: AsyncIterator[bytes], context: Context) -> bytes:
+    async def _next(
+        self,
+        read: Callable[[bytes], Message],
+        messages: AsyncIterator[bytes],
+        context: Context,
+    ) -> Message:
         try:
             data = await self._arrivals.next(messages)
         except ServiceError as error:
             await context.abort(TABLE[type(error)], str(error))
+        except StopAsyncIteration:
+            raise _NoMessageError from None
         if len(data) > MAX_BYTES:
             text = f"The message has more than {MAX_BYTES:,} bytes."
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
-        return data
+        try:
+            return read(data)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The bytes are no such message.")
+
+
+class _NoMessageError(Exception):
+    """There are no more messages."""

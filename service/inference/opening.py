@@ -36,7 +36,8 @@ _FIRST_SCAN = 10
 # What decoding takes at its peak, as measured, in bytes for each pixel.
 _BYTES = {"PNG": 9, "GIF": 9, "BMP": 9, "TIFF": 9, "WEBP": 17, "AVIF": 11.5, "HEIC": 11.5}
 _PART_BYTES = 17
-_UNREDUCED_BYTES = 12.5  # of a picture too narrow to be reduced
+# Of a picture too narrow to be reduced, at least; of a JPEG where its end marker is missing.
+_UNREDUCED_BYTES, _UNREDUCED_JPEG_BYTES = 12.5, 17
 _DEEP_TRANSPARENCY_BYTES = 21
 _REDUCED_JPEG_BYTES = 9  # and what `jpeg.Frame.bytes_per_pixel` says
 _MOST_BYTES = 21
@@ -215,17 +216,18 @@ def _pixel_limit(opened: Opened, max_pixels: int) -> int:
 def _bytes_per_pixel(opened: Opened) -> float:
     """What decoding takes at its peak for each pixel."""
     header = opened.header
+    is_narrow = opened.smallest and min(opened.size) < 2 * opened.smallest
     if opened.format == "JPEG":
         frame = jpeg.read_frame(opened.data)
         reduction = opened.image.width * opened.image.height / (opened.size[0] * opened.size[1])
-        return (frame.bytes_per_pixel if frame else 0) + _REDUCED_JPEG_BYTES * reduction
+        taken = (frame.bytes_per_pixel if frame else 0) + _REDUCED_JPEG_BYTES * reduction
+        return max(taken, _UNREDUCED_JPEG_BYTES) if is_narrow else taken
     if opened.part:
         return _PART_BYTES
     if header and header.depth == 16 and header.transparent:
         return _DEEP_TRANSPARENCY_BYTES
-    if opened.smallest and min(opened.size) < 2 * opened.smallest:
-        return max(_BYTES[opened.format], _UNREDUCED_BYTES)
-    return _BYTES[opened.format]
+    taken = _BYTES[opened.format]
+    return max(taken, _UNREDUCED_BYTES) if is_narrow else taken
 
 
 def unsupported(format_: str) -> UnsupportedFormatError:

@@ -11,6 +11,7 @@ from service.errors import UndecodableImageError
 from service.inference.batching.slow_lane import SlowItemError
 from service.inference.classifier import Upload
 from service.inference.large_picture_lanes import HUGE, LARGE, Job, prepare
+from service.inference.opening import open_picture
 from service.inference.snapshot import LoadedModel
 from service.inference.views import Decoded
 from service.settings import Settings
@@ -104,6 +105,12 @@ def test_large_picture_is_decoded_in_a_lane(
     assert isinstance(job.picture, Decoded)
     np.testing.assert_array_equal(job.picture.pixels, model.classifier.decode(upload).pixels)
     assert prepare(job) == (model, job.picture)
+
+
+@pytest.mark.parametrize(("width", "is_huge"), [(120, True), (128, False)])
+def test_jpeg_that_is_too_narrow_to_be_reduced_takes_more_memory(width: int, is_huge: bool) -> None:
+    upload = encode(Image.new("RGB", (width, 40_000), "red"), "JPEG")
+    assert open_picture(upload, max_pixels=50_000_000, smallest=64).is_huge is is_huge
 
 
 def test_huge_file_goes_on_to_the_lane_of_huge_pictures(model: LoadedModel) -> None:
