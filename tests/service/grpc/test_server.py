@@ -93,7 +93,12 @@ async def test_old_connection_is_replaced_without_a_loss(
 ) -> None:
     monkeypatch.setattr("service.grpc.server.MAX_AGE_S", 0.3)
     clients: set[str] = set()
-    monkeypatch.setattr("service.grpc.calls._address", lambda peer: clients.add(peer) or "x")
+
+    def note(peer: str) -> str:
+        clients.add(peer)
+        return peer
+
+    monkeypatch.setattr("service.grpc.calls._address", note)
     async with serve() as served:
         ends_at = asyncio.get_running_loop().time() + 2
         while asyncio.get_running_loop().time() < ends_at:
