@@ -18,6 +18,7 @@ from service.http import problems
 from service.http.context import RequestContext
 from service.http.head_validation import check_head
 from service.http.interruptible_receive import InterruptibleReceive
+from service.http.joining import JoiningTransport
 from service.http.lingering import LingeringTransport
 from service.http.middleware.access_log import AccessLog
 from service.observability.access_log import new_request_id
@@ -56,7 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
         super().connection_made(transport)
-        self.transport = LingeringTransport(transport, self._linger)  # type: ignore[assignment]
+        self._answers = JoiningTransport(transport)
+        self.transport = LingeringTransport(self._answers, self._linger)  # type: ignore[assignment]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -132,6 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Starts the next request, or writes the refusal that was waiting for this answer."""
+        self._answers.end_answer()
         super().on_response_complete()
         if self._refusal is not None and not self._owes_answer():
             self._write_refusal(self._refusal)
