@@ -6,7 +6,6 @@ little time, and rounding raw pixels, logits or energies would cost the most acc
 
 import contextlib
 import io
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +95,8 @@ def write(model: Path, data: DataSet) -> list[Variant]:
 def write_int8(model: Path, path: Path, data: DataSet) -> str:
     """Write a file whose inner layers compute in int8, with ranges found on training pictures.
 
+    It is not calibrated yet.
+
     Returns:
         The method of finding ranges with the smallest log-loss on the validation pictures of the
         calibration, each with the calibration that fits it best.
@@ -107,8 +108,11 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
     labels = data.validation.labels[seen]
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        network, prepared = Path(folder) / "network.onnx", Path(folder) / "prepared.onnx"
+        proto = onnx.load(model)
+        outputs.detach(proto)
+        onnx.save(proto, network)
+        quant_pre_process(network, prepared, skip_symbolic_shape=True)
         _, body, _ = _parts(onnx.load(prepared).graph)
         for name, method in CALIBRATION_METHODS.items():
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
@@ -121,7 +125,9 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
             scores = outputs.logits(Path(folder) / name, data.validation.images)[seen]
             losses[name] = calibration.log_loss(calibration.fit(scores, labels), scores, labels)
         best = min(losses, key=lambda name: losses[name])
-        shutil.copyfile(Path(folder) / best, path)
+        proto = onnx.load(Path(folder) / best)
+    outputs.attach(proto, len(data.classes))
+    onnx.save(proto, path)
     return best
 
 

@@ -10,7 +10,7 @@ from training.errors import TrainingError
 from training.export import closer_look, parity, to_onnx, variants
 from training.files import one_component
 from training.measure import agreement, cost
-from training.publish import artifact, repository
+from training.publish import artifact, repository, stated
 from training.publish.artifact import Artifact
 from training.publish.card import ExportedCard, InputSize, Training
 from training.train.checkpoint import Run
@@ -96,7 +96,10 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
 
 
 def verify_run(run: Run, data: DataSet) -> float:
-    """Compare `model.onnx` with the checkpoint, variants with `model.onnx`; complete the card.
+    """Compare the files with their card, and their answers; complete the card.
+
+    The answers of `model.onnx` are compared with the checkpoint, those of variants with
+    `model.onnx`, and those of each file with its own logits.
 
     Returns:
         The largest difference between the trained network and `model.onnx`.
@@ -106,7 +109,14 @@ def verify_run(run: Run, data: DataSet) -> float:
     """
     found = artifact.of_run(run.folder)
     exported = found.read_exported()
+    if exported.labels != run.read_settings().classes:
+        raise TrainingError(
+            f"{found.card}: its labels are not the classes of the run; export again"
+        )
+    stated.check(found, exported)
     images = data.validation.images
+    for name in exported.files:
+        parity.verify_outputs(found.folder / name, images, exported.calibration_of(name))
     difference = parity.verify(run, found.model, images, exported.calibration)
     agreements = {
         path.name: agreement.agreement(found.model, path, images)

@@ -183,6 +183,13 @@ class ExportedCard(Figures):
         """The calibration of `model.onnx`."""
         return Calibration(self.temperature, self.exponent, self.certainty or 1.0)
 
+    def calibration_of(self, name: str) -> Calibration:
+        """The calibration of a file."""
+        file = self.files[name]
+        if file.temperature is None or file.exponent is None:
+            return self.calibration
+        return Calibration(file.temperature, file.exponent, file.certainty or 1.0)
+
 
 class Card(ExportedCard):
     """The card of files that are verified and evaluated.

@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from training.data.dataset import DataSet, Split
 from training.export import calibration, outputs, variants
+from training.export.calibration import Calibration
 from training.measure.predict import predict
 from training.publish import artifact
 from training.publish.artifact import Artifact
@@ -80,6 +81,16 @@ def test_body_is_fp16_and_the_rest_is_not(trained: Run) -> None:
     after = list(graph.node)[list(graph.node).index(leave) :]
     inner = {types[name] for node in after for name in node.output if name in types}
     assert inner <= {TensorProto.FLOAT, TensorProto.INT64}
+
+
+@pytest.mark.parametrize("precision", NAMES)
+def test_calibration_of_one_is_a_part_of_the_file_that_can_be_fitted(
+    trained: Run, precision: str
+) -> None:
+    found = artifact.of_run(trained.folder)
+    assert found.read_card().calibration.temperature == 1  # tools leave out a division by it
+    constants = outputs.read_constants(onnx.load(found.folder / NAMES[precision]))
+    assert constants.keys() == outputs.constants(Calibration(), 10).keys()
 
 
 def answered_rightly(found: Artifact, sample: DataSet) -> DataSet:
