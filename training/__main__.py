@@ -117,7 +117,8 @@ def _publish(args: argparse.Namespace) -> None:
 def _verify_models(args: argparse.Namespace) -> None:
     from training.publish import recheck
 
-    print(*recheck.recheck(args.models, args.data), sep="\n")
+    lines = recheck.recheck(args.models, args.data, seen=_photograph_folders(args))
+    print(*lines, sep="\n")
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -235,7 +236,7 @@ _COMMANDS: dict[str, tuple[Command, str, str]] = {
     "verify-models": (
         _verify_models,
         "measure the figures of all published cards again",
-        "--data --models",
+        "--data --photographs --other --models",
     ),
     "compare": (
         _compare,

@@ -1,0 +1,52 @@
+"""What `verify-models` does not measure again: why, and what can be said of it all the same.
+
+Such figures are compared with others of the card, and the digest of the card keeps them as they
+were published.
+"""
+
+from collections.abc import Iterator
+
+from training.export import outputs
+from training.measure import latency
+from training.publish.card import Card
+from training.publish.differences import keys
+
+# Fields of a card that no measurement of the published files makes.
+REASONS = {
+    "training": "its time and machine are what the run recorded",
+    "parity": "it needs the checkpoint, which is not published; `verify` measures it in the run",
+    "latency": "it is of the machine that the card names; `compare` measures it on this one",
+    "seeds": "the files of the other seeds are not published",
+    "seeds_as_served": "the files of the other seeds are not published",
+    "photographs": "they are not part of the data; name them with --photographs and --other",
+    "test_readings": "they are what the runs recorded",
+}
+MODEL = "model.onnx"
+
+
+def faults(card: Card) -> Iterator[str]:
+    """What is missing in these figures, or contradicts other parts of the card."""
+    first = card.files[MODEL]
+    if card.energy_threshold != first.energy_threshold:
+        yield f"energy_threshold: the card has another one for {MODEL}"
+    if card.calibration_of(MODEL) != card.calibration:
+        yield f"temperature, exponent, certainty: the card has others for {MODEL}"
+    if not 0 <= card.parity <= outputs.TOLERANCE:
+        yield f"parity is {card.parity}, and at most {outputs.TOLERANCE} is allowed"
+    timed = [name for name, file in card.files.items() if file.precision != "float16"]
+    yield from keys("latency", card.latency.files, timed)
+    for name, times in card.latency.files.items():
+        yield from keys(f"latency {name}", times, latency.BATCHES)
+    if card.photographs is not None:
+        yield from keys("photographs", card.photographs, card.files)
+    yield from _of_readings(card)
+
+
+def _of_readings(card: Card) -> Iterator[str]:
+    counted = card.test_readings
+    if counted is None:
+        # Cards whose files have no calibration of their own are older than the count.
+        if card.data.test and card.files[MODEL].temperature is not None:
+            yield "test_readings: the card does not have them"
+    elif not 1 <= counted.run <= counted.all_runs:
+        yield f"test_readings: {counted.run} for the run and {counted.all_runs} for all runs"
