@@ -1,17 +1,10 @@
-"""Train an image classifier, export it to ONNX and publish it for the service.
-
-`run` does all steps. `fit`, `export`, `verify`, `evaluate` and `publish` are the steps one by one,
-on the run folder that `fit` writes.
-"""
+"""What each command of the command line does, with its parsed options."""
 
 import argparse
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from training.errors import TrainingError
-from training.options import OPTIONS
 from training.presets import PRESETS, Preset
 
 # Keras takes seconds to import, so each command imports what it needs when it runs.
@@ -40,24 +33,28 @@ def _photograph_folders(args: argparse.Namespace) -> tuple[Path, Path] | None:
     return args.photographs, args.other
 
 
-def _run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
+    """Fit, export, verify, evaluate and publish."""
     from training.data import dataset
 
     preset = _preset(args)
     data = dataset.load(args.data, preset.image_size, preset.resize)
     _start()
-    from training.pipeline import run, steps
+    from training.pipeline import steps
+    from training.pipeline.run import Plan, run_all
 
     name = args.name or steps.model_name(data, args.data)
-    published = run.run_all(
-        preset, data, args.data, models=args.models, runs=args.runs / name, name=name,
-        seeds=range(args.seed, args.seed + args.seeds), resume=args.resume, devices=args.devices,
-        photographs=_photograph_folders(args),
+    seeds = range(args.seed, args.seed + args.seeds)
+    plan = Plan(
+        preset, data, args.data, args.models, args.runs / name, name, seeds,
+        resume=args.resume, devices=args.devices, photographs=_photograph_folders(args),
     )  # fmt: skip
+    published = run_all(plan)
     print(f"published {published}; a service loads it on SIGHUP, or at its next start")
 
 
-def _fit(args: argparse.Namespace) -> None:
+def fit(args: argparse.Namespace) -> None:
+    """Train a preset, and its teacher before it."""
     from training.data import dataset
 
     preset = _preset(args)
@@ -72,7 +69,8 @@ def _fit(args: argparse.Namespace) -> None:
     )
 
 
-def _export(args: argparse.Namespace) -> None:
+def export(args: argparse.Namespace) -> None:
+    """Write the ONNX files and their card."""
     _start()
     from training.pipeline import steps
     from training.train.checkpoint import Run
@@ -85,7 +83,8 @@ def _export(args: argparse.Namespace) -> None:
         print(f"wrote {found.folder / file}")
 
 
-def _verify(args: argparse.Namespace) -> None:
+def verify(args: argparse.Namespace) -> None:
+    """Check that model.onnx gives the answers of the checkpoint."""
     _start()
     from training.pipeline import steps
     from training.train.checkpoint import Run
@@ -95,7 +94,8 @@ def _verify(args: argparse.Namespace) -> None:
     print(f"the checkpoint and model.onnx differ by {difference:.1e} at most")
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure the ONNX files and write report.html."""
     _start()
     from training.pipeline import evaluate, steps
     from training.train.checkpoint import Run
@@ -108,19 +108,22 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(*evaluate.summary(evaluations), f"report: {run.folder / 'report.html'}", sep="\n")
 
 
-def _publish(args: argparse.Namespace) -> None:
-    from training.publish import artifact, repository
+def publish(args: argparse.Namespace) -> None:
+    """Copy the ONNX files into the model repository."""
+    from training.pipeline import publishing
 
-    print(f"published {repository.publish(artifact.of_run(args.run), args.models)}")
+    print(f"published {publishing.publish_run(args.run, args.models)}")
 
 
-def _verify_models(args: argparse.Namespace) -> None:
+def verify_models(args: argparse.Namespace) -> None:
+    """Measure the figures of all published cards again."""
     from training.publish import recheck
 
     print(*recheck.recheck(args.models, args.data), sep="\n")
 
 
-def _compare(args: argparse.Namespace) -> None:
+def compare(args: argparse.Namespace) -> None:
+    """Compare exported models, and test which is better."""
     from training.study import compare
 
     contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
@@ -139,7 +142,8 @@ def _named_folders(args: argparse.Namespace) -> tuple[Path, Path]:
     raise TrainingError("name a folder with --photographs, and one with --other")
 
 
-def _photographs(args: argparse.Namespace) -> None:
+def photographs(args: argparse.Namespace) -> None:
+    """Measure models on photographs of their classes and of other things."""
     import pandas as pd
 
     from training.measure import photographs
@@ -157,7 +161,8 @@ def _photographs(args: argparse.Namespace) -> None:
     print("with 95 % intervals", pd.DataFrame(columns).to_string(), sep="\n")
 
 
-def _closer_looks(args: argparse.Namespace) -> None:
+def closer_looks(args: argparse.Namespace) -> None:
+    """Measure whether closer looks pay on photographs."""
     from training.study import closer_looks, compare
 
     folders = _named_folders(args)
@@ -166,7 +171,8 @@ def _closer_looks(args: argparse.Namespace) -> None:
         print(f"{one.label}, with 95 % intervals", table.to_string(), sep="\n")
 
 
-def _ablate(args: argparse.Namespace) -> None:
+def ablate(args: argparse.Namespace) -> None:
+    """Train a preset with one part removed or changed at a time."""
     from training.data import dataset
 
     preset = PRESETS[args.preset]
@@ -180,7 +186,8 @@ def _ablate(args: argparse.Namespace) -> None:
     print(table.round(4).to_string())
 
 
-def _resize_rules(args: argparse.Namespace) -> None:
+def resize_rules(args: argparse.Namespace) -> None:
+    """Measure which resize rule suits a network, on enlarged validation pictures."""
     _start()
     from training.pipeline import steps
     from training.publish import artifact
@@ -194,7 +201,8 @@ def _resize_rules(args: argparse.Namespace) -> None:
     print(table.to_string(float_format="{:.1%}".format))
 
 
-def _bench(args: argparse.Namespace) -> None:
+def bench(args: argparse.Namespace) -> None:
+    """Measure where the time of a training step goes."""
     from training.data import dataset
 
     preset = PRESETS[args.preset]
@@ -209,92 +217,3 @@ def _bench(args: argparse.Namespace) -> None:
         from training.study import bench
 
         print("", bench.text(bench.bench(preset, data)), sep="\n")
-
-
-Command = Callable[[argparse.Namespace], None]
-_COMMANDS: dict[str, tuple[Command, str, str]] = {
-    "run": (
-        _run,
-        "fit, export, verify, evaluate and publish",
-        "--preset --image-size --epochs --data --photographs --other --seed --seeds --resume "
-        "--devices --name --models --runs",
-    ),
-    "fit": (
-        _fit,
-        "train a preset, and its teacher before it",
-        "run --preset --image-size --epochs --data --pictures --seed --resume --devices",
-    ),
-    "export": (_export, "write the ONNX files and their card", "run --data --name --models"),
-    "verify": (_verify, "check that model.onnx gives the answers of the checkpoint", "run --data"),
-    "evaluate": (
-        _evaluate,
-        "measure the ONNX files and write report.html",
-        "run --data --photographs --other --models",
-    ),
-    "publish": (_publish, "copy the ONNX files into the model repository", "run --models"),
-    "verify-models": (
-        _verify_models,
-        "measure the figures of all published cards again",
-        "--data --models",
-    ),
-    "compare": (
-        _compare,
-        "compare exported models, and test which is better",
-        "what --data --split --models --runs",
-    ),
-    "photographs": (
-        _photographs,
-        "measure models on photographs of their classes and of other things",
-        "what --photographs --other --models",
-    ),
-    "closer-looks": (
-        _closer_looks,
-        "measure whether closer looks pay on photographs",
-        "what --photographs --other --models",
-    ),
-    "ablate": (
-        _ablate,
-        "train a preset with one part removed or changed at a time",
-        "--preset --data --pictures --seed --runs",
-    ),
-    "resize-rules": (
-        _resize_rules,
-        "measure which resize rule suits a network, on enlarged validation pictures",
-        "run --data",
-    ),
-    "bench": (_bench, "measure where the time of a training step goes", "--preset --data"),
-}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
-    for name, (call, about, options) in _COMMANDS.items():
-        description = f"{about[0].upper()}{about[1:]}."
-        command = commands.add_parser(name, help=about, description=description)
-        command.set_defaults(call=call)
-        for option in options.split():
-            command.add_argument(option, **OPTIONS[option])
-    return parser
-
-
-def main() -> int:
-    """Run one command; returns the exit status."""
-    args = _parser().parse_args()
-    try:
-        args.call(args)
-    except (TrainingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; --resume continues where the run was last saved", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
