@@ -25,11 +25,12 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.data.dataset import DataSet, Split
+from training.errors import TrainingError
 from training.export import calibration, label_sets_fit, outputs
 from training.export.outputs import Fitted
 from training.figures import Precision
-from training.measure import metrics
-from training.measure.predict import predict
+from training.measure import agreement, metrics
+from training.measure.predict import right
 
 ACCURACY_LOSS_LIMIT = 0.005
 SIGNIFICANT = 0.05
@@ -64,8 +65,8 @@ def write(model: Path, data: DataSet) -> list[Variant]:
     """Write `model.int8.onnx` and `model.fp16.onnx` beside `model.onnx`.
 
     Each gets the calibration and the energy threshold that fit its own answers. A file is deleted
-    that loses more than half a percentage point of validation accuracy, where McNemar's test on the
-    same pictures says that this is not chance.
+    whose answers are not those of `model.onnx`, or that loses more than half a percentage point of
+    validation accuracy, where McNemar's test on the same pictures says that this is not chance.
 
     Returns:
         The files that are left.
@@ -79,17 +80,27 @@ def write(model: Path, data: DataSet) -> list[Variant]:
     )
     variants = []
     properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    full = _right(model, data.validation)
     for path, precision, method in files:
         fitted = outputs.fit(path, data.validation, properties)
-        own = _right(path, data.validation)
-        lost = float(full.mean() - own.mean())
-        if round(lost, 6) > ACCURACY_LOSS_LIMIT and metrics.mcnemar(full, own) < SIGNIFICANT:
-            print(f"{path.name} is not kept: it loses {lost:.2%} of validation accuracy")
+        if reason := _fault(model, path, data.validation):
+            print(f"{path.name} is not kept: {reason}")
             path.unlink()
-            continue
-        variants.append(Variant(path, precision, fitted, method))
+        else:
+            variants.append(Variant(path, precision, fitted, method))
     return variants
+
+
+def _fault(model: Path, variant: Path, split: Split) -> str | None:
+    """Why a file is not kept; None where it is."""
+    try:
+        agreement.agreement(model, variant, split.images)
+    except TrainingError:
+        return f"its answers are not those of {model.name}"
+    full, own = (right(path, split.images, split.labels) for path in (model, variant))
+    lost = float(full.mean() - own.mean())
+    if round(lost, 6) > ACCURACY_LOSS_LIMIT and metrics.mcnemar(full, own) < SIGNIFICANT:
+        return f"it loses {lost:.2%} of validation accuracy"
+    return None
 
 
 def write_int8(model: Path, path: Path, data: DataSet) -> str:
@@ -181,11 +192,6 @@ def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) ->
                 node.input[position] = name + suffix
                 found[name] = None
     return list(found)
-
-
-def _right(path: Path, split: Split) -> npt.NDArray[np.bool_]:
-    answers = predict(path, split.images).probabilities.argmax(axis=1)
-    return np.asarray(answers == split.labels)
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]

@@ -6,8 +6,12 @@ were published.
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from training.export import outputs
 from training.measure import latency
+from training.measure.metrics import Metrics
+from training.measure.spread import SeedSpread, Spread, spread
 from training.publish.card import Card
 from training.publish.differences import keys
 
@@ -39,7 +43,43 @@ def faults(card: Card) -> Iterator[str]:
         yield from keys(f"latency {name}", times, latency.BATCHES)
     if card.photographs is not None:
         yield from keys("photographs", card.photographs, card.files)
+    yield from _of_seeds(card)
     yield from _of_readings(card)
+
+
+def _of_seeds(card: Card) -> Iterator[str]:
+    if card.seeds and not card.seeds_as_served:
+        yield "seeds_as_served: the card does not have them"
+    served = {**card.metrics, **(card.as_served or {})}
+    for field, seeds, own in (
+        ("seeds", card.seeds, card.metrics),
+        ("seeds_as_served", card.seeds_as_served, served),
+    ):
+        for file, of_split in (seeds or {}).items():
+            yield from keys(f"{field} {file}", of_split, own.get(file, {}))
+            for name, figures in of_split.items():
+                if name in own.get(file, {}):
+                    where, first = f"{field} {file} {name}", own[file][name]
+                    yield from _of_spread(where, card.training.seed, figures, first)
+
+
+def _of_spread(where: str, seed: int, figures: SeedSpread, own: Metrics) -> Iterator[str]:
+    if figures.seeds[:1] != (seed,):
+        yield f"{where}: the first seed is not {seed}, which was published"
+    for name in ("accuracy", "log_loss", "expected_calibration_error"):
+        stated: Spread = getattr(figures, name)
+        if len(stated.values) != len(figures.seeds) or not _is_right(stated):
+            yield f"{where} {name}: mean, deviation and interval are not those of the seeds"
+        elif stated.values[0] != getattr(own, name):
+            yield f"{where} {name}: the value of seed {seed} is not that of the card"
+
+
+def _is_right(stated: Spread) -> bool:
+    if len(stated.values) < 2:
+        return False
+    again = spread(stated.values)
+    numbers = [(one.mean, one.standard_deviation, *one.interval) for one in (stated, again)]
+    return bool(np.allclose(*numbers))
 
 
 def _of_readings(card: Card) -> Iterator[str]:

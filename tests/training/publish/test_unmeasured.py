@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import change_card
-from training.publish import unmeasured
+from training.publish import seeds, unmeasured
 from training.publish.artifact import Artifact
 from training.publish.card import Card
 
@@ -75,3 +75,69 @@ def test_only_cards_from_before_readings_were_counted_may_lack_them(finished: Ar
 
     change_card(finished, forget_calibrations)
     assert list(unmeasured.faults(finished.read_card())) == []
+
+
+@pytest.fixture
+def spread(finished: Artifact) -> dict[str, Any]:
+    """The JSON of a card with a second seed, whose figures are a little better."""
+    card = finished.read_card()
+    other = card.model_copy(update={
+        "training": card.training.model_copy(update={"seed": card.training.seed + 1}),
+        "metrics": {
+            file: {
+                name: figures.model_copy(update={"accuracy": figures.accuracy + 0.01})
+                for name, figures in of_split.items()
+            }
+            for file, of_split in card.metrics.items()
+        },
+    })  # fmt: skip
+    return card.model_copy(update=seeds.spreads([card, other])._asdict()).to_json()
+
+
+def test_right_spread_has_no_fault(spread: dict[str, Any]) -> None:
+    assert list(unmeasured.faults(Card.model_validate(spread))) == []
+
+
+@pytest.mark.parametrize("field", ["seeds", "seeds_as_served"])
+@pytest.mark.parametrize(
+    ("figure", "value", "words"),
+    [
+        ("mean", 0.99, "accuracy: mean, deviation and interval are not those of the seeds"),
+        ("standard_deviation", 0.0, "accuracy: mean, deviation and interval are not those"),
+        ("interval", [0.1, 0.2], "accuracy: mean, deviation and interval are not those"),
+        ("values", [0.5], "accuracy: mean, deviation and interval are not those of the seeds"),
+    ],
+)
+def test_invented_spread_is_found(
+    spread: dict[str, Any], field: str, figure: str, value: object, words: str
+) -> None:
+    spread[field][INT8]["test"]["accuracy"][figure] = value
+    (fault,) = unmeasured.faults(Card.model_validate(spread))
+    assert fault.startswith(f"{field} {INT8} test {words}")
+
+
+def test_spread_of_other_seeds_than_the_published_one_is_found(spread: dict[str, Any]) -> None:
+    spread["seeds"][INT8]["test"]["seeds"] = [7, 8]
+    (fault,) = unmeasured.faults(Card.model_validate(spread))
+    assert fault == f"seeds {INT8} test: the first seed is not 0, which was published"
+
+
+def test_spread_around_other_figures_than_those_of_the_card_is_found(
+    spread: dict[str, Any],
+) -> None:
+    spread["metrics"][INT8]["test"]["log_loss"] += 0.5
+    faults = list(unmeasured.faults(Card.model_validate(spread)))
+    assert faults == [
+        f"{field} {INT8} test log_loss: the value of seed 0 is not that of the card"
+        for field in ("seeds", "seeds_as_served")
+    ]
+
+
+@pytest.mark.parametrize("path", [("seeds_as_served",), ("seeds", INT8, "test")])
+def test_missing_spread_is_found(spread: dict[str, Any], path: tuple[str, ...]) -> None:
+    place = spread
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    (fault,) = unmeasured.faults(Card.model_validate(spread))
+    assert "the card does not have " in fault
