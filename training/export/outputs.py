@@ -91,7 +91,7 @@ def detach(proto: onnx.ModelProto) -> None:
     Tools that rewrite a graph drop a division by 1, and share constants that are equal.
     """
     graph, classes = proto.graph, proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    used, nodes = {LOGITS}, []
+    used, nodes = {LOGITS}, list[onnx.NodeProto]()
     for node in reversed(graph.node):
         if used.intersection(node.output):
             used.update(node.input)

@@ -4,7 +4,7 @@ Such figures are compared with others of the card, and the digest of the card ke
 were published.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -26,6 +26,8 @@ REASONS = {
     "test_readings": "they are what the runs recorded",
 }
 MODEL = "model.onnx"
+
+ByFile = Mapping[str, Mapping[str, Metrics]]
 
 
 def faults(card: Card) -> Iterator[str]:
@@ -50,17 +52,21 @@ def faults(card: Card) -> Iterator[str]:
 def _of_seeds(card: Card) -> Iterator[str]:
     if card.seeds and not card.seeds_as_served:
         yield "seeds_as_served: the card does not have them"
-    served = {**card.metrics, **(card.as_served or {})}
-    for field, seeds, own in (
-        ("seeds", card.seeds, card.metrics),
-        ("seeds_as_served", card.seeds_as_served, served),
-    ):
-        for file, of_split in (seeds or {}).items():
-            yield from keys(f"{field} {file}", of_split, own.get(file, {}))
-            for name, figures in of_split.items():
-                if name in own.get(file, {}):
-                    where, first = f"{field} {file} {name}", own[file][name]
-                    yield from _of_spread(where, card.training.seed, figures, first)
+    served: ByFile = {**card.metrics, **(card.as_served or {})}
+    yield from _of_spreads("seeds", card, card.seeds or {}, card.metrics)
+    yield from _of_spreads("seeds_as_served", card, card.seeds_as_served or {}, served)
+
+
+def _of_spreads(
+    field: str, card: Card, seeds: Mapping[str, Mapping[str, SeedSpread]], own: ByFile
+) -> Iterator[str]:
+    for file, of_split in seeds.items():
+        measured = own.get(file, {})
+        yield from keys(f"{field} {file}", of_split, measured)
+        for name, figures in of_split.items():
+            if name in measured:
+                where = f"{field} {file} {name}"
+                yield from _of_spread(where, card.training.seed, figures, measured[name])
 
 
 def _of_spread(where: str, seed: int, figures: SeedSpread, own: Metrics) -> Iterator[str]:
@@ -78,8 +84,8 @@ def _is_right(stated: Spread) -> bool:
     if len(stated.values) < 2:
         return False
     again = spread(stated.values)
-    numbers = [(one.mean, one.standard_deviation, *one.interval) for one in (stated, again)]
-    return bool(np.allclose(*numbers))
+    numbers, others = ((one.mean, one.standard_deviation, *one.interval) for one in (stated, again))
+    return np.allclose(numbers, others)
 
 
 def _of_readings(card: Card) -> Iterator[str]:
@@ -88,5 +94,8 @@ def _of_readings(card: Card) -> Iterator[str]:
         # Cards whose files have no calibration of their own are older than the count.
         if card.data.test and card.files[MODEL].temperature is not None:
             yield "test_readings: the card does not have them"
-    elif not 1 <= counted.run <= counted.all_runs:
+        return
+    of_split = [one for of_file in (card.seeds or {}).values() for one in of_file.values()]
+    least = max([counted.run, *(len(one.seeds) for one in of_split)])
+    if not 1 <= counted.run <= least <= counted.all_runs:
         yield f"test_readings: {counted.run} for the run and {counted.all_runs} for all runs"

@@ -91,7 +91,8 @@ def spread(finished: Artifact) -> dict[str, Any]:
             for file, of_split in card.metrics.items()
         },
     })  # fmt: skip
-    return card.model_copy(update=seeds.spreads([card, other])._asdict()).to_json()
+    values = card.model_copy(update=seeds.spreads([card, other])._asdict()).to_json()
+    return values | {"test_readings": {"run": 1, "all_runs": 2}}
 
 
 def test_right_spread_has_no_fault(spread: dict[str, Any]) -> None:
@@ -131,6 +132,12 @@ def test_spread_around_other_figures_than_those_of_the_card_is_found(
         f"{field} {INT8} test log_loss: the value of seed 0 is not that of the card"
         for field in ("seeds", "seeds_as_served")
     ]
+
+
+def test_fewer_readings_than_seeds_are_found(spread: dict[str, Any]) -> None:
+    spread["test_readings"]["all_runs"] = 1
+    (fault,) = unmeasured.faults(Card.model_validate(spread))
+    assert fault.startswith("test_readings: 1 for the run and 1 for all runs")
 
 
 @pytest.mark.parametrize("path", [("seeds_as_served",), ("seeds", INT8, "test")])
