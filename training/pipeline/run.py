@@ -117,19 +117,19 @@ def _exported(files: Artifact) -> ExportedCard | None:
         return None
 
 
-def _evaluate(plan: Plan, run: Run, others: Sequence[Card] | None = None) -> Card:
+def _evaluate(plan: Plan, run: Run, others: Sequence[Card] = ()) -> Card:
     """The card with all figures, for the published seed with the spread to the others."""
     print(f"{run.folder}:")
     card = _verified(plan, run)
     if (
         isinstance(card, Card)
-        and (others is None or seeds.spreads([card, *others]) == (card.seeds, card.seeds_as_served))
+        and (not others or seeds.spreads([card, *others]) == (card.seeds, card.seeds_as_served))
         and (card.photographs or not plan.photographs)
     ):
         print("  evaluated already")
         return card
     evaluations = evaluate.evaluate_run(
-        run, plan.data, plan.folder, plan.models, plan.photographs, others or ()
+        run, plan.data, plan.folder, plan.models, plan.photographs, others
     )
     for line in evaluate.summary(evaluations):
         print(f"  {line}")
