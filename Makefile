@@ -64,7 +64,7 @@ lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/lint-imports --no-logo
 
 verify-models: $(DEV_ENV) ## Recompute the figures of every model card: DATA=<folder>
-	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
+	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 15 minutes: ARGS="--model <file>"
 	@$(DEV)/python -m tests.benchmark $(ARGS)
