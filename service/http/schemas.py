@@ -32,7 +32,10 @@ class ImageFacts(Schema):
 class Problem(Schema):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="Names the kind of problem.", examples=["/problems/empty-upload"])
+    type: str = Field(
+        description="The kind of problem; a name to compare, not an address to open.",
+        examples=["urn:cifar10-serve:problem:empty-upload"],
+    )
     title: str = Field(examples=["Empty upload"])
     status: int = Field(description="The HTTP status.", examples=[400])
     detail: str = Field(
