@@ -1,4 +1,4 @@
-"""What a replica of the service is made of that an engine's own package is not needed for."""
+"""The parts of a replica that do not need the package of the engine."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Messages out of bytes, within a limit of what parsing them takes."""
+"""Parses messages, within a limit of memory."""
 
 from collections.abc import Iterator
 

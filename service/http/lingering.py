@@ -1,4 +1,4 @@
-"""Closing a connection without losing the answer that was written last."""
+"""Closes a connection without losing the last answer."""
 
 import asyncio
 from collections.abc import Callable

@@ -71,7 +71,7 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
 
 
 def describe(error: Exception, request_id: str) -> Problem:
-    """The document of an expected error; that of any other error gives no detail away."""
+    """The document of an error; that of an unexpected error gives no detail away."""
     if isinstance(error, ServiceError) and type(error) in _TABLE:
         return document(errors.reason(type(error)), str(error), request_id)
     return Problem(

@@ -287,7 +287,7 @@ class _Receive:
     """The app's `receive` for one request; raises the error that was found in the body."""
 
     def __init__(self, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> None:
-        # Weak: the cycle holds this, and would wait for the collection of garbage.
+        # Weak: with a strong reference only garbage collection would free the cycle.
         self._receive = WeakMethod(receive)
         self.error: ServiceError | None = None
 

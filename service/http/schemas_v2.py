@@ -42,7 +42,7 @@ class _Request(BaseModel):
 
 
 class RepositoryIndexRequest(_Request):
-    """What of the repository is to be listed."""
+    """Which models of the repository to list."""
 
     ready: bool = False
 
@@ -65,7 +65,7 @@ class _TensorParameters(_Request):
 
 
 class InputParameters(_TensorParameters):
-    """How an input travels."""
+    """The form of an input."""
 
     binary_data_size: int | None = None
 
@@ -108,7 +108,7 @@ class RequestedOutput(_Request):
 
 
 class InferenceParameters(_Request):
-    """How all outputs are to travel that do not say it themselves."""
+    """The form of all outputs that do not state their own."""
 
     binary_data_output: bool = False
 

@@ -1,4 +1,4 @@
-"""One line of the log for each request, of whatever protocol."""
+"""One line of the log for each request, in every protocol."""
 
 import logging
 import random

@@ -1,7 +1,7 @@
-"""When a worker is started, replaced and ended, and when the service is: decisions alone.
+"""Decides when a worker is started, replaced and ended, and when the service ends.
 
-Whoever runs a `Lifecycle` tells it what happens and what time it is; it answers by starting
-workers, sending them messages, and killing them.
+The caller of a `Lifecycle` reports events and the time. The `Lifecycle` then starts workers, sends
+them messages, and kills them.
 """
 
 import logging

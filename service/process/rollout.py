@@ -1,11 +1,11 @@
-"""One snapshot in all workers: for those that start, and for a change in all of them or in none.
+"""Keeps one snapshot in all workers: when a worker starts, and for a change in all of them or none.
 
-A worker builds what it is told to build, and serves it when it is told to. The first one that
-starts reads the repository; who starts later builds what is served at present, of the same bytes. A
-change is built by one worker first, then by all others of the bytes that this one has read; when
-all have built the same, all serve it. There is one change at a time.
+A worker builds and serves snapshots on request. The first worker that starts reads the repository.
+Later ones build the present snapshot from the same bytes. One worker builds a change first; all
+others then build it from the bytes that the first one has read. When all have built the same, all
+serve it. There is one change at a time.
 
-Nothing here waits, reads a clock or knows of processes.
+This module does not wait, does not read a clock, and does not know processes.
 """
 
 import itertools
@@ -25,7 +25,7 @@ _TOO_LONG = f"It took longer than {STEP_S} s."
 
 
 class Rollout:
-    """Says to each worker what to build and when to serve it."""
+    """Tells each worker what to build and when to serve it."""
 
     def __init__(self, crew: Crew) -> None:
         """Has no workers and no snapshot yet."""

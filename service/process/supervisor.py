@@ -1,7 +1,7 @@
 """The parent process: starts the workers, replaces dead and stuck ones, and stops them in order.
 
-It loads no model and handles no HTTP, so that it has few ways to fail. What it does is decided in
-`lifecycle` and `rollout`; here are the processes, pipes and signals.
+It loads no model and handles no HTTP, so it can rarely fail. `lifecycle` and `rollout` decide what
+it does; this module handles processes, pipes and signals.
 """
 
 import contextlib

@@ -70,7 +70,8 @@ def ask(client: object) -> None:
     assert module("api.model.models").sync(client=client).default == "cifar10"
     named = module("api.predict.models_predict")
     assert named.sync("cifar10", client=client, body=cat()).predictions[0].label == "cat"
-    assert named.sync("mnist", client=client, body=cat()).type_ == "urn:cifar10-serve:problem:not-served"
+    missing = named.sync("mnist", client=client, body=cat())
+    assert missing.type_ == "urn:cifar10-serve:problem:not-served"
     assert "classifier_" in module("api.health.metrics").sync(client=client)
 
 
