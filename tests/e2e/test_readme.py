@@ -117,7 +117,7 @@ def test_settings_that_compose_sets_are_described() -> None:
 
 
 def test_files_are_where_they_are_said_to_be() -> None:
-    table = section(SERVICE, "Where to find what")
+    table = section(SERVICE, "Source files")
     named = re.findall(r"`([\w/]+(?:\.py|/))`", table)
     assert len(named) > 30
     assert [name for name in named if not (SERVICE.parent / name).exists()] == []
@@ -129,7 +129,7 @@ def test_files_are_where_they_are_said_to_be() -> None:
 
 def test_what_shows_a_promise_is_there() -> None:
     rows = re.findall(
-        r"^\| (.+?) \| (.+?) \| .* ?\|$", section(SERVICE, "What it promises"), re.MULTILINE
+        r"^\| (.+?) \| (.+?) \| .* ?\|$", section(SERVICE, "Guarantees"), re.MULTILINE
     )[2:]
     assert len(rows) > 10
     makefile = (ROOT / "Makefile").read_text()
