@@ -157,7 +157,7 @@ class Lifecycle:
         if not self._draining:
             self._rollout.ask(LOAD_ALL, lambda _outcome: None)
 
-    def hang_up(self) -> None:
+    def on_terminal_closed(self) -> None:
         """The terminal was closed: stops, unless the service is about to."""
         if not self._draining:
             self._drain(0)

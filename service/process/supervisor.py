@@ -116,7 +116,7 @@ class Supervisor:
         elif self._on_terminal == sys.stderr.isatty():
             self._lifecycle.reload()
         else:  # SIGHUP is also sent when the terminal is closed
-            self._lifecycle.hang_up()
+            self._lifecycle.on_terminal_closed()
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:
