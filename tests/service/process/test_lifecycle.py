@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
             self.world.advance(2)
             for worker in self.world.workers:
                 if worker.state == "running" and not worker.outbox:
-                    worker.beat()
+                    worker.send_heartbeat()
                     self.world.deliver(worker)
 
     @rule(seconds=st.sampled_from([100.0, 1e6]))
