@@ -231,7 +231,7 @@ class Lifecycle:
             if not self._has_served:
                 self._fail(f"the workers end while they start. {reason}")
                 return
-            self._rollout.try_otherwise()
+            self._rollout.alternate_source()
         fields = {"why": reason, "next_in_s": slot.start_at - self.now}
         logger.error("worker ended", extra={"fields": fields})
         self._missing = f"A worker is missing. {reason}"

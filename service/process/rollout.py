@@ -36,7 +36,7 @@ class Rollout:
         self._idle: list[Member] = []  # have started, and have nothing to build yet
         self._starting: dict[Member, Start] = {}
         self._rebuild = False  # whether the next worker reads the repository if none serves
-        self._has_led = False  # whether the last worker that started was to read it
+        self._last_read_repository = False  # whether the last worker that started was to read it
         self._current: Ongoing | None = None
         self._asked: deque[Asked] = deque()
         self._closed = False
@@ -72,9 +72,9 @@ class Rollout:
         else:
             self._cancel(change, "A worker ended while it loaded the models.")
 
-    def try_otherwise(self) -> None:
+    def alternate_source(self) -> None:
         """Lets the next worker read the repository if none serves, or no longer if that failed."""
-        self._rebuild = not self._crew.ready and not self._has_led
+        self._rebuild = not self._crew.ready and not self._last_read_repository
 
     def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
         """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
@@ -120,7 +120,7 @@ class Rollout:
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._crew.now + STEP_S
             self._starting[worker] = Start(number, deadline, present)
-            self._has_led = present is None
+            self._last_read_repository = present is None
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
@@ -145,7 +145,7 @@ class Rollout:
             self._serve(worker, start.number)
 
     def _on_start_failed(self, worker: Member, reason: str, *, refused: bool) -> None:
-        self.try_otherwise()
+        self.alternate_source()
         self._crew.on_not_built(worker, reason, refused=refused)
 
     def _serve(self, worker: Member, number: int) -> None:
