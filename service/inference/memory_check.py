@@ -7,7 +7,7 @@ from service.hardware import available_memory
 from service.settings import LOADING_FACTOR, SESSION_FACTOR, Settings
 
 
-class Room:
+class MemoryBudget:
     """The memory for the models of the next snapshot, in all workers."""
 
     def __init__(self, settings: Settings, present: int) -> None:
