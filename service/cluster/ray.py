@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.metrics import Gauge
 
-from service.cluster.replica import Exporter, LeaveRequestId, refuse_change, replica_settings
+from service.cluster.replica import Exporter, OmitRequestId, refuse_change, replica_settings
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
 from service.inference.served_model import LOAD_ALL
@@ -59,7 +59,7 @@ class Replica:
         """The app; Ray calls this after the construction."""
         app = create_app(self._settings, self._model_server, self._folder, load=False)
         app.state.administer = refuse_change
-        app.add_middleware(LeaveRequestId)
+        app.add_middleware(OmitRequestId)
         return app
 
     async def check_health(self) -> None:

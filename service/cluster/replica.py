@@ -46,7 +46,7 @@ async def refuse_change(_change: Change) -> str | None:
     raise LoadFailedError("Here models change in all replicas together: deploy the service again.")
 
 
-class LeaveRequestId:
+class OmitRequestId:
     """Leaves the header `X-Request-ID` to Ray's proxies, which add it to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
