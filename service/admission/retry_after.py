@@ -13,7 +13,7 @@ MAX_WAIT_S = 60
 
 
 class RetryAfter:
-    """Spreads refused clients over time: each is told to return after the one before it.
+    """Spreads refused clients over time: each returns after the one before it.
 
     If all returned after the same time, they would meet a full queue again, and refusing them
     would cost more than answering others.

@@ -66,7 +66,7 @@ class OmitRequestId:
 
 
 class Exporter:
-    """Hands metrics to an engine's exporter, under their names and with their labels.
+    """Passes metrics to an engine's exporter, with the same names and labels.
 
     All become gauges: counters and histograms of engines take one observation at a time, and these
     are the sums of many. `rate` and `histogram_quantile` of Prometheus read them alike.

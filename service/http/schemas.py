@@ -80,7 +80,7 @@ class PredictResponse(Result, Served):
 
 
 class Failure(Schema):
-    """Why one picture of a batch has no answer."""
+    """The error of one picture of a batch."""
 
     error: Problem
 
@@ -128,7 +128,7 @@ class Models(Schema):
 
 
 class ModelDocument(ModelState):
-    """One version of a model, and all that is known of it."""
+    """One version of a model with its card."""
 
     versions: list[str] = Field(description="All versions that are served.", examples=[["2"]])
     card: dict[str, Any] = Field(

@@ -54,7 +54,7 @@ class RepositoryRequest(_Request):
 
 
 class _TensorParameters(_Request):
-    # Other parameters are hints that mean nothing here; a tensor that is in shared memory is not.
+    # Other parameters are hints, which are ignored. A tensor in shared memory cannot be ignored.
     shared_memory_region: Any = None
 
     @model_validator(mode="after")
@@ -85,9 +85,9 @@ class RequestedInput(_Request):
 
 
 class OutputParameters(_TensorParameters):
-    """How an output is to travel.
+    """The form of an output.
 
-    With `classification` it is the most probable classes, as many as that says.
+    With `classification` it contains that many of the most probable classes.
     """
 
     binary_data: bool | None = None
@@ -95,7 +95,7 @@ class OutputParameters(_TensorParameters):
 
 
 class RequestedOutput(_Request):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: Output
     parameters: OutputParameters = OutputParameters()

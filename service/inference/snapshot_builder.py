@@ -178,7 +178,7 @@ def _load(
 def _compare(
     name: str, present: Sequence[LoadedModel], loaded: Sequence[LoadedModel]
 ) -> dict[str, str]:
-    """Says where the labels or the input size of a model are not those of before."""
+    """Describes how labels or input size of a model differ from the previous ones."""
     if not present or not loaded:
         return {}
     old, new = present[0].classifier, loaded[0].classifier

@@ -38,7 +38,7 @@ class Supervisor:
             listeners: a listening socket for each worker, all of one address; `run` closes them.
             run_worker: what each worker process runs; it must be importable by name.
         """
-        self.failure: str | None = None  # why the service ended, unless it was told to stop
+        self.failure: str | None = None  # why the service ended without a request to stop
         self._settings = settings
         self._listeners = listeners
         self._run_worker = run_worker
