@@ -1,7 +1,8 @@
 """Closes a connection without losing the last answer."""
 
-import asyncio
 from collections.abc import Callable
+
+from service.http.joining import JoiningTransport
 
 
 class LingeringTransport:
@@ -10,7 +11,7 @@ class LingeringTransport:
     Bytes that arrive at a closed connection make the kernel drop what the client has not read yet.
     """
 
-    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+    def __init__(self, transport: JoiningTransport, linger: Callable[[], bool]) -> None:
         """Wraps a transport.
 
         Args:
