@@ -1,4 +1,4 @@
-"""Telling an app that waits for a body that it is not valid."""
+"""Tells an app that waits for a body that the body is not valid."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -14,7 +14,7 @@ class InterruptibleReceive(Generic[Event]):
 
     def __init__(self, receive: Callable[[], Awaitable[Event]]) -> None:
         """Wraps a method, which something else has to keep."""
-        # Weak: the cycle holds this, and would wait for the collection of garbage.
+        # Weak: with a strong reference only garbage collection would free the cycle.
         self._receive = WeakMethod(receive)
         self.error: ServiceError | None = None
 

@@ -1,4 +1,4 @@
-"""Closing a connection without losing the answer that was written last."""
+"""Closes a connection without losing the last answer."""
 
 from collections.abc import Callable
 
@@ -16,8 +16,8 @@ class LingeringTransport:
 
         Args:
             transport: the transport.
-            linger: called on `close`; returns whether the client may still be sending. Whoever
-                passes it drops those bytes, and aborts the transport after some time.
+            linger: called on `close`; returns whether the client may still be sending. It has to
+                drop those bytes, and abort the transport after some time.
         """
         self.write = transport.write
         self.abort = transport.abort

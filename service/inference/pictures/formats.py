@@ -1,4 +1,4 @@
-"""Which formats are accepted, by their first bytes, and which parser reads each; no other does."""
+"""Accepted formats, by their first bytes, and the only parser that reads each."""
 
 import base64
 import io
