@@ -26,7 +26,7 @@ LITTER = [
 
 def test_files_about_pictures_are_the_same() -> None:
     shared = {path.name for path in TRAINING.glob("*.py")} - {"__init__.py"}
-    names = "appearance avif bmp colour hdr jpeg orientation png scaling spaces tiff"
+    names = "appearance avif bmp colour hdr jpeg orientation png png_file scaling spaces tiff"
     assert shared == {f"{name}.py" for name in names.split()}
     for name in shared:
         assert (TRAINING / name).read_text() == (SERVICE / name).read_text(), name

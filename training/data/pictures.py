@@ -21,6 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
+from training.data.picture_files.png_file import PngFile
 from training.data.picture_files.tiff import Tiff
 from training.errors import TrainingError
 from training.presets import ResizeRule
@@ -32,7 +33,7 @@ except ImportError:  # the extra `heic` is not installed
 
 _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb"\xff\xd8\xff", JpegImageFile),
-    (rb"\x89PNG", png.PngFile),
+    (rb"\x89PNG", PngFile),
     (rb"RIFF.{4}WEBP", WebPImageFile),
     (rb"GIF8", GifImageFile),
     (rb"BM", BmpImageFile),
@@ -73,7 +74,7 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     parser = next((known for start, known in _PARSERS if re.match(start, data, re.DOTALL)), None)
     if parser is None:
         raise ValueError("no known format; HEIC needs the extra `heic`")
-    header = png.read(data) if parser is png.PngFile else None
+    header = png.read(data) if parser is PngFile else None
     readable = header.data if header else data
     if parser in _READABLE:
         readable = _READABLE[parser](data)

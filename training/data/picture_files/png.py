@@ -3,21 +3,18 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from . import colour
 from .colour import Space
+from .png_file import PngFile, chunk, chunks_of
 
 _GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
 _MOST_COLOURS = 256
-# A file with more chunks before its pixels is left to Pillow as it is.
-_MAX_CHUNKS = 1000
 # What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
 # picture for the others: a broken checksum, a large text, a broken profile.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
@@ -28,15 +25,6 @@ _DEFLATE = b"\0"
 _INTENTS = (b"\0", b"\1", b"\2", b"\3")
 # The chunks that the first frame of an animation shares with the whole.
 _SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
-
-
-class PngFile(PngImageFile):
-    """The parser of PNG; what follows the pixels may be damaged or cut off."""
-
-    def load_end(self) -> None:
-        """Reads what follows the pixels, when all of them are there."""
-        with suppress(OSError, SyntaxError, ValueError, IndexError, struct.error):
-            super().load_end()
 
 
 class Part(NamedTuple):
@@ -71,7 +59,7 @@ def read(data: bytes) -> Png:
     chunks: dict[bytes, bytes] = {}
     needed, is_whole, part = [data[:8]], True, None
     try:
-        for kind, start, end in _chunks(data):
+        for kind, start, end in chunks_of(data):
             if kind == b"IDAT":
                 break
             content = data[start + 8 : end - 4]
@@ -102,17 +90,6 @@ def read(data: bytes) -> Png:
 def count_texts(data: bytes) -> int:
     """How many texts there are that may be compressed, at most, wherever they are in the file."""
     return data.count(b"zTXt") + data.count(b"iTXt")
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, the start and the end of each chunk."""
-    start = 8
-    for _ in range(_MAX_CHUNKS):
-        (length,) = struct.unpack_from(">I", data, start)
-        end = start + 12 + length
-        yield data[start + 4 : start + 8], start, end
-        start = end
-    raise ValueError("too many chunks")
 
 
 def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
@@ -171,7 +148,7 @@ def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:
         ValueError: the animation has no frame, or one that lies beyond its canvas.
     """
     control, packed = None, []
-    for kind, start, end in _chunks(data):
+    for kind, start, end in chunks_of(data):
         content = data[start + 8 : end - 4]
         if kind == b"fdAT":
             packed.append(content[4:])
@@ -189,12 +166,7 @@ def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:
     header = control[4:12] + shared[b"IHDR"][8:]
     parts = [(b"IHDR", header), *((kind, shared[kind]) for kind in _SHARED if kind in shared)]
     parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
-    return data[:8] + b"".join(_chunk(*part) for part in parts), part
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    sum_ = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", sum_)
+    return data[:8] + b"".join(chunk(*part) for part in parts), part
 
 
 def with_transparency(image: Image.Image, png: Png) -> Image.Image:
