@@ -1,5 +1,6 @@
 """What service and training have twice, because neither imports the other, is the same."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 
 from service.cli import files
+from service.errors import UndecodableImageError
 from service.inference import decoding
-from tests.contract.encodings import encode
+from tests.contract.encodings import encode, packed_in, repacked, with_wrong_checksum
 from training.data import pictures
 from training.data.folders import ClassFolders
 from training.files import LITTER as LITTER_OF_SYSTEMS
@@ -53,6 +55,21 @@ def test_both_packages_ignore_the_same_litter(tmp_path: Path) -> None:
     assert reader.files("train") == wanted
     assert reader.read("train").classes == ("cat", "dog")
     assert files._LITTER == LITTER_OF_SYSTEMS
+
+
+def test_both_packages_refuse_a_png_that_lacks_rows_and_pass_over_its_checksum() -> None:
+    data = encode(Image.effect_noise((8, 6), 90), "PNG")
+    damaged = with_wrong_checksum(data)
+    short = repacked(data, zlib.compress(zlib.decompress(packed_in(data))[:-9]))
+    for served, trained_on in (
+        (decoding.decode(damaged, 10**6).image, pictures.decode(damaged).image),
+        (decoding.decode(data, 10**6).image, pictures.decode(data).image),
+    ):
+        np.testing.assert_array_equal(np.asarray(trained_on), np.asarray(served))
+    with pytest.raises(UndecodableImageError):
+        decoding.decode(short, 10**6)
+    with pytest.raises(OSError, match="rows are missing"):
+        pictures.decode(short)
 
 
 def test_training_reads_the_formats_of_the_service() -> None:

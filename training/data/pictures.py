@@ -20,7 +20,16 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
+from training.data.picture_files import (
+    appearance,
+    bmp,
+    colour,
+    jpeg,
+    orientation,
+    png,
+    png_file,
+    scaling,
+)
 from training.data.picture_files.png_file import PngFile
 from training.data.picture_files.tiff import Tiff
 from training.errors import TrainingError
@@ -82,7 +91,7 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     part = appearance.part(file, header)
     stored = file.size
     reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
-    image = _load(file, data, smallest)
+    image = _load(file, header.data if header else data, smallest)
     turned = orientation.read(image)
     space = appearance.space(image, data, header)
     image = appearance.plain(image, header)
@@ -103,6 +112,8 @@ def _load(file: ImageFile, data: bytes, smallest: int | None) -> Image.Image:
         return jpeg.load(file, data, smallest)
     if isinstance(file, BmpImageFile):
         return bmp.load(file, data)
+    if isinstance(file, PngFile):
+        return png_file.load(file, data)
     file.load()
     return file
 

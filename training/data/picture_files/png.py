@@ -11,7 +11,7 @@ from PIL import Image
 
 from . import colour
 from .colour import Space
-from .png_file import PngFile, chunk, chunks_of
+from .png_file import PngFile, chunk, chunks_of, load
 
 _GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
 _MOST_COLOURS = 256
@@ -179,11 +179,11 @@ def with_transparency(image: Image.Image, png: Png) -> Image.Image:
     elif png.depth == 16 and png.transparent is not None:
         image.info.pop("transparency", None)
         # Pillow keeps the high bytes alone; read as little-endian samples, it keeps the low ones.
-        with PngFile(io.BytesIO(png.data)) as low:
-            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
-            low.load()
-            high_of, low_of = np.divmod(png.transparent, 256)
-            is_it = (np.asarray(image) == high_of) & (np.asarray(low) == low_of)
+        low = PngFile(io.BytesIO(png.data))
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+        low = load(low, png.data)
+        high_of, low_of = np.divmod(png.transparent, 256)
+        is_it = (np.asarray(image) == high_of) & (np.asarray(low) == low_of)
         image.putalpha(_alpha(is_it.all(-1)))
     elif png.transparent is not None:
         samples_8 = [sample * 255 // ((1 << png.depth) - 1) for sample in png.transparent]
