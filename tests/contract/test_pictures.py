@@ -1,5 +1,6 @@
 """What service and training have twice, because neither imports the other, is the same."""
 
+import struct
 import zlib
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 from PIL import Image
 
 from service.cli import files
-from service.errors import UndecodableImageError
+from service.errors import TooManyPixelsError, UndecodableImageError
 from service.inference import decoding
-from tests.contract.encodings import encode, packed_in, repacked, with_wrong_checksum
+from tests.contract.encodings import animation, encode, packed_in, repacked, with_wrong_checksum
 from training.data import pictures
 from training.data.folders import ClassFolders
 from training.files import LITTER as LITTER_OF_SYSTEMS
@@ -70,6 +71,19 @@ def test_both_packages_refuse_a_png_that_lacks_rows_and_pass_over_its_checksum()
         decoding.decode(short, 10**6)
     with pytest.raises(OSError, match="rows are missing"):
         pictures.decode(short)
+
+
+def test_both_packages_refuse_a_size_that_no_memory_holds() -> None:
+    part = animation(encode(Image.new("L", (8, 8)), "PNG"), (1, 1), (0, 0))
+    small = encode(Image.new("1", (8, 8)), "BMP")
+    for data in (
+        small[:18] + struct.pack("<ii", 20_000, 20_000) + small[26:],
+        part[:16] + struct.pack(">II", 20_000, 20_000) + part[24:],
+    ):
+        with pytest.raises(TooManyPixelsError):
+            decoding.decode(data, 10**7)
+        with pytest.raises(ValueError, match="20000 x 20000 pixels"):
+            pictures.decode(data)
 
 
 def test_training_reads_the_formats_of_the_service() -> None:

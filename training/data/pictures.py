@@ -50,6 +50,9 @@ _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb".{4}ftyp(avi[fs]|.{8}(.{4}){0,60}?avi[fs])", AvifImageFile),
     (rb".{4}ftyp", HeifImageFile),
 )
+# As many as the service takes by default at most. A damaged header may tell so large a size that no
+# memory holds it, and Pillow would try.
+_MAX_PIXELS = 200_000_000
 _READABLE: dict[object, Callable[[bytes], bytes]] = {
     WebPImageFile: appearance.with_alpha,
     BmpImageFile: bmp.readable,
@@ -90,6 +93,9 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     file = parser(io.BytesIO(readable))
     part = appearance.part(file, header)
     stored = file.size
+    width, height = part.canvas if part else stored
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than {_MAX_PIXELS:,}")
     reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
     image = _load(file, header.data if header else data, smallest)
     turned = orientation.read(image)
