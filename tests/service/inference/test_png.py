@@ -93,6 +93,29 @@ def test_transparency_that_does_not_fit_is_ignored(kind: int, content: bytes) ->
     assert not seen(data).any()
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("depth", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("alpha", "last"),
+    [(b"", [0, 0, 90]), (b"\xff\0", [0, 0, 90]), (b"\xff\xff\0", [255] * 3)],
+    ids=["opaque", "another is clear", "the last is clear"],
+)
+def test_numbers_beyond_a_palette_are_its_last_colour(
+    depth: int, interlaced: bool, alpha: bytes, last: list[int]
+) -> None:
+    picture = np.array([[[0], [3], [(1 << depth) - 1]]], np.uint16)
+    before = encodings.chunk(b"PLTE", bytes([200, 0, 0, 0, 150, 0, 0, 0, 90]))
+    before += encodings.chunk(b"tRNS", alpha) if alpha else b""
+    row = seen(png(picture, 3, depth, before=before, interlaced=interlaced))[0].tolist()
+    assert row == [[200, 0, 0], last, last]
+
+
+def test_damage_to_a_palette_with_few_colours_is_refused() -> None:
+    palette = encodings.chunk(b"PLTE", bytes(6))[:-4] + bytes(4)
+    with pytest.raises(UndecodableImageError):
+        decode(png(np.zeros((2, 3, 1), np.uint16), 3, 8, before=palette), LIMIT)
+
+
 def test_transparency_that_comes_twice_or_before_its_palette_is_ignored() -> None:
     palette, clear, opaque = (
         encodings.chunk(kind, content)

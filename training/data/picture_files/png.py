@@ -66,7 +66,12 @@ def read(data: bytes) -> Png:
             is_void = kind == b"tRNS" and _is_void(content, chunks)
             if not is_void:
                 chunks.setdefault(kind, content)
-            if not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
+            completed = _completed(kind, content, chunks)
+            is_longer = completed != content and chunk(kind, content) == data[start:end]
+            if is_longer and not is_void:
+                needed.append(chunk(kind, completed))
+                is_whole = False
+            elif not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
                 needed.append(data[start:end])
             else:
                 is_whole = False
@@ -100,6 +105,17 @@ def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
     if kind_of_colour == _PALETTE:
         return b"PLTE" not in chunks or len(transparency) > _MOST_COLOURS
     return len(transparency) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
+
+
+def _completed(kind: bytes, content: bytes, chunks: dict[bytes, bytes]) -> bytes:
+    """A palette, or its alpha, with the last colour for all numbers beyond it, as in browsers."""
+    size = {b"PLTE": 3, b"tRNS": 1}.get(kind)
+    if size is None or chunks[b"IHDR"][9] != _PALETTE:
+        return content
+    depth = chunks[b"IHDR"][8]
+    colours = len(chunks.get(b"PLTE", b"")) // 3
+    missing = (1 << depth) - colours
+    return content + content[-size:] * missing if len(content) == size * colours else content
 
 
 def _transparent(
