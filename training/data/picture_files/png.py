@@ -15,6 +15,8 @@ from .png_file import PngFile, chunk, chunks_of, load
 
 _GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
 _MOST_COLOURS = 256
+# By the standard; browsers take a file that tells more, or none, for a still picture.
+_MOST_FRAMES = 0x7FFF_FFFF
 # What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
 # picture for the others: a broken checksum, a large text, a broken profile.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
@@ -63,7 +65,7 @@ def read(data: bytes) -> Png:
             if kind == b"IDAT":
                 break
             content = data[start + 8 : end - 4]
-            is_void = kind == b"tRNS" and _is_void(content, chunks)
+            is_void = _is_void(kind, content, chunks)
             if not is_void:
                 chunks.setdefault(kind, content)
             completed = _completed(kind, content, chunks)
@@ -97,14 +99,21 @@ def count_texts(data: bytes) -> int:
     return data.count(b"zTXt") + data.count(b"iTXt")
 
 
-def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
-    """Whether it does not fit the colours or comes twice, so that browsers do without it."""
+def _is_void(kind: bytes, content: bytes, chunks: dict[bytes, bytes]) -> bool:
+    """Whether it is a number of frames or transparency that browsers do without.
+
+    That does not fit the colours, or comes twice.
+    """
+    if kind == b"acTL":
+        return not 0 < int.from_bytes(content[:4], "big") <= _MOST_FRAMES
+    if kind != b"tRNS":
+        return False
     kind_of_colour = chunks[b"IHDR"][9]
     if b"tRNS" in chunks:
         return True
     if kind_of_colour == _PALETTE:
-        return b"PLTE" not in chunks or len(transparency) > _MOST_COLOURS
-    return len(transparency) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
+        return b"PLTE" not in chunks or len(content) > _MOST_COLOURS
+    return len(content) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
 
 
 def _completed(kind: bytes, content: bytes, chunks: dict[bytes, bytes]) -> bytes:
