@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import UnsupportedFormatError
-from service.inference.pictures.png import PngFile
+from service.inference.pictures.png_file import PngFile
 from service.inference.pictures.tiff import Tiff
 
 try:
