@@ -1,15 +1,19 @@
-"""What RFC 9110 and 9112 ask of a request's head, beyond what the parser checks.
+"""Rules of RFC 9110 and 9112 for the head of a request that the parser does not check.
 
 The parser, httptools, checks Content-Length and the chunks; see `protocol` for what follows.
 """
 
 import re
+from collections import deque
 from collections.abc import Sequence
 
 from service.errors import MalformedRequestError
 
 # The characters of a host and a port (RFC 3986, 3.2), which may be missing, and blanks.
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*[ \t]*")
+
+# Takes the place of the headers behind a body: it drops trailers, which the app does not see.
+NO_TRAILERS = deque[tuple[bytes, bytes]](maxlen=0)
 
 
 def check_head(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from typing import Any, NamedTuple
 
 import httptools
@@ -17,8 +16,9 @@ from uvicorn.protocols.http.httptools_impl import (
 from service.errors import HeadTooLargeError, MalformedRequestError, ServiceError, SlowHeadError
 from service.http import problems
 from service.http.context import RequestContext
-from service.http.failing_receive import FailingReceive
-from service.http.head_validation import check_head
+from service.http.head_validation import NO_TRAILERS, check_head
+from service.http.interruptible_receive import InterruptibleReceive
+from service.http.joining import JoiningTransport
 from service.http.lingering import LingeringTransport
 from service.http.middleware.access_log import AccessLog
 from service.observability.access_log import new_request_id
@@ -27,8 +27,6 @@ from service.settings import Settings
 # A header takes some 100 bytes beside its text, and a request that waits for the answers to those
 # before it 1,400.
 MAX_HEADERS, MAX_PIPELINED = 256, 32
-# In the place of the headers it drops what comes behind the body, which the app does not see.
-_NO_TRAILERS = deque[tuple[bytes, bytes]](maxlen=0)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -63,7 +61,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
         super().connection_made(transport)
-        self.transport = LingeringTransport(transport, self._linger)  # type: ignore[assignment]
+        self._answers = JoiningTransport(transport)
+        self.transport = LingeringTransport(self._answers, self._linger)  # type: ignore[assignment]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if len(self.pipeline) >= MAX_PIPELINED:
             self.cycle.keep_alive = False
-        self.headers = _NO_TRAILERS  # type: ignore[assignment]
+        self.headers = NO_TRAILERS  # type: ignore[assignment]
         self._stop_timer_for_input()
         self._in_body = True
         self._framing = 0
@@ -147,6 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Starts the next request, or writes the refusal that was waiting for this answer."""
+        self._answers.end_answer()
         super().on_response_complete()
         if self.pipeline and not self.transport.is_closing():
             self.flow.pause_reading()
@@ -209,11 +209,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
 
-    def _watch_body(self) -> FailingReceive[ASGIReceiveEvent]:
+    def _watch_body(self) -> InterruptibleReceive[ASGIReceiveEvent]:
         """Puts a `receive` that can raise in place, before the task of the request first runs."""
         receive = self.cycle.receive
-        if not isinstance(receive, FailingReceive):
-            self.cycle.receive = receive = FailingReceive(receive)  # type: ignore[method-assign]
+        if not isinstance(receive, InterruptibleReceive):
+            self.cycle.receive = receive = InterruptibleReceive(receive)  # type: ignore[method-assign]
         return receive
 
     def _head_too_large(self) -> ServiceError:
