@@ -25,7 +25,7 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORT", "REQUIRE_CUDA", "API_KEYS_FILE", "RATE_LIMIT"):
+    for name in ("PORT", "REQUIRE_CUDA", "RATE_LIMIT"):
         monkeypatch.setenv(f"CIFAR10_{name}", "")
     monkeypatch.setenv("CIFAR10_MODEL_VERSION", "latest")
     assert Settings() == Settings.model_construct()
@@ -124,6 +124,16 @@ def test_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"api_keys": key})
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["api_keys", "admin_keys", "api_keys_file", "admin_keys_file"])
+@pytest.mark.parametrize("value", ["", " , "])
+def test_variable_for_keys_that_holds_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CIFAR10_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
 
 
 def test_file_of_keys_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
