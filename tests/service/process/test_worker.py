@@ -1,6 +1,7 @@
 """What a worker does with its tasks and messages; tests/e2e/test_faults.py has whole processes."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -71,3 +72,20 @@ async def test_administration_that_is_cancelled_takes_no_worker_along(
     assert caplog.records == []
     for task in worker._tasks:
         task.cancel()
+
+
+async def test_worker_whose_repository_hangs_ends_without_waiting_for_it(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits: list[int] = []
+    monkeypatch.setattr("service.process.worker.os._exit", exits.append)
+    worker.config.load()
+    worker.lifespan = worker.config.lifespan_class(worker.config)
+    await worker.startup()
+    drive = threading.Event()
+    reading = asyncio.create_task(worker._model_server.repository.run(drive.wait))
+    await asyncio.sleep(0)
+    await worker.shutdown()
+    drive.set()
+    await reading
+    assert exits == [0]
