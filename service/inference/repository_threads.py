@@ -42,5 +42,5 @@ class RepositoryThreads:
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise NotReadyError(
-                "The model repository does not answer: see whether its volume does; try again later."
+                "The model repository does not answer: see whether its volume does, and try again."
             ) from error

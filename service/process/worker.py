@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from service.admission.pending_bytes import PendingBytes
-from service.errors import LoadFailedError, StartupError
+from service.errors import LoadFailedError, NotReadyError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
 from service.inference.memory_file import SealedFile
@@ -124,6 +124,7 @@ class Worker(uvicorn.Server):
 
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
+            NotReadyError: the same, for a reason that passes.
         """
         number = next(self._numbers)
         done: asyncio.Future[messages.Outcome] = asyncio.get_running_loop().create_future()
@@ -131,7 +132,7 @@ class Worker(uvicorn.Server):
         self._send(messages.Ask(number, change))
         outcome = await done
         if outcome.reason:
-            raise LoadFailedError(outcome.reason)
+            raise (NotReadyError if outcome.transient else LoadFailedError)(outcome.reason)
         return outcome.note
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

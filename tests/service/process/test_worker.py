@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from service.errors import LoadFailedError
+from service.errors import LoadFailedError, NotReadyError
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
 from service.inference.served_model import LOAD_ALL
@@ -57,16 +57,19 @@ async def test_administration_that_is_cancelled_takes_no_worker_along(
     worker: Worker, supervisor: tuple[Connection, Connection], caplog: pytest.LogCaptureFixture
 ) -> None:
     worker._spawn(worker._handle_messages())
-    asked = [asyncio.create_task(worker.administer(LOAD_ALL)) for _ in range(3)]
+    asked = [asyncio.create_task(worker.administer(LOAD_ALL)) for _ in range(4)]
     await asyncio.sleep(0)
-    assert [receive(supervisor[0])[0] for _ in asked] == [Ask(n, LOAD_ALL) for n in range(3)]
+    assert [receive(supervisor[0])[0] for _ in asked] == [Ask(n, LOAD_ALL) for n in range(4)]
     asked[0].cancel()
-    outcomes = [Outcome(), Outcome("It is damaged."), Outcome(note="It is larger.")]
+    closed = Outcome("The service is shutting down.", transient=True)
+    outcomes = [Outcome(), Outcome("It is damaged."), Outcome(note="It is larger."), closed]
     for number, outcome in enumerate(outcomes):
         worker._messages.put_nowait((Done(number, outcome), []))
     assert await asyncio.wait_for(asked[2], 10) == "It is larger."
     with pytest.raises(LoadFailedError, match="damaged"):
         await asked[1]
+    with pytest.raises(NotReadyError, match="shutting down"):
+        await asked[3]
     assert asked[0].cancelled()
     assert not worker.should_exit
     assert caplog.records == []
