@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""
     max_files: PositiveInt = 64
-    """Most pictures in one batch request."""
+    """Most pictures in one batch request; no more than max_queue."""
     max_form_fields: PositiveInt = 16
     """Most form fields that are not files; they are ignored."""
     head_timeout_ms: PositiveInt = 10_000
@@ -217,6 +217,12 @@ class Settings(BaseSettings):
     def _check_rate_limit(self) -> Self:
         if self.rate_limit and not self.has_keys:
             raise ValueError("rate_limit counts by key: set api_keys or api_keys_file, too")
+        return self
+
+    @model_validator(mode="after")
+    def _limit_files(self) -> Self:
+        """A batch of more pictures than may wait would be told to try again, for ever."""
+        self.max_files = min(self.max_files, self.max_queue)
         return self
 
     @property

@@ -152,6 +152,14 @@ def test_rate_limit_needs_keys_to_count_by() -> None:
         Settings(rate_limit="100/minute")
 
 
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [({}, 64), ({"max_queue": 16}, 16), ({"max_queue": 16, "max_files": 5}, 5)],
+)
+def test_batch_has_no_more_pictures_than_may_wait(given: dict[str, int], most: int) -> None:
+    assert Settings.model_validate(given).max_files == most
+
+
 def test_setting_of_two_types_is_explained_once() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"model_version": "newest", "port": "http"})

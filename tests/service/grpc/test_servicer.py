@@ -189,14 +189,15 @@ async def test_full_queue_is_unavailable_and_says_when_to_return(
     serve: Serve, engine: FakeEngine
 ) -> None:
     async with serve(max_queue=2) as served:
-        busy = await keep_busy(served.model_server, engine)
-        error = await served.refusal(infer(pixels("red", "green", "blue")))
+        await keep_busy(served.model_server, engine)
+        waiting = served.model_server.submit(served.model_server.find(), [colour("red")])
+        error = await served.refusal(infer(pixels("green", "blue")))
         assert error.code() is StatusCode.UNAVAILABLE
         pushback = dict(error.trailing_metadata())["grpc-retry-pushback-ms"]
         assert int(pushback) >= 1000
         engine.go.set()
-        await busy
-    assert engine.batches == [1]
+        await waiting[0]
+    assert engine.batches == [1, 1]
 
 
 @pytest.mark.anyio

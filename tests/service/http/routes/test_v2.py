@@ -409,13 +409,14 @@ async def test_full_queue_is_503_and_nothing_is_computed(
         running(app) as model_server,
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
     ):
-        busy = await keep_busy(model_server, engine)
-        response = await client.post(INFER, json=tensor(pixels("red", "green", "blue")))
+        await keep_busy(model_server, engine)
+        waiting = model_server.submit(model_server.find(), [colour("red")])
+        response = await client.post(INFER, json=tensor(pixels("green", "blue")))
         engine.go.set()
-        await busy
+        await waiting[0]
     error(response, 503)
     assert int(response.headers["retry-after"]) > 0
-    assert engine.batches == [1]
+    assert engine.batches == [1, 1]
 
 
 def test_missed_deadline_is_504(make_client: MakeClient, engine: FakeEngine) -> None:
