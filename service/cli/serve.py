@@ -13,6 +13,7 @@ from socket import socket
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
+from service import NAME, RELEASE
 from service.environment import check_variables
 from service.errors import StartupError
 from service.observability.logging import configure
@@ -58,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         **_address(listeners[0], settings.uds),
         "workers": len(listeners),
         "needs_keys": settings.has_keys,
+        "release": RELEASE,
     }
     with contextlib.ExitStack() as stack:
         if settings.grpc_port is not None:
@@ -78,6 +80,8 @@ def _parse(arguments: list[str]) -> Settings:
     source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
         Settings, add_argument_method=_add_argument
     )
+    about = f"{NAME} {RELEASE}"
+    source.root_parser.add_argument("--version", action="version", version=about)
     return CliApp.run(Settings, cli_args=arguments, cli_settings_source=source)
 
 

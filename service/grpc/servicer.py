@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.json_format import ParseDict
 
+from service import NAME, RELEASE
 from service.admission.keys import Authenticator
 from service.errors import DeadlineExceededError, InvalidInferenceRequestError, NotReadyError
 from service.grpc import inference_pb2 as pb
@@ -74,8 +75,8 @@ class InferenceService:
         self, _: pb.ServerMetadataRequest, _call: Call
     ) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
-            name=descriptions.SERVER,
-            version=descriptions.VERSION,
+            name=NAME,
+            version=RELEASE,
             extensions=descriptions.EXTENSIONS,
         )
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service import RELEASE
 from service.errors import ModelNotFoundError
 from service.http.parameters import HEADER_LENGTH
 from service.inference.classification import Classification
@@ -87,7 +88,7 @@ def error(response: httpx2.Response, status: int) -> str:
 def test_server_says_what_it_is(client: TestClient) -> None:
     assert client.get("/v2").json() == {
         "name": "cifar10-serve",
-        "version": "1",
+        "version": RELEASE,
         "extensions": [
             "binary_tensor_data",
             "classification",
