@@ -19,7 +19,7 @@ DEV := .venv-dev/bin
 RAY_ENV := .venv-ray/ray.installed
 SHIPPED := cpu gpu train ray
 
-# ONNX Runtime reports its use to its makers unless it is told not to before it starts.
+# Turns off the telemetry of ONNX Runtime, which reads this before it starts.
 export ORT_DISABLE_TELEMETRY := 1
 # Large allocations in huge pages: a large WebP is copied in a fifth of the time, during which no
 # other thread of Python runs. The C library reads this when a program starts.
@@ -64,7 +64,7 @@ lint: $(DEV_ENV) ## Check style, types and which package imports which
 	$(DEV)/lint-imports --no-logo
 
 verify-models: $(DEV_ENV) ## Recompute the figures of every model card: DATA=<folder>
-	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)")
+	$(DEV)/python -m training verify-models $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench: $(DEV_ENV) ## Measure the service against its ceilings and its peers, in 15 minutes: ARGS="--model <file>"
 	@$(DEV)/python -m tests.benchmark $(ARGS)

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-gc.disable()  # to look for garbage meanwhile would take a fifth of the time
+gc.disable()  # garbage collection would take a fifth of the time of the imports
 from service.cli.serve import main  # noqa: E402
 
 gc.enable()

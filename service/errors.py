@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person who has to fix it.
+"""Expected errors, with texts for the person who can fix them.
 
 They have no status codes: each protocol has a table of its own.
 """
@@ -97,7 +97,7 @@ class NotReadyError(ServiceError):
 
 
 class QueueFullError(ServiceError):
-    """As many pictures or bytes wait as may."""
+    """The limit of waiting pictures or bytes is reached."""
 
     def __init__(self, text: str = "Too many pictures are waiting; try again in a moment.") -> None:
         """Says what waits."""
@@ -113,7 +113,7 @@ class EngineFailedError(ServiceError):
 
 
 class LoadFailedError(ServiceError):
-    """A model cannot be loaded; its version of before still serves."""
+    """A model cannot be loaded; its previous version still serves."""
 
 
 class StartupError(ServiceError):

@@ -43,5 +43,5 @@ def nvidia_driver_visible() -> bool:
 
 
 def wants_cuda(provider: str, *, required: bool) -> bool:
-    """Whether to compute by CUDA, as the settings say: `auto` does where there is a driver."""
+    """Whether the settings ask for CUDA; `auto` does if there is a driver."""
     return required or provider == "cuda" or (provider == "auto" and nvidia_driver_visible())

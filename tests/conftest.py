@@ -10,12 +10,12 @@ from service.hardware import available_cpus
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import all tests without a search for garbage, which would take a third of the time."""
+    """Import all tests without garbage collection, which would take a third of the time."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.freeze()  # modules are never garbage
+        gc.freeze()  # modules are never freed
         gc.enable()
 
 

@@ -5,7 +5,9 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
+# Decide what is trained, whatever Keras computes with: SciPy calibrates, scikit-learn splits.
+TRAINS = ("python", "keras", "numpy", "pillow", "scipy", "scikit-learn")
+_EXPORTS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime")
 _BACKENDS = {"tensorflow": (), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 
 
@@ -28,7 +30,7 @@ def libraries(backend: str = "tensorflow") -> dict[str, str]:
         backend: of Keras; TensorFlow exports, whatever trains.
     """
     found = {"python": platform.python_version()}
-    for name in (*_LIBRARIES, *_BACKENDS[backend]):
+    for name in (*TRAINS[1:], *_EXPORTS, *_BACKENDS[backend]):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -148,6 +148,10 @@ class Preset:
         part = min(epoch, self.epochs - 1) * len(shares) // self.epochs
         return round(self.image_size * shares[part])
 
+    def steps(self, pictures: int) -> int:
+        """Number of whole batches of so many pictures; at least one, which may be smaller."""
+        return max(1, pictures // self.batch_size)
+
     def to_json(self) -> dict[str, Any]:
         """The preset as plain JSON types, for run folders and cards.
 

@@ -1,1 +1,1 @@
-"""Who may call, how often, and when again: for every protocol."""
+"""API keys, rate limits and retries, for every protocol."""

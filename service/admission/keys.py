@@ -49,11 +49,11 @@ class Keys:
 
     @property
     def configured(self) -> bool:
-        """Whether there are keys, or a file for them: one that was emptied locks everyone out."""
+        """Whether there are keys or a file of keys; an empty file admits nobody."""
         return bool(self._given) or self._file is not None
 
     def find(self, key: str) -> bytes | None:
-        """The digest of a key if it is one of these, found in a time that tells nothing of them."""
+        """The digest of a key if it is one of these; comparing takes constant time."""
         self._refresh()
         sent = _digest(key)
         found = [hmac.compare_digest(sent, known) for known in self._given + self._in_file]

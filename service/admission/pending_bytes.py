@@ -1,4 +1,4 @@
-"""How many bytes of requests wait for their answers in a process, over all protocols."""
+"""Counts the bytes of requests that wait for an answer in a process, in all protocols."""
 
 from service.errors import QueueFullError
 
@@ -31,5 +31,5 @@ class PendingBytes:
         self.count += size
 
     def remove(self, size: int) -> None:
-        """Counts them no more: their request was answered."""
+        """Stops counting them, because their request was answered."""
         self.count -= size

@@ -1,4 +1,4 @@
-"""When clients that were refused may send again."""
+"""The `Retry-After` of refused clients."""
 
 import math
 import time
@@ -13,7 +13,7 @@ MAX_WAIT_S = 60
 
 
 class RetryAfter:
-    """Spreads refused clients over time: each is told to return after the one before it.
+    """Spreads refused clients over time: each returns after the one before it.
 
     If all returned after the same time, they would meet a full queue again, and refusing them
     would cost more than answering others.
@@ -22,7 +22,7 @@ class RetryAfter:
     def __init__(
         self, seconds_per_answer: Callable[[], float], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Has told no client anything yet.
+        """Starts without refused clients.
 
         Args:
             seconds_per_answer: gives the time from one answer to the next, at present.

@@ -1,1 +1,1 @@
-"""The service on engines that others run: the same model server and app on a cluster."""
+"""The service on a cluster: the same model server and app."""

@@ -1,7 +1,7 @@
 """The service as replicas of Ray Serve: `serve run service.cluster.ray:app`.
 
-A replica takes the service's settings from its environment. What Ray does with replicas is said in
-Ray's own terms: here, and in `docker/ray/serve.yml`, which may say it otherwise.
+A replica takes the service's settings from its environment. The options of Ray have their defaults
+here; `docker/ray/serve.yml` may override them.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.metrics import Gauge
 
-from service.cluster.replica import Exporter, LeaveRequestId, refuse_change, replica_settings
+from service.cluster.replica import Exporter, OmitRequestId, refuse_change, replica_settings
 from service.environment import check_variables
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
@@ -27,13 +27,13 @@ _EXPORT_S = 5
 
 
 @serve.deployment(
-    # More than may wait in a replica: what is too much is refused by the service, in its words.
+    # More than a replica can queue, so that the service itself refuses what is too much.
     max_ongoing_requests=512,
     # As many requests as fill a batch, for each replica.
     autoscaling_config={"max_replicas": 100, "target_ongoing_requests": 32, "upscale_delay_s": 10},
-    # By default a replica of before ends first, which is a gap where there is only one.
+    # By default an old replica ends first, which leaves a gap if there is only one.
     max_surge_percent=25,
-    # A replica that is lost is missed within so long; one that hangs after three timeouts.
+    # Ray notices a lost replica within this time, and one that hangs after three timeouts.
     health_check_period_s=5,
     health_check_timeout_s=10,
     logging_config={"enable_access_log": False},  # the service writes its own
@@ -62,7 +62,7 @@ class Replica:
         """The app; Ray calls this after the construction."""
         app = create_app(self._settings, self._model_server, self._folder, load=False)
         app.state.administer = refuse_change
-        app.add_middleware(LeaveRequestId)
+        app.add_middleware(OmitRequestId)
         return app
 
     async def check_health(self) -> None:

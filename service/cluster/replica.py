@@ -1,4 +1,4 @@
-"""What a replica of the service is made of that an engine's own package is not needed for."""
+"""The parts of a replica that do not need the package of the engine."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ async def refuse_change(_change: Change) -> str | None:
     raise LoadFailedError("Here models change in all replicas together: deploy the service again.")
 
 
-class LeaveRequestId:
+class OmitRequestId:
     """Leaves the header `X-Request-ID` to Ray's proxies, which add it to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,7 +66,7 @@ class LeaveRequestId:
 
 
 class Exporter:
-    """Hands metrics to an engine's exporter, under their names and with their labels.
+    """Passes metrics to an engine's exporter, with the same names and labels.
 
     All become gauges: counters and histograms of engines take one observation at a time, and these
     are the sums of many. `rate` and `histogram_quantile` of Prometheus read them alike.

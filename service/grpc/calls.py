@@ -1,4 +1,4 @@
-"""What each call goes through: its key, its message, its status, the log and the metrics."""
+"""Handles each call: its key, message, status, log line and metrics."""
 
 import asyncio
 import contextlib
@@ -210,7 +210,7 @@ class Calls(grpc.GenericRpcHandler):
             ) from None
 
     def _explain(self, error: Exception, call: Call) -> tuple[StatusCode, str]:
-        """The status of an error; that of one that is not expected gives no detail away."""
+        """The status of an error; an unexpected error gives no detail away."""
         if isinstance(error, ServiceError) and type(error) in TABLE:
             reason = errors.reason(type(error))
             self._model_server.metrics.count_rejection(reason, call.model_name)
@@ -220,7 +220,7 @@ class Calls(grpc.GenericRpcHandler):
         return StatusCode.INTERNAL, text
 
     def _pushback(self, error: Exception) -> list[tuple[str, str]]:
-        """When to try again, in the words that gRPC's clients understand."""
+        """When to try again, as metadata that gRPC's clients understand."""
         seconds: float
         if isinstance(error, errors.RateLimitedError):
             seconds = error.retry_after_s

@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 from service.errors import NotReadyError, NotServedError
 from service.inference.model_server import ModelServer
 
-# Seconds between two looks at the state that a client watches.
+# Seconds between two checks of the state that a client watches.
 WATCH_S = 1
 
 Status = health_pb2.HealthCheckResponse
@@ -19,7 +19,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Health(HealthServicer):
-    """Says whether new calls should be sent here: of the service "", or of a model by its name."""
+    """Reports whether to send new calls here, for the service ("") or for a model by its name."""
 
     def __init__(self, model_server: ModelServer, services: set[str]) -> None:
         """Reports the model server; `services` are other names of the whole service."""
@@ -34,7 +34,7 @@ class Health(HealthServicer):
     async def Check(  # noqa: N802 (gRPC's name)
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Says the state now."""
+        """Reports the state now."""
         status = self._status(request.service)
         if status == Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service or model.")
@@ -43,7 +43,7 @@ class Health(HealthServicer):
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, _context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Says the state now and whenever it has changed, until the service stops."""
+        """Reports the state now and after each change, until the service stops."""
         last = None
         while not self._stopping.is_set():
             status = self._status(request.service)

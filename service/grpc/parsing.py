@@ -1,4 +1,4 @@
-"""Messages out of bytes, within a limit of what parsing them takes."""
+"""Parses messages, within a limit of memory."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ from google.protobuf.message import DecodeError, Message
 
 from service import errors
 
-# Parsed messages take up to 50 times the memory of their bytes. So of a larger message all but the
-# bytes of tensors is limited to this, and the number of its parts.
+# Parsed messages take up to 50 times the memory of their bytes. In a larger message, this limits
+# the bytes outside of tensors, and the number of its parts.
 MAX_PARSED_BYTES = 400_000
 _MAX_PARTS = 1000
 _LENGTH_DELIMITED = 2
@@ -25,7 +25,7 @@ def parse(kind: type[Message], data: bytes, tensors: int | None = None) -> Messa
 
     Raises:
         BodyTooLargeError: it has too much besides the bytes of tensors.
-        InvalidInferenceRequestError: the bytes are no such message.
+        InvalidInferenceRequestError: the bytes are not such a message.
     """
     if len(data) > MAX_PARSED_BYTES and _parsed_bytes(data, tensors) > MAX_PARSED_BYTES:
         raise errors.BodyTooLargeError(

@@ -86,7 +86,8 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         """Accepts no more calls, and answers those that have begun within `grace_s` seconds.
 
-        Each client is told on its connections (GOAWAY); it sends further calls on new ones.
+        The server tells each client on its connections (GOAWAY); clients send further calls on new
+        ones.
         """
         self._health.stop()
         self._calls.refuse_for_s = 2 * REFUSE_S

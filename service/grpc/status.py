@@ -5,7 +5,7 @@ from grpc import StatusCode
 from service import errors
 from service.errors import ServiceError
 
-# UNAVAILABLE is what clients try again; of the others each says what its HTTP status says.
+# Clients may repeat UNAVAILABLE; the others correspond to their HTTP status.
 TABLE: dict[type[ServiceError], StatusCode] = {
     errors.EmptyUploadError: StatusCode.INVALID_ARGUMENT,
     errors.InvalidInferenceRequestError: StatusCode.INVALID_ARGUMENT,

@@ -57,10 +57,10 @@ def read_pictures(
 
 
 def read_outputs(request: pb.ModelInferRequest) -> dict[str, int]:
-    """The outputs that are asked for; those with a number as so many of the most probable classes.
+    """The requested outputs; a number stands for that many of the most probable classes.
 
     Raises:
-        InvalidInferenceRequestError: one is asked for twice, or there is no such output.
+        InvalidInferenceRequestError: an output is requested twice, or does not exist.
     """
     outputs: dict[str, int] = {}
     for output in request.outputs:
@@ -87,7 +87,7 @@ def respond(
 ) -> pb.ModelInferResponse:
     """Makes the answer of a request from the classifications of its pictures, in order.
 
-    The outputs are those of `read_outputs`; they travel as the input did.
+    The outputs are those of `read_outputs`, in the same form as the input.
     """
     response = pb.ModelInferResponse(
         model_name=model.name, model_version=str(model.version), id=request.id

@@ -1,4 +1,4 @@
-"""Pictures as base64, which is how JSON carries them."""
+"""Decodes pictures in base64, as JSON contains them."""
 
 import asyncio
 import binascii

@@ -1,4 +1,4 @@
-"""Compressed bodies, made large again within the limits of a body."""
+"""Decompresses bodies within the limits of a body."""
 
 import asyncio
 import zlib

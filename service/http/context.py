@@ -1,4 +1,4 @@
-"""What one request carries from layer to layer."""
+"""The facts about a request that its layers share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

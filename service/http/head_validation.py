@@ -1,4 +1,4 @@
-"""What RFC 9110 and 9112 ask of a request's head, beyond what the parser checks.
+"""Rules of RFC 9110 and 9112 for the head of a request that the parser does not check.
 
 The parser, httptools, checks Content-Length and the chunks; see `protocol` for what follows.
 """

@@ -1,7 +1,8 @@
-"""Closing a connection without losing the answer that was written last."""
+"""Closes a connection without losing the last answer."""
 
-import asyncio
 from collections.abc import Callable
+
+from service.http.joining import JoiningTransport
 
 
 class LingeringTransport:
@@ -10,13 +11,13 @@ class LingeringTransport:
     Bytes that arrive at a closed connection make the kernel drop what the client has not read yet.
     """
 
-    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+    def __init__(self, transport: JoiningTransport, linger: Callable[[], bool]) -> None:
         """Wraps a transport.
 
         Args:
             transport: the transport.
-            linger: called on `close`; returns whether the client may still be sending. Whoever
-                passes it drops those bytes, and aborts the transport after some time.
+            linger: called on `close`; returns whether the client may still be sending. It has to
+                drop those bytes, and abort the transport after some time.
         """
         self.write = transport.write
         self.abort = transport.abort

@@ -1,4 +1,4 @@
-"""The parts of a multipart form, taken out of its body by python-multipart as it arrives."""
+"""Reads the parts of a multipart form by python-multipart, while its body arrives."""
 
 import binascii
 import functools

@@ -1,4 +1,4 @@
-"""What the clients of inference servers can ask for and this service does not offer."""
+"""Features of other inference servers that this service does not offer."""
 
 import re
 
@@ -27,6 +27,6 @@ _SENTENCES = {
 
 
 def sentence(path: str) -> str | None:
-    """Says that what a path stands for is not offered, if it stands for something known."""
+    """The error text for the path of a known feature that is not offered; None for other paths."""
     matches = (text for pattern, text in _SENTENCES.items() if re.fullmatch(pattern, path))
     return next(matches, None)

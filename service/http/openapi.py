@@ -1,4 +1,4 @@
-"""What /docs shows beyond the types: bodies, and an example of every answer and every error.
+"""Descriptions for /docs: bodies, and an example of every answer and every error.
 
 `examples/operations.json` describes each operation in the words of OpenAPI. Its errors are listed
 by their reasons, with a detail where `examples/problems.json` has another one.

@@ -1,4 +1,4 @@
-"""What requests say beside their uploads: query, headers and JSON, checked by models."""
+"""Query, headers and JSON of requests, checked by models."""
 
 import functools
 from typing import Annotated, TypeVar

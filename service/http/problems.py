@@ -19,6 +19,8 @@ from service.http.schemas import InferenceError, Problem
 from service.observability.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
+# Problem types are URNs: a name that clients compare, and no address that a proxy's prefix changes.
+TYPE_PREFIX = "urn:cifar10-serve:problem:"
 CLIENT_CLOSED_REQUEST = 499  # of nginx; HTTP has no name for it
 
 
@@ -60,7 +62,7 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
     """The document of an expected error, by its reason."""
     status, title = BY_REASON[reason]
     return Problem(
-        type=f"/problems/{reason}",
+        type=f"{TYPE_PREFIX}{reason}",
         title=title,
         status=status,
         detail=detail,
@@ -69,7 +71,7 @@ def document(reason: str, detail: str, request_id: str) -> Problem:
 
 
 def describe(error: Exception, request_id: str) -> Problem:
-    """The document of an expected error; that of any other error gives no detail away."""
+    """The document of an error; that of an unexpected error gives no detail away."""
     if isinstance(error, ServiceError) and type(error) in _TABLE:
         return document(errors.reason(type(error)), str(error), request_id)
     return Problem(

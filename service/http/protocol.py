@@ -2,9 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
-from weakref import WeakMethod
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
@@ -19,6 +17,8 @@ from service.errors import HeadTooLargeError, MalformedRequestError, ServiceErro
 from service.http import problems
 from service.http.context import RequestContext
 from service.http.head_validation import check_head
+from service.http.interruptible_receive import InterruptibleReceive
+from service.http.joining import JoiningTransport
 from service.http.lingering import LingeringTransport
 from service.http.middleware.access_log import AccessLog
 from service.observability.access_log import new_request_id
@@ -57,7 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for a request."""
         super().connection_made(transport)
-        self.transport = LingeringTransport(transport, self._linger)  # type: ignore[assignment]
+        self._answers = JoiningTransport(transport)
+        self.transport = LingeringTransport(self._answers, self._linger)  # type: ignore[assignment]
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,6 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Starts the next request, or writes the refusal that was waiting for this answer."""
+        self._answers.end_answer()
         super().on_response_complete()
         if self._refusal is not None and not self._owes_answer():
             self._write_refusal(self._refusal)
@@ -193,11 +195,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
 
-    def _watch_body(self) -> "_Receive":
+    def _watch_body(self) -> InterruptibleReceive[ASGIReceiveEvent]:
         """Puts a `receive` that can raise in place, before the task of the request first runs."""
         receive = self.cycle.receive
-        if not isinstance(receive, _Receive):
-            self.cycle.receive = receive = _Receive(receive)  # type: ignore[method-assign]
+        if not isinstance(receive, InterruptibleReceive):
+            self.cycle.receive = receive = InterruptibleReceive(receive)  # type: ignore[method-assign]
         return receive
 
     def _head_too_large(self) -> ServiceError:
@@ -281,20 +283,3 @@ class BoundedProtocol(HttpToolsProtocol):
 class _Refusal(NamedTuple):
     error: ServiceError
     to_head: bool  # no answer to HEAD has a body
-
-
-class _Receive:
-    """The app's `receive` for one request; raises the error that was found in the body."""
-
-    def __init__(self, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> None:
-        # Weak: the cycle holds this, and would wait for the collection of garbage.
-        self._receive = WeakMethod(receive)
-        self.error: ServiceError | None = None
-
-    async def __call__(self) -> ASGIReceiveEvent:
-        receive = self._receive()
-        assert receive is not None, "the task of the request holds the cycle"
-        message = await receive()
-        if self.error is not None:
-            raise self.error
-        return message

@@ -27,7 +27,10 @@ class ImageFacts(Schema):
 class Problem(Schema):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="Names the kind of problem.", examples=["/problems/empty-upload"])
+    type: str = Field(
+        description="The kind of problem; a name to compare, not an address to open.",
+        examples=["urn:cifar10-serve:problem:empty-upload"],
+    )
     title: str = Field(examples=["Empty upload"])
     status: int = Field(description="The HTTP status.", examples=[400])
     detail: str = Field(
@@ -72,7 +75,7 @@ class PredictResponse(Result, Served):
 
 
 class Failure(Schema):
-    """Why one picture of a batch has no answer."""
+    """The error of one picture of a batch."""
 
     error: Problem
 
@@ -120,7 +123,7 @@ class Models(Schema):
 
 
 class ModelDocument(ModelState):
-    """One version of a model, and all that is known of it."""
+    """One version of a model with its card."""
 
     versions: list[str] = Field(description="All versions that are served.", examples=[["2"]])
     card: dict[str, Any] = Field(

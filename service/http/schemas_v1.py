@@ -37,7 +37,7 @@ class ModelStatus(Schema):
 
 
 class InstancesRequest(BaseModel):
-    """Pictures; other keys, such as `signature_name`, mean nothing here."""
+    """Pictures; other keys, such as `signature_name`, are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -45,7 +45,7 @@ class InstancesRequest(BaseModel):
 
 
 class ClassifiedInstance(Schema):
-    """The answer for one picture: the outputs of the model, and what they say."""
+    """The answer for one picture: the outputs of the model, and their meaning."""
 
     label: str = Field(description="The most probable class.", examples=["cat"])
     class_id: int = Field(examples=[3])

@@ -42,7 +42,7 @@ class _Request(BaseModel):
 
 
 class RepositoryIndexRequest(_Request):
-    """What of the repository is to be listed."""
+    """Which models of the repository to list."""
 
     ready: bool = False
 
@@ -54,7 +54,7 @@ class RepositoryRequest(_Request):
 
 
 class _TensorParameters(_Request):
-    # Other parameters are hints that mean nothing here; a tensor that is in shared memory is not.
+    # Other parameters are hints, which are ignored. A tensor in shared memory cannot be ignored.
     shared_memory_region: Any = None
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class _TensorParameters(_Request):
 
 
 class InputParameters(_TensorParameters):
-    """How an input travels."""
+    """The form of an input."""
 
     binary_data_size: int | None = None
 
@@ -85,9 +85,9 @@ class RequestedInput(_Request):
 
 
 class OutputParameters(_TensorParameters):
-    """How an output is to travel.
+    """The form of an output.
 
-    With `classification` it is the most probable classes, as many as that says.
+    With `classification` it contains that many of the most probable classes.
     """
 
     binary_data: bool | None = None
@@ -95,7 +95,7 @@ class OutputParameters(_TensorParameters):
 
 
 class RequestedOutput(_Request):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: Output
     parameters: OutputParameters = OutputParameters()
@@ -108,7 +108,7 @@ class RequestedOutput(_Request):
 
 
 class InferenceParameters(_Request):
-    """How all outputs are to travel that do not say it themselves."""
+    """The form of all outputs that do not state their own."""
 
     binary_data_output: bool = False
 

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol in a body: JSON, with binary data behind it or without."""
+"""Reads and writes tensors of the Open Inference Protocol: JSON, with or without binary data."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -160,7 +160,7 @@ async def _decode(data: list[Any], count: int) -> list[bytes]:
 def _outputs(
     request: InferenceRequest, answers: Sequence[Classification]
 ) -> list[tuple[Tensor, bytes]]:
-    """Each output that is asked for: its place in the JSON, and its binary data if any."""
+    """Each requested output: its description in the JSON, and its binary data if any."""
     outputs = []
     for output in request.outputs or _ALL_OUTPUTS:
         is_binary = output.parameters.binary_data

@@ -1,4 +1,4 @@
-"""Uploads out of request bodies: raw bytes, or the files in one field of a multipart form."""
+"""Reads uploads from request bodies: raw bytes, or the files in one field of a multipart form."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from service.http.context import context_of
 from service.http.multipart import FormReader
 from service.http.parameters import check_json_size
 
-# To join so many bytes takes a millisecond, for which the event loop does not wait.
+# Joining this many bytes takes a millisecond; it is done outside of the event loop.
 _LARGE_BYTES = 1_000_000
 
 

@@ -150,7 +150,7 @@ class Classifier:
 
     @property
     def served(self) -> ServedModel:
-        """The model and its provider, as other processes and clients are told of them."""
+        """The description of the model and its provider for other processes and clients."""
         return ServedModel(
             model=self.model.name,
             version=str(self.model.version),

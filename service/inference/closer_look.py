@@ -1,7 +1,7 @@
-"""The closer look: of a picture with many pixels, the square in its middle is computed too.
+"""The closer look: for a picture with many pixels, the square in its middle is computed, too.
 
-A photograph often shows more than its subject. Such a picture has four views: the whole and the
-square, each also mirrored. Its probabilities and its energy are the means of the four.
+A photograph often shows more than its subject. A picture with a closer look has four views: the
+whole and the square, each also mirrored. Its probabilities and energy are the means of the four.
 """
 
 from typing import Literal

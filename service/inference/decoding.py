@@ -13,7 +13,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from service.errors import ServiceError
 from service.inference.opening import Opened, TakesLongError, explain, open_picture, unsupported
-from service.inference.pictures import appearance, bmp, colour, jpeg, orientation, scaling
+from service.inference.pictures import (
+    appearance,
+    bmp,
+    colour,
+    jpeg,
+    orientation,
+    png_file,
+    scaling,
+)
+from service.inference.pictures.png_file import PngFile
 from service.inference.pictures.scaling import Box
 from service.inference.plain_jpeg import PlainJpeg
 
@@ -109,6 +118,8 @@ def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
         image = jpeg.load(image, opened.data, opened.smallest)
     elif isinstance(image, BmpImageFile):
         image = bmp.load(image, opened.data)
+    elif isinstance(image, PngFile) and opened.header:
+        image = png_file.load(image, opened.header.data)
     else:
         image.load()
     turned = orientation.read(image)

@@ -1,4 +1,4 @@
-"""Which pictures take long to decode, and the lanes in which they wait for each other alone."""
+"""Decides which pictures take long to decode, and makes the lanes in which they wait."""
 
 import functools
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""Whether models that are to be loaded fit into memory, before they are loaded."""
+"""Checks that models fit into memory, before they are loaded."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ from service.hardware import available_memory
 from service.settings import LOADING_FACTOR, SESSION_FACTOR, Settings
 
 
-class Room:
+class MemoryBudget:
     """The memory for the models of the next snapshot, in all workers."""
 
     def __init__(self, settings: Settings, present: int) -> None:
-        """Has room for nothing yet but the present models, whose files have so many bytes."""
+        """Counts the present models, whose files have so many bytes."""
         self._workers = settings.worker_count
         self._present = present
         self._added = 0
 
     def add(self, path: Path, size: int) -> None:
-        """Counts a file that is to be loaded; every worker does that beside what it serves.
+        """Counts a file to load; every worker loads it beside the models that it serves.
 
         Raises:
             ModelRefusedError: it does not fit.

@@ -1,4 +1,4 @@
-"""Bytes that processes share by a descriptor, and that none of them can change."""
+"""Bytes that processes share by a descriptor and cannot change."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Reads the heads of untrusted pictures: what decoding costs, and whether that is within limits."""
+"""Reads the heads of untrusted pictures, and checks the cost of decoding against limits."""
 
 import io
 import time
@@ -114,7 +114,7 @@ def open_picture(
 
 
 def explain(error: Exception, format_: str, data: bytes, *, is_opened: bool) -> ServiceError:
-    """The error that a client is told of, for whatever a parser or decoder has raised.
+    """The error for the client, for any exception of a parser or decoder.
 
     Args:
         error: what was raised.

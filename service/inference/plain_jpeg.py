@@ -1,9 +1,8 @@
-"""Plain JPEGs, as most uploads are: decoded by libjpeg-turbo without what Pillow does around it.
+"""Decodes plain JPEGs, which most uploads are, by libjpeg-turbo without the overhead of Pillow.
 
-A plain JPEG is grey or in colours, baseline or progressive, and nothing in its head says how its
-pixels are to be shown: it has no Exif, no colour profile and no marker of Adobe's. Its pixels are
-those that Pillow gives. Whatever is damaged or unusual is left to Pillow, so that it is answered as
-ever.
+A plain JPEG is grey or in colours, baseline or progressive, and has no Exif, colour profile or
+Adobe marker. The pixels are the same as Pillow's. Pillow decodes damaged and unusual files, so
+their answers do not depend on this module.
 """
 
 import struct

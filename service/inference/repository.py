@@ -182,7 +182,7 @@ def _choose_version(models: Path, name: str, found: list[int], version: int | No
 
 
 def _is_version_itself(models: Path) -> bool:
-    with contextlib.suppress(OSError):  # who lists the folder says so
+    with contextlib.suppress(OSError):  # the caller that lists the folder reports it
         return (models / CARD_FILE).is_file()
     return False
 

@@ -12,7 +12,7 @@ from service.inference.pictures.scaling import Box
 
 
 class ResizeRule(BaseModel, frozen=True):
-    """How a picture is brought to the model's size, as the model's file and card state it."""
+    """How a picture is resized to the model's size, as the model's file and card state it."""
 
     mode: Literal["stretch", "crop", "pad"]
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]

@@ -1,7 +1,7 @@
-"""The second view: a picture of which a model is unsure is computed once more, mirrored.
+"""The second view: if the model is unsure of a picture, its mirror image is computed, too.
 
-Only the probabilities change by it. The energy, and so whether a picture is unfamiliar, is that of
-the first view, which the threshold was measured on.
+It changes only the probabilities. The energy, and so whether a picture is unfamiliar, comes from
+the first view, because the threshold was measured on first views.
 """
 
 from collections.abc import Callable

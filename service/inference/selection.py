@@ -1,4 +1,4 @@
-"""Which versions of which models the settings name, and how large their files are."""
+"""Finds the versions of the models that the settings name, and the sizes of their files."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What processes say to each other about the models that they serve: small and without code."""
+"""Descriptions of served models that processes exchange: small and without code."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -30,7 +30,7 @@ class LoadedModel:
 
     @property
     def served(self) -> ServedModel:
-        """The model and its provider, as other processes and clients are told of them."""
+        """The description of the model and its provider for other processes and clients."""
         return self.classifier.served
 
 
@@ -86,7 +86,7 @@ class Snapshot:
 
     @property
     def reason(self) -> str | None:
-        """Why not all is as it should be: a model could not be loaded, or is on the CPU."""
+        """Why the service is degraded: a model could not be loaded, or computes on the CPU."""
         reasons = [f"{name}: {why}" for name, why in self.failures.items()]
         degraded = (model.classifier.engine.degraded_reason for model in self.loaded)
         reasons += dict.fromkeys(reason for reason in degraded if reason)

@@ -8,7 +8,7 @@ from service.inference import repository, verification
 from service.inference.card import CARD_FILE, parse_card
 from service.inference.classifier import Classifier, Observer, open_classifier
 from service.inference.engine import CUDA
-from service.inference.memory_check import Room
+from service.inference.memory_check import MemoryBudget
 from service.inference.memory_file import SealedFile
 from service.inference.repository import StoredModel
 from service.inference.selection import default_model, list_models, select
@@ -76,7 +76,9 @@ def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Op
     if before and change.load is None:  # a volume that is not there would empty the service
         repository.check_filled(settings.models, available)
     default = default_model(settings, available)
-    room = Room(settings, sum(model.file.size for model in before.loaded) if before else 0)
+    budget = MemoryBudget(
+        settings, sum(model.file.size for model in before.loaded) if before else 0
+    )
     models: dict[str, Sequence[LoadedModel]] = {}
     failures: dict[str, str] = {}
     notes: dict[str, str] = {}
@@ -98,7 +100,7 @@ def _read(settings: Settings, change: Change, before: Snapshot | None, open_: Op
             continue
         try:
             models[name] = [
-                _load(settings, name, version, present, open_, room) for version in versions
+                _load(settings, name, version, present, open_, budget) for version in versions
             ]
         except StartupError as error:
             if name == default and before is None:
@@ -148,7 +150,7 @@ def _load(
     version: int | None,
     present: Sequence[LoadedModel],
     open_: Open,
-    room: Room,
+    budget: MemoryBudget,
 ) -> LoadedModel:
     stored = repository.load(settings.models, name, version)
     for model in present:
@@ -160,7 +162,7 @@ def _load(
 
     @functools.cache
     def read(file: str) -> bytes:
-        room.add(stored.folder / file, repository.size(stored, file))
+        budget.add(stored.folder / file, repository.size(stored, file))
         return verification.read(stored, file)
 
     classifier = open_(stored, read, settings)
@@ -176,7 +178,7 @@ def _load(
 def _compare(
     name: str, present: Sequence[LoadedModel], loaded: Sequence[LoadedModel]
 ) -> dict[str, str]:
-    """Says where the labels or the input size of a model are not those of before."""
+    """Describes how labels or input size of a model differ from the previous ones."""
     if not present or not loaded:
         return {}
     old, new = present[0].classifier, loaded[0].classifier

@@ -1,4 +1,4 @@
-"""Whether the files of a model are those that its card describes: sha256 and metadata."""
+"""Checks that the files of a model match its card: sha256 and metadata."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ class Decoded(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What all views of the pictures of a batch make together.
+    """The combined results of all views of the pictures in a batch.
 
     Attributes:
         probabilities: (batch, classes).

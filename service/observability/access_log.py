@@ -1,4 +1,4 @@
-"""One line of the log for each request, of whatever protocol."""
+"""One line of the log for each request, in every protocol."""
 
 import logging
 import random
@@ -40,12 +40,12 @@ def request_id(sent: str | None) -> str:
 
 
 def new_request_id() -> str:
-    """A random id; it is no secret, so it need not come from the kernel, which `uuid4` asks."""
+    """A random id; it is not secret, so it does not need the kernel's random bytes like `uuid4`."""
     return f"{random.getrandbits(128):032x}"
 
 
 def trace_id(sent: str | None) -> str | None:
-    """The trace that a `traceparent` says the request belongs to (W3C Trace Context)."""
+    """The trace of the request by its `traceparent` (W3C Trace Context)."""
     parent = _TRACE_PARENT.fullmatch(sent) if sent else None
     return parent[1] if parent else None
 

@@ -18,9 +18,9 @@ ROOM = {
 def share_metrics(slot: int) -> None:
     """Keeps the metrics of this process in the files of a slot; call it before they are defined.
 
-    A slot has one process at a time. Counters go on from where the one before has left them; its
-    gauges are gone. The disk space is allocated now: the files are mapped into memory, and on a
-    full disk a page that cannot be written ends the process by a signal.
+    A slot has one process at a time. Its counters start from those of the previous process; the
+    gauges of that process are removed. The disk space is allocated now: the files are mapped into
+    memory, and on a full disk a page that cannot be written ends the process by a signal.
 
     Raises:
         OSError: the disk is full.

@@ -68,7 +68,7 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         counter = functools.partial(_Counter, registry=registry)
         histogram = functools.partial(_Histogram, registry=registry)
-        # Of live workers only: the last values of a dead one mean nothing.
+        # Of live workers only: the last values of a dead one have no meaning.
         gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
 
         requests = counter("http_requests", "Answered requests.", ["route", "status"])

@@ -1,4 +1,4 @@
-"""What each model has done since the service was started, in numbers that only grow.
+"""Counts and times of each model since the start of the service; they only grow.
 
 They are kept as metrics, so that each process of the service reports the sums of all of them.
 """

@@ -27,7 +27,7 @@ Out = TypeVar("Out")
 # How long the service waits for the collector when it stops.
 CLOSE_S = 3
 _MODEL, _VERSION = "model.name", "model.version"
-# The statuses of a call that are the server's fault, by OpenTelemetry's conventions for gRPC.
+# The statuses of a call that are errors of the server, by OpenTelemetry's conventions for gRPC.
 _FAULTS = {
     *("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 # share a Unix socket: one that accepted many of a burst would take them from the others.
 ACCEPTS = 128
 ACCEPTS_OF_SHARED = 1
-# After an error that lasts: no more files may be opened, mostly. The connections wait.
+# After an error that lasts, mostly too many open files. The connections wait meanwhile.
 _RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Changes of what is served: taken together, their outcome for those who asked, and the log."""
+"""Requested changes: combining them, their outcome, and the log."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def merge(first: Change, second: Change) -> Change | None:
 
 
 def outcome(change: Change, manifest: Manifest) -> Outcome:
-    """How a change has ended for who asked for it, by the manifest that all workers serve now."""
+    """The outcome of a requested change, by the manifest that all workers serve now."""
 
     def texts(by_name: Mapping[str, str]) -> str | None:
         names = by_name.keys() if change.load is None else change.load & by_name.keys()

@@ -9,7 +9,7 @@ from pathlib import Path
 class FileLock:
     """A lock whose `with` block is entered by one thread of one process at a time.
 
-    Those who wait enter it in the order in which they came. The kernel releases it when its holder
+    Waiting threads enter it in the order in which they came. The kernel releases it when its holder
     dies, so a killed worker blocks no other.
     """
 

@@ -1,7 +1,7 @@
-"""When a worker is started, replaced and ended, and when the service is: decisions alone.
+"""Decides when a worker is started, replaced and ended, and when the service ends.
 
-Whoever runs a `Lifecycle` tells it what happens and what time it is; it answers by starting
-workers, sending them messages, and killing them.
+The caller of a `Lifecycle` reports events and the time. The `Lifecycle` then starts workers, sends
+them messages, and kills them.
 """
 
 import logging
@@ -157,7 +157,7 @@ class Lifecycle:
         if not self._draining:
             self._rollout.ask(LOAD_ALL, lambda _outcome: None)
 
-    def hang_up(self) -> None:
+    def on_terminal_closed(self) -> None:
         """The terminal was closed: stops, unless the service is about to."""
         if not self._draining:
             self._drain(0)
@@ -231,7 +231,7 @@ class Lifecycle:
             if not self._has_served:
                 self._fail(f"the workers end while they start. {reason}")
                 return
-            self._rollout.try_otherwise()
+            self._rollout.alternate_source()
         fields = {"why": reason, "next_in_s": slot.start_at - self.now}
         logger.error("worker ended", extra={"fields": fields})
         self._missing = f"A worker is missing. {reason}"

@@ -35,7 +35,7 @@ class Start(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a change has ended for who asked for it."""
+    """The outcome of a requested change."""
 
     reason: str | None = None  # why it has failed
     note: str | None = None  # how a model that was loaded differs from the one before

@@ -1,4 +1,4 @@
-"""What is kept of the workers that start, and of the change that is under way."""
+"""The state of starting workers, and of the change in progress."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Start(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A change that somebody waits for."""
+    """A requested change."""
 
     change: Change
     answer: Answer
@@ -55,7 +55,7 @@ class Asked(NamedTuple):
 
 @dataclass(eq=False)
 class Ongoing:
-    """A change that is under way."""
+    """A change in progress."""
 
     number: int
     change: Change

@@ -1,11 +1,11 @@
-"""One snapshot in all workers: for those that start, and for a change in all of them or in none.
+"""Keeps one snapshot in all workers: when a worker starts, and for a change in all of them or none.
 
-A worker builds what it is told to build, and serves it when it is told to. The first one that
-starts reads the repository; who starts later builds what is served at present, of the same bytes. A
-change is built by one worker first, then by all others of the bytes that this one has read; when
-all have built the same, all serve it. There is one change at a time.
+A worker builds and serves snapshots on request. The first worker that starts reads the repository.
+Later ones build the present snapshot from the same bytes. One worker builds a change first; all
+others then build it from the bytes that the first one has read. When all have built the same, all
+serve it. There is one change at a time.
 
-Nothing here waits, reads a clock or knows of processes.
+This module does not wait, does not read a clock, and does not know processes.
 """
 
 import itertools
@@ -25,7 +25,7 @@ _TOO_LONG = f"It took longer than {STEP_S} s."
 
 
 class Rollout:
-    """Says to each worker what to build and when to serve it."""
+    """Tells each worker what to build and when to serve it."""
 
     def __init__(self, crew: Crew) -> None:
         """Has no workers and no snapshot yet."""
@@ -36,7 +36,7 @@ class Rollout:
         self._idle: list[Member] = []  # have started, and have nothing to build yet
         self._starting: dict[Member, Start] = {}
         self._rebuild = False  # whether the next worker reads the repository if none serves
-        self._has_led = False  # whether the last worker that started was to read it
+        self._last_read_repository = False  # whether the last worker that started was to read it
         self._current: Ongoing | None = None
         self._asked: deque[Asked] = deque()
         self._closed = False
@@ -72,9 +72,9 @@ class Rollout:
         else:
             self._cancel(change, "A worker ended while it loaded the models.")
 
-    def try_otherwise(self) -> None:
+    def alternate_source(self) -> None:
         """Lets the next worker read the repository if none serves, or no longer if that failed."""
-        self._rebuild = not self._crew.ready and not self._has_led
+        self._rebuild = not self._crew.ready and not self._last_read_repository
 
     def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
         """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
@@ -120,7 +120,7 @@ class Rollout:
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._crew.now + STEP_S
             self._starting[worker] = Start(number, deadline, present)
-            self._has_led = present is None
+            self._last_read_repository = present is None
             if present:
                 worker.send(Build(number, present.manifest), present.files)
             else:
@@ -145,7 +145,7 @@ class Rollout:
             self._serve(worker, start.number)
 
     def _on_start_failed(self, worker: Member, reason: str, *, refused: bool) -> None:
-        self.try_otherwise()
+        self.alternate_source()
         self._crew.on_not_built(worker, reason, refused=refused)
 
     def _serve(self, worker: Member, number: int) -> None:

@@ -1,7 +1,7 @@
 """The parent process: starts the workers, replaces dead and stuck ones, and stops them in order.
 
-It loads no model and handles no HTTP, so that it has few ways to fail. What it does is decided in
-`lifecycle` and `rollout`; here are the processes, pipes and signals.
+It loads no model and handles no HTTP, so it can rarely fail. `lifecycle` and `rollout` decide what
+it does; this module handles processes, pipes and signals.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Supervisor:
             listeners: a listening socket for each worker, all of one address; `run` closes them.
             run_worker: what each worker process runs; it must be importable by name.
         """
-        self.failure: str | None = None  # why the service ended, unless it was told to stop
+        self.failure: str | None = None  # why the service ended without a request to stop
         self._settings = settings
         self._listeners = listeners
         self._run_worker = run_worker
@@ -116,7 +116,7 @@ class Supervisor:
         elif self._on_terminal == sys.stderr.isatty():
             self._lifecycle.reload()
         else:  # SIGHUP is also sent when the terminal is closed
-            self._lifecycle.hang_up()
+            self._lifecycle.on_terminal_closed()
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:

@@ -32,27 +32,27 @@ _WORKER_FILES_BYTES = 2_500_000
 def import_to_fork(module: str) -> bool:
     """Imports a module, for processes that are forked to run it; returns whether they can be.
 
-    They share the modules with this process: they start in a fraction of the time, and the memory
-    is used once. A fork also copies the locks that other threads hold, so this process may have
-    one thread only. Elsewhere than on Linux, libraries of the system have threads of their own.
+    The forked processes share the modules with this one. They start in a fraction of the time and
+    use the memory once. A fork also copies the locks that other threads hold, so this process may
+    have one thread only. On other systems than Linux, system libraries start threads.
     """
     if sys.platform != "linux" or not _has_one_thread():
         return False
     if module not in sys.modules:
         # NumPy's library of linear algebra, which the service does not use, starts threads.
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        gc.disable()  # to look for garbage meanwhile would take a fifth of the time
+        gc.disable()  # garbage collection would take a fifth of the time
         with contextlib.suppress(Exception):  # it is raised again where the module is run
             importlib.import_module(module)
         gc.enable()
-        # To examine the modules for garbage writes to their memory, which ends the sharing.
+        # Garbage collection writes to the memory of the modules, which ends the sharing.
         gc.collect()
         gc.freeze()
     return _has_one_thread()
 
 
 def _has_one_thread() -> bool:
-    """Whether this process has one thread, those that Python does not know of included."""
+    """Whether this process has one thread; threads that Python does not know of count, too."""
     try:
         return len(list(Path("/proc/self/task").iterdir())) == 1
     except OSError:  # a sandbox
@@ -122,7 +122,7 @@ def raise_open_file_limit() -> None:
 def temporary_folder(workers: int) -> Iterator[Path]:
     """Makes a folder with room for the files of so many workers; it is removed at the end.
 
-    The metrics of all workers are shared in it, which `PROMETHEUS_MULTIPROC_DIR` says.
+    All workers share their metrics in it; `PROMETHEUS_MULTIPROC_DIR` names it.
 
     Raises:
         OSError: there is no such folder, or its disk is full.

@@ -82,7 +82,7 @@ def run(start: messages.Start, connection: Connection) -> None:
     )
     worker = Worker(config, model_server, start.listeners, connection, folder)
     app.state.administer = worker.administer
-    # Imported modules are never garbage, and to examine them would delay the event loop.
+    # Imported modules are never freed, and examining them would delay the event loop.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

@@ -1,4 +1,4 @@
-"""The worker processes, and which of the listeners each of them accepts connections from."""
+"""The worker processes, and the listeners from which each accepts connections."""
 
 import signal
 from abc import ABC, abstractmethod

@@ -23,7 +23,7 @@ export function showModel(card, file) {
     ...measured(figures[split], split),
     "With second views": served(card.as_served?.[file]?.[split]),
     "Sets of classes": sets(card.label_sets?.[file]?.[split]?.[COVERAGE]),
-    "Over several seeds": seeds(card.seeds?.[split]),
+    "Over several seeds": seeds(card.seeds_as_served?.[file]?.[split]),
     Classes: card.labels.length > MAX_LABELS ? count(card.labels.length) : card.labels.join(", "),
     Input: input(card),
     Data: data(card.data),
@@ -70,8 +70,8 @@ function sets(figures) {
 
 function seeds(spread) {
   if (!spread) return undefined;
-  const deviation = (100 * spread.standard_deviation).toFixed(2);
-  return `${precise.format(spread.mean)} ± ${deviation} (${spread.seeds.length} seeds)`;
+  const { mean, standard_deviation: deviation } = spread.accuracy;
+  return `${precise.format(mean)} ± ${(100 * deviation).toFixed(2)} (${spread.seeds.length} seeds)`;
 }
 
 function input({ input: { height, width } = {}, resize }) {

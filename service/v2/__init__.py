@@ -1,1 +1,1 @@
-"""What the Open Inference Protocol V2 says, over whatever transport."""
+"""The Open Inference Protocol V2, independent of the transport."""

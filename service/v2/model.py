@@ -1,4 +1,4 @@
-"""What is said of a model: its metadata, configuration and statistics.
+"""The metadata, configuration and statistics of a model.
 
 The names are those of Triton, whose clients read them.
 """

@@ -1,4 +1,4 @@
-"""The model repository extension: what there is, load, unload."""
+"""The model repository extension: index, load, unload."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -57,7 +57,7 @@ async def index(model_server: ModelServer, *, ready: bool) -> list[RepositoryMod
 
 
 async def load(model_server: ModelServer, administer: Administer, name: str) -> str | None:
-    """Serves the model as it is in the repository now; returns how it differs from before.
+    """Loads the model from the repository; returns how it differs from the one before.
 
     Raises:
         NotServedError: there is no such model, or the settings do not name it.
@@ -69,7 +69,7 @@ async def load(model_server: ModelServer, administer: Administer, name: str) -> 
 
 
 async def unload(model_server: ModelServer, administer: Administer, name: str) -> None:
-    """Serves the model no more, until it is loaded; raises as `load` does."""
+    """Stops serving the model until it is loaded again; raises as `load` does."""
     await _check_name(model_server, name)
     await administer(Change(load=frozenset(), unload=frozenset({name})))
 

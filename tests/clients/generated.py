@@ -58,7 +58,7 @@ def ask(client: object) -> None:
     wrong = file(io.BytesIO(b"no picture"), "notes.txt", "text/plain")
     problem = predict.sync_detailed(client=client, body=wrong)
     assert problem.status_code == 415
-    assert problem.parsed.type_ == "/problems/unsupported-format"
+    assert problem.parsed.type_ == "urn:cifar10-serve:problem:unsupported-format"
     several = batch.sync(client=client, body=models.PredictBatchBody(files=[cat(), wrong]))
     assert several.results[0].predictions[0].label == "cat"
     assert several.results[1].error.status == 415
@@ -70,7 +70,8 @@ def ask(client: object) -> None:
     assert module("api.model.models").sync(client=client).default == "cifar10"
     named = module("api.predict.models_predict")
     assert named.sync("cifar10", client=client, body=cat()).predictions[0].label == "cat"
-    assert named.sync("mnist", client=client, body=cat()).type_ == "/problems/not-served"
+    missing = named.sync("mnist", client=client, body=cat())
+    assert missing.type_ == "urn:cifar10-serve:problem:not-served"
     assert "classifier_" in module("api.health.metrics").sync(client=client)
 
 

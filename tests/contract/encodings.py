@@ -65,6 +65,25 @@ def _pack(row: Samples, depth: int) -> bytes:
     return np.packbits(bits).tobytes()
 
 
+def packed_in(data: bytes) -> bytes:
+    """The packed pixels of a PNG, which are in one chunk."""
+    start = data.index(b"IDAT")
+    return data[start + 4 : start + 4 + int.from_bytes(data[start - 4 : start], "big")]
+
+
+def repacked(data: bytes, packed: bytes) -> bytes:
+    """A PNG with other packed pixels, and the right checksum of their chunk."""
+    start = data.index(b"IDAT") - 4
+    end = start + 12 + len(packed_in(data))
+    return data[:start] + chunk(b"IDAT", packed) + data[end:]
+
+
+def with_wrong_checksum(data: bytes) -> bytes:
+    """A PNG whose packed pixels end with another checksum than zlib's."""
+    packed = packed_in(data)
+    return repacked(data, packed[:-4] + bytes(byte ^ 0x55 for byte in packed[-4:]))
+
+
 def transparent(*samples: int) -> bytes:
     """The chunk that makes one colour transparent."""
     return chunk(b"tRNS", struct.pack(f">{len(samples)}H", *samples))

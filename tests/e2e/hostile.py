@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from service.http.problems import MEDIA_TYPE
+from service.http.problems import MEDIA_TYPE, TYPE_PREFIX
 from tests.e2e.conftest import Server
 
 # Set by `make torture`: many times the work.
@@ -43,7 +43,7 @@ class Answer:
     @property
     def slug(self) -> str:
         """The short name of its problem."""
-        return str(self.problem()["type"]).removeprefix("/problems/")
+        return str(self.problem()["type"]).removeprefix(TYPE_PREFIX)
 
 
 def connect(server: Server) -> socket.socket:

@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.benchmark.loopback import free_port
 
-NGINX_CONF = Path(__file__).parents[2] / "docker" / "nginx.conf"
+_DOCKER = Path(__file__).parents[2] / "docker"
+NGINX_CONF = _DOCKER / "nginx.conf"
+NGINX_TLS_CONF = _DOCKER / "nginx-tls.conf"
 WAIT_S = 20
 
 # Debian keeps both in /usr/sbin, which is not on every user's path.
@@ -21,6 +24,7 @@ _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
 NGINX = shutil.which("nginx", path=_PATH)
 HAPROXY = shutil.which("haproxy", path=_PATH)
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 
 # For each request, a proxy writes a line to `requests` in its folder: the address of the server
@@ -74,24 +78,73 @@ def nginx(upstream: str, folder: Path, prefix: str = "/", upgrade: bool = False)
     Yields:
         The address of the server behind the proxy, with a slash at the end.
     """
-    assert NGINX is not None
     port = free_port()
-    site = NGINX_CONF.read_text()
     connection = 'proxy_set_header Connection "";'
     offer = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
-    for given, wanted in {
+    changes = {
         "listen 80;": f"listen 127.0.0.1:{port};",
         "server cifar10-serve:8000;": f"server {upstream};",
         "location / {": f"location {prefix} {{",
         connection: offer if upgrade else connection,
-    }.items():
+    }
+    with _nginx(NGINX_CONF, changes, port, folder):
+        yield f"http://127.0.0.1:{port}{prefix}"
+
+
+class Encrypted(NamedTuple):
+    """The addresses of nginx with TLS, each with a slash at the end, and its certificate."""
+
+    url: str
+    plain_url: str
+    certificate: Path
+
+
+@contextmanager
+def nginx_tls(upstream: str, folder: Path, grpc_upstream: str = "") -> Iterator[Encrypted]:
+    """Starts nginx with docker/nginx-tls.conf and a certificate that it has signed itself.
+
+    Args:
+        upstream: address of the server for HTTP, as nginx writes it.
+        folder: an empty folder for its files.
+        grpc_upstream: address of the server for gRPC, if it has one.
+    """
+    certificate, key = folder / "certificate", folder / "key"
+    make_certificate(certificate, key)
+    port, plain_port = free_port(), free_port()
+    changes = {
+        "listen 80;": f"listen 127.0.0.1:{plain_port};",
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/nginx/tls/cifar10.crt": str(certificate),
+        "/etc/nginx/tls/cifar10.key": str(key),
+        "server cifar10-serve:8000;": f"server {upstream};",
+        "server cifar10-serve:8001;": f"server {grpc_upstream or upstream};",
+    }
+    with _nginx(NGINX_TLS_CONF, changes, port, folder):
+        plain_url = f"http://127.0.0.1:{plain_port}/"
+        yield Encrypted(f"https://127.0.0.1:{port}/", plain_url, certificate)
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """Writes a key and a certificate for 127.0.0.1 that is signed by that key, valid for a day."""
+    kind = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "1"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(["openssl", "req", *kind, *names, *files], check=True, capture_output=True)
+
+
+@contextmanager
+def _nginx(conf: Path, changes: dict[str, str], port: int, folder: Path) -> Iterator[None]:
+    """Runs nginx with a file of docker/, in which changes replace texts that stand there once."""
+    assert NGINX is not None
+    site = conf.read_text()
+    for given, wanted in changes.items():
         assert site.count(given) == 1, given
         site = site.replace(given, wanted)
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(_NGINX_MAIN.format(folder=folder))
     command = [NGINX, "-e", str(folder / "log"), "-c", str(folder / "nginx.conf")]
     with running(command, port, folder / "log", folder / "output"):
-        yield f"http://127.0.0.1:{port}{prefix}"
+        yield
 
 
 @contextmanager

@@ -8,11 +8,13 @@ prints.
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.serving import ROOT, shipped
+from tests.e2e.serving import ROOT, running
 
 COMMAND_LINE = ".venv/bin/python -m service.cli"
 TIMEOUT_S = 60
@@ -34,14 +36,26 @@ def main() -> None:
     for document in documents():
         text = document.read_text()
         if shows_answers(text):
-            with shipped() as url:
+            with served(text) as url:
                 document.write_text(refresh(text, url))
 
 
 def documents() -> list[Path]:
-    """CONTRIBUTING.md and every README.md of the repository, but not of its environments."""
-    rooms = ROOT.glob("[!.]*/**/README.md")
-    return [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted(rooms)]
+    """The documents in the root, every README.md below, and those beside that of the service."""
+    folders = {*ROOT.glob("[!.]*/**/README.md"), *ROOT.glob("service/*.md")}
+    root = [ROOT / ".github" / "SECURITY.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
+    return [*root, *sorted(folders)]
+
+
+@contextmanager
+def served(text: str) -> Iterator[str]:
+    """Serves with the files of keys that a document writes, and the settings that name them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for key, name in re.findall(r"^\$ echo (\S+) > (\S+)$", text, re.M):
+            Path(folder, name).write_text(f"{key}\n")
+        named = re.findall(r"(CIFAR10_\w+_FILE)=(\S+)(?=.* make serve$)", text, re.M)
+        with running(**{setting: str(Path(folder, name)) for setting, name in named}) as server:
+            yield server.url
 
 
 def shows_answers(text: str) -> bool:

@@ -66,13 +66,10 @@ def test_killed_instance_loses_at_most_what_it_had_in_work(
     assert load.refused == 0
     assert len(load.failures) <= CLIENTS
     assert all(sent.at < killed_at for sent in load.failures)
-    # A small picture is sent to another instance unless its answer has begun; of a large one the
-    # balancer has no copy.
-    begun = [sent for sent in load.failures if "IncompleteRead" in str(sent.error)]
-    assert large or load.failures == begun
+    # A small picture is sent to another instance; of a large one the balancer has no copy.
+    assert large or load.failures == []
 
 
-@pytest.mark.alone
 def test_paused_instance_loses_nothing_and_serves_again_when_it_goes_on(
     instances: Instances,
 ) -> None:
@@ -80,6 +77,7 @@ def test_paused_instance_loses_nothing_and_serves_again_when_it_goes_on(
         load.wait_for(10 * CLIENTS)
         instances.send(HOSTS[0], signal.SIGSTOP)
         paused_at = time.monotonic()
+        load.pause_s = 0.5  # what was in work when it was paused is all that is of interest
         # What it had in work is repeated after the longest time that an answer may take.
         wait_until(lambda: time.monotonic() > paused_at + ANSWER_TIMEOUT_S + 5)
         instances.send(HOSTS[0], signal.SIGCONT)

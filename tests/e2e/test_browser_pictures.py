@@ -96,6 +96,10 @@ PICTURES = {
     ),
     "broken intent": with_chunks(chunk(b"sRGB", b"\4"), gamma(10**5)),
     "broken primaries": with_chunks(gamma(10**5), chunk(b"cHRM", bytes(7))),
+    "wrong checksum": encodings.with_wrong_checksum(encode(PHOTOGRAPH, "PNG")),
+    "beyond a palette": png(
+        np.full((2, 3, 1), 7, np.uint16), 3, 8, before=chunk(b"PLTE", bytes(range(6)))
+    ),
     "transparent 16 bits": transparent_16_bits(),
     "part of an APNG": encodings.animation(encode(FRAME, "PNG"), CANVAS, AT),
     "part of a WebP": encodings.webp_animation(encode(FRAME, "WEBP", lossless=True), CANVAS, AT),

@@ -48,12 +48,21 @@ def prefixed(
         yield url
 
 
-@pytest.fixture(scope="module")
-def nginx(running: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(
+    scope="module",
+    params=["nginx.conf", pytest.param("nginx-tls.conf", marks=proxies.needs_openssl)],
+)
+def nginx(
+    request: pytest.FixtureRequest, running: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address behind nginx without a prefix, with a slash at the end."""
-    folder = tmp_path_factory.mktemp("nginx")
-    with proxies.nginx(urlsplit(running.url).netloc, folder) as url:
-        yield url
+    folder, upstream = tmp_path_factory.mktemp("nginx"), urlsplit(running.url).netloc
+    if request.param == "nginx.conf":
+        with proxies.nginx(upstream, folder) as url:
+            yield url
+    else:
+        with proxies.nginx_tls(upstream, folder) as encrypted:
+            yield encrypted.url
 
 
 def logged(server: Server, request_id: str) -> dict[str, Any]:

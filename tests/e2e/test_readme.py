@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
+from service.http.problems import BY_REASON
 from service.settings import Settings
 from tests.e2e import readme, web
 from tests.e2e.serving import ROOT, shipped
 
 DOCUMENTS = readme.documents()
 SERVICE = ROOT / "service" / "README.md"
+CODE = re.compile(r"`[^`\n]+`")
 every_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
 )
@@ -37,13 +40,13 @@ def test_three_lines_classify_without_a_server() -> None:
     assert done.stdout.startswith("[Prediction(label='cat', class_id=3, probability=0.")
 
 
-def test_front_door_and_rooms_show_answers() -> None:
+def test_front_page_and_folders_show_answers() -> None:
     shown = {
         str(document.relative_to(ROOT))
         for document in DOCUMENTS
         if readme.shows_answers(document.read_text())
     }
-    assert shown >= {"README.md", "service/README.md", "models/README.md"}
+    assert shown >= {"README.md", "service/README.md", "service/CLIENTS.md", "models/README.md"}
 
 
 @every_document
@@ -58,7 +61,7 @@ def test_answers_are_those_that_a_document_shows(document: Path) -> None:
         .replace("91.39% (test)", "91.93% (test)")
     )
     assert wrong != text
-    with shipped() as url:
+    with readme.served(text) as url:
         fresh = readme.refresh(wrong, url)
     assert settled(fresh) == settled(text), "python -m tests.e2e.readme writes them again"
 
@@ -84,12 +87,13 @@ def test_commands_exist(document: Path) -> None:
     assert [name for name in targets if f"\n{name}: " not in makefile] == []
 
 
-def test_front_door_is_short_and_leads_into_every_room() -> None:
+def test_front_page_is_short_and_links_to_every_document() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 200
-    rooms = [path.relative_to(ROOT) for path in DOCUMENTS[2:] if path.parent.name != "samples"]
-    assert len(rooms) >= 6
-    assert [room for room in rooms if f"({room})" not in text] == []
+    linked = [path.relative_to(ROOT) for path in DOCUMENTS if path.parent.name != "samples"]
+    linked.remove(Path("README.md"))
+    assert len(linked) >= 9
+    assert [document for document in linked if f"({document})" not in text] == []
 
 
 def test_every_setting_is_described() -> None:
@@ -98,8 +102,22 @@ def test_every_setting_is_described() -> None:
     assert [name for name in names if name not in table] == []
 
 
+def test_every_type_of_problem_is_described() -> None:
+    text = section(SERVICE, "API")
+    of_protocols = {"invalid-inference-request"}  # V1 and V2 have errors of their own form
+    assert {f"`{reason}`" for reason in BY_REASON.keys() - of_protocols} <= set(CODE.findall(text))
+
+
+def test_settings_that_compose_sets_are_described() -> None:
+    """They have no effect in .env, or another one."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    names = {name for it in ("gpu", "cpu", "instance") for name in services[it]["environment"]}
+    described = set(CODE.findall(section(ROOT / "docker" / "README.md", "Compose")))
+    assert {f"`{name}`" for name in names} <= described
+
+
 def test_files_are_where_they_are_said_to_be() -> None:
-    table = section(SERVICE, "Where to find what")
+    table = section(SERVICE, "Source files")
     named = re.findall(r"`([\w/]+(?:\.py|/))`", table)
     assert len(named) > 30
     assert [name for name in named if not (SERVICE.parent / name).exists()] == []
@@ -111,7 +129,7 @@ def test_files_are_where_they_are_said_to_be() -> None:
 
 def test_what_shows_a_promise_is_there() -> None:
     rows = re.findall(
-        r"^\| (.+?) \| (.+?) \| .* ?\|$", section(SERVICE, "What it promises"), re.MULTILINE
+        r"^\| (.+?) \| (.+?) \| .* ?\|$", section(SERVICE, "Guarantees"), re.MULTILINE
     )[2:]
     assert len(rows) > 10
     makefile = (ROOT / "Makefile").read_text()

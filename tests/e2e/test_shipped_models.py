@@ -2,8 +2,8 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,14 +52,49 @@ def test_default_is_accurate_calibrated_small_and_recognises_unfamiliar_pictures
     assert card["unfamiliar"]["auroc"]["test"] >= 0.90
 
 
+def faults(card: dict[str, Any]) -> list[str]:
+    """What the card of a version that ships lacks, and which label sets do not keep their word.
+
+    Versions 1 and 2 are older than what is asked for here.
+    """
+    asked = ("label_sets", "seeds", "seeds_as_served", "photographs", "test_readings")
+    found = [f"no {key}" for key in asked if key not in card]
+    for file, of_split in card.get("label_sets", {}).items():
+        for coverage, sets in of_split["test"].items():
+            if sets["coverage"] < float(coverage) - 0.01:
+                found.append(f"{file}: {sets['coverage']:.1%} in place of {coverage}")
+            if sets["worst_class_coverage"] < float(coverage) - 0.05:
+                found.append(f"{file}: {sets['worst_class']} has less than {coverage}")
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_card_has_all_figures_and_label_sets_keep_their_word(version: Path) -> None:
+    card = json.loads((version / "card.json").read_text())
+    if version.parent.name == "cifar10" and int(version.name) <= 2:
+        pytest.skip("made before second views, label sets, several seeds and photographs")
+    assert faults(card) == []
+
+
+def test_label_sets_that_do_not_keep_their_word_are_found() -> None:
+    kept = {"coverage": 0.941, "worst_class": "cat", "worst_class_coverage": 0.901}
+    asked = ("seeds", "seeds_as_served", "photographs", "test_readings")
+    card: dict[str, Any] = dict.fromkeys(asked) | {"label_sets": {"a": {"test": {"0.95": kept}}}}
+    assert faults(card) == []
+    kept["coverage"] = 0.939
+    assert faults(card) == ["a: 93.9% in place of 0.95"]
+    kept |= {"coverage": 0.95, "worst_class_coverage": 0.899}
+    assert faults(card) == ["a: cat has less than 0.95"]
+    assert len(faults({})) == 5
+
+
+# In one test, because reading all pictures from CSV takes a third of its time.
 @pytest.mark.long
 @pytest.mark.full_data
-@pytest.mark.parametrize("version", VERSIONS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_figures_of_every_card_are_measured_again(version: Path, tmp_path: Path) -> None:
+def test_figures_of_every_card_are_measured_again() -> None:
     folder = os.environ.get("CIFAR10_DATA")
     if not folder:
         pytest.skip("CIFAR10_DATA is not set: no folder with the whole of CIFAR-10")
-    shutil.copytree(version, tmp_path / version.relative_to(MODELS))
-    lines = recheck.recheck(tmp_path, Path(folder), thorough=False)
+    lines = recheck.recheck(MODELS, Path(folder), thorough=False)
     # A float32 and an int8 file each; those in float16 are for CUDA.
-    assert [line.split(": ")[1].split()[0] for line in lines] == ["test"] * 2
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["test"] * 2 * len(VERSIONS)

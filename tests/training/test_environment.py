@@ -18,4 +18,6 @@ def test_bfloat16_is_used_only_where_the_processor_has_it(
 
 def test_card_names_hardware_and_versions() -> None:
     assert "cores" in environment.hardware()
-    assert {"python", "tensorflow", "keras", "onnx", "numpy"} <= set(environment.libraries())
+    found = set(environment.libraries())
+    assert {"python", "tensorflow", "keras", "onnx", "numpy"} <= found
+    assert {"pillow", "scipy", "scikit-learn"} <= found  # augment, calibrate, split

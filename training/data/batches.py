@@ -38,7 +38,6 @@ class OfficialBatches:
 
     folder: Path
     kind: ClassVar[str] = "official Python batches"
-    version: ClassVar[int] = 1
 
     def files(self, split: SplitName) -> list[Path]:
         """The batch files of the split and `batches.meta`."""

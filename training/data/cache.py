@@ -10,6 +10,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from training import sources
 from training.data import pictures
 from training.data.reader import Classes, Raw, Reader, SplitName
 from training.presets import ResizeRule
@@ -55,11 +56,12 @@ def _entry(
 ) -> tuple[Path, str]:
     """The path of a split's cache entry, and the key that an entry for these files has.
 
-    Pillow decodes and resizes, and other releases may do so differently.
+    Pillow decodes and resizes, and other releases may do so differently; so may other sources of
+    the readers.
     """
     stats = [(str(path.resolve()), path.stat()) for path in files]
     where = repr([stats[0][0], size, rule])
-    readers = [reader.kind, reader.version, PIL.__version__]
+    readers = [reader.kind, sources.digest("data"), PIL.__version__]
     changes = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     state = repr([readers, classes, *changes])
     folder = Path(platformdirs.user_cache_dir("cifar10-serve"))

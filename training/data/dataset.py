@@ -36,6 +36,10 @@ class Split:
         """Number of pictures."""
         return len(self.labels)
 
+    def first(self, pictures: int) -> "Split":
+        """The first so many pictures."""
+        return Split(self.images[:pictures], self.labels[:pictures])
+
 
 class DataFacts(Figures):
     """What run folders and cards say of the data.
@@ -114,8 +118,7 @@ def load(folder: Path | None, size: int, rule: ResizeRule) -> DataSet:
 
 def first(data: DataSet, pictures: int) -> DataSet:
     """The data with the first so many training pictures."""
-    train = data.train
-    return replace(data, train=Split(train.images[:pictures], train.labels[:pictures]))
+    return replace(data, train=data.train.first(pictures))
 
 
 def load_test(folder: Path | None, size: int, rule: ResizeRule) -> Split | None:

@@ -15,7 +15,6 @@ class KerasDownload:
     """CIFAR-10 from the download and the cache of Keras; used where no folder is named."""
 
     kind: ClassVar[str] = "Keras download"
-    version: ClassVar[int] = 1
 
     def files(self, split: SplitName) -> list[Path]:  # noqa: ARG002
         """No files: Keras keeps its own cache."""

@@ -30,7 +30,6 @@ class ClassFolders:
     size: int
     rule: ResizeRule
     kind: ClassVar[str] = "class folders"
-    version: ClassVar[int] = 3
 
     def files(self, split: SplitName) -> list[Path]:
         """Every file of the split in a fixed order, without hidden files and litter."""

@@ -30,7 +30,6 @@ class KaggleCsv:
 
     folder: Path
     kind: ClassVar[str] = "Kaggle CSV"
-    version: ClassVar[int] = 1
 
     def files(self, split: SplitName) -> list[Path]:
         """The CSV file of the split, and `labels.txt` where it exists."""

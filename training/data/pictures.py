@@ -20,7 +20,17 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from training.data.picture_files import appearance, bmp, colour, jpeg, orientation, png, scaling
+from training.data.picture_files import (
+    appearance,
+    bmp,
+    colour,
+    jpeg,
+    orientation,
+    png,
+    png_file,
+    scaling,
+)
+from training.data.picture_files.png_file import PngFile
 from training.data.picture_files.tiff import Tiff
 from training.errors import TrainingError
 from training.presets import ResizeRule
@@ -32,7 +42,7 @@ except ImportError:  # the extra `heic` is not installed
 
 _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb"\xff\xd8\xff", JpegImageFile),
-    (rb"\x89PNG", png.PngFile),
+    (rb"\x89PNG", PngFile),
     (rb"RIFF.{4}WEBP", WebPImageFile),
     (rb"GIF8", GifImageFile),
     (rb"BM", BmpImageFile),
@@ -40,6 +50,9 @@ _PARSERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     (rb".{4}ftyp(avi[fs]|.{8}(.{4}){0,60}?avi[fs])", AvifImageFile),
     (rb".{4}ftyp", HeifImageFile),
 )
+# As many as the service takes by default at most. A damaged header may tell so large a size that no
+# memory holds it, and Pillow would try.
+_MAX_PIXELS = 200_000_000
 _READABLE: dict[object, Callable[[bytes], bytes]] = {
     WebPImageFile: appearance.with_alpha,
     BmpImageFile: bmp.readable,
@@ -73,15 +86,18 @@ def decode(data: bytes, smallest: int | None = None) -> Picture:
     parser = next((known for start, known in _PARSERS if re.match(start, data, re.DOTALL)), None)
     if parser is None:
         raise ValueError("no known format; HEIC needs the extra `heic`")
-    header = png.read(data) if parser is png.PngFile else None
+    header = png.read(data) if parser is PngFile else None
     readable = header.data if header else data
     if parser in _READABLE:
         readable = _READABLE[parser](data)
     file = parser(io.BytesIO(readable))
     part = appearance.part(file, header)
     stored = file.size
+    width, height = part.canvas if part else stored
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than {_MAX_PIXELS:,}")
     reduced = file.draft(None, (smallest, smallest)) if smallest else None  # of a JPEG alone
-    image = _load(file, data, smallest)
+    image = _load(file, header.data if header else data, smallest)
     turned = orientation.read(image)
     space = appearance.space(image, data, header)
     image = appearance.plain(image, header)
@@ -102,6 +118,8 @@ def _load(file: ImageFile, data: bytes, smallest: int | None) -> Image.Image:
         return jpeg.load(file, data, smallest)
     if isinstance(file, BmpImageFile):
         return bmp.load(file, data)
+    if isinstance(file, PngFile):
+        return png_file.load(file, data)
     file.load()
     return file
 

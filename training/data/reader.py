@@ -37,12 +37,9 @@ class Reader(Protocol):
 
     Attributes:
         kind: name of the layout, for the card.
-        version: raise it with every change of what `read` returns: the cache keeps what it
-            returned before.
     """
 
     kind: ClassVar[str]
-    version: ClassVar[int]
 
     def files(self, split: SplitName) -> list[Path]:
         """The files that a split is read from; empty where the split does not exist."""

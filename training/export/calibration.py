@@ -7,9 +7,10 @@ import numpy.typing as npt
 from scipy.optimize import Bounds, minimize
 from scipy.special import softmax
 
-# Bounds of the fit, which has no clear optimum for a network that has learnt little.
+# Bounds of the fit, which has no clear optimum for a network that has learnt little, or for few
+# pictures that are all right. Under 1 an exponent makes gaps large that no picture had.
 TEMPERATURES = (0.05, 20.0)
-EXPONENTS = (0.5, 3.0)
+EXPONENTS = (0.75, 3.0)
 UNFAMILIAR_PERCENTILE = 5
 # With fewer validation pictures than this the fit is cross-fitted and has a prior.
 FEW_PICTURES = 500
@@ -104,7 +105,8 @@ def _fit(scores: Doubles, labels: Labels, certainty: float, prior: float) -> Cal
         return log_loss(calibration(logs), scores, labels) + penalty / len(labels)
 
     bounds = Bounds(*np.log([TEMPERATURES, EXPONENTS]).T)
-    return calibration(minimize(loss, (0.0, 0.0), method="Nelder-Mead", bounds=bounds).x)
+    # A simplex (Nelder and Mead) would collapse where it meets a bound.
+    return calibration(minimize(loss, (0.0, 0.0), method="L-BFGS-B", bounds=bounds).x)
 
 
 def log_loss(calibration: Calibration, scores: Floats | Doubles, labels: Labels) -> float:

@@ -16,10 +16,12 @@ from training.data.dataset import Split
 from training.export import calibration, label_sets_fit, second_view_fit
 from training.export.calibration import Calibration, Floats
 from training.measure.label_sets import Thresholds
-from training.measure.predict import run
+from training.measure.predict import Predictions, run
 from training.measure.second_view import SecondView, mirrored
 
 LOGITS = "logits"
+# Of probabilities and energies of `model.onnx`, against those of the trained network.
+TOLERANCE = 1e-4
 # Metadata that each file has of its own, or has not.
 OPTIONAL = ("second_view", "label_sets")
 
@@ -75,12 +77,30 @@ def attach(proto: onnx.ModelProto, classes: int) -> None:
     graph = proto.graph
     graph.node.extend(make_node(kind, ins, [out], f"outputs/{out}") for kind, ins, out in nodes)
     axis = numpy_helper.from_array(np.array([1], np.int64), "class_axis")
-    graph.initializer.extend([axis, *_constants(Calibration(), classes)])
+    graph.initializer.extend([axis, *_tensors(Calibration(), classes)])
     del graph.output[:]
     shapes: dict[str, list[str | int]] = {"probabilities": ["batch", classes], "energy": ["batch"]}
     graph.output.extend(
         make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
     )
+
+
+def detach(proto: onnx.ModelProto) -> None:
+    """Make `logits` the only output of a graph with the outputs of `attach`.
+
+    Tools that rewrite a graph drop a division by 1, and share constants that are equal.
+    """
+    graph, classes = proto.graph, proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    used, nodes = {LOGITS}, list[onnx.NodeProto]()
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            used.update(node.input)
+            nodes.insert(0, node)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:], graph.output[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    graph.output.append(make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["batch", classes]))
 
 
 def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
@@ -108,10 +128,10 @@ def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
         label_sets=label_sets_fit.fit(served[unseen], labels[unseen]),
     )
     proto = onnx.load(path)
-    constants = {x.name: x for x in _constants(fitted.calibration, scores.shape[1])}
+    fits = {x.name: x for x in _tensors(fitted.calibration, scores.shape[1])}
     for tensor in proto.graph.initializer:
-        if tensor.name in constants:
-            tensor.CopyFrom(constants[tensor.name])
+        if tensor.name in fits:
+            tensor.CopyFrom(fits[tensor.name])
     kept = {key: value for key, value in properties.items() if key not in OPTIONAL}
     set_model_props(proto, kept | fitted.properties())
     onnx.checker.check_model(proto, full_check=True)
@@ -121,13 +141,28 @@ def fit(path: Path, validation: Split, properties: Mapping[str, str]) -> Fitted:
 
 def logits(path: Path, images: npt.NDArray[np.uint8]) -> Floats:
     """The logits (N, classes) that a file computes for uint8 pictures (N, size, size, 3)."""
-    proto = onnx.load(path)
-    proto.graph.output.append(onnx.ValueInfoProto(name=LOGITS))
-    (scores,) = run(proto.SerializeToString(), [LOGITS], images)
+    (scores,) = run(_with_output(path), [LOGITS], images)
     return scores
 
 
-def _constants(values: Calibration, classes: int) -> list[TensorProto]:
+def with_logits(path: Path, images: npt.NDArray[np.uint8]) -> tuple[Floats, Predictions]:
+    """The logits (N, classes) of a file, and what the same run makes of them."""
+    names = [LOGITS, "probabilities", "energy"]
+    scores, *outputs = run(_with_output(path), names, images)
+    return scores, Predictions(*outputs)
+
+
+def _with_output(path: Path) -> bytes:
+    """A file whose logits are an output, too."""
+    proto = onnx.load(path)
+    if LOGITS not in [output.name for output in proto.graph.output]:
+        proto.graph.output.append(onnx.ValueInfoProto(name=LOGITS))
+    written: bytes = proto.SerializeToString()
+    return written
+
+
+def constants(values: Calibration, classes: int) -> dict[str, np.float32]:
+    """The numbers of a calibration in a file, by the names of their tensors."""
     share = values.share(classes)
     numbers = {
         "exponent": values.exponent,
@@ -135,4 +170,19 @@ def _constants(values: Calibration, classes: int) -> list[TensorProto]:
         "share": share,
         "rest": (1 - share) / classes,
     }
-    return [numpy_helper.from_array(np.array(x, np.float32), name) for name, x in numbers.items()]
+    return {name: np.float32(number) for name, number in numbers.items()}
+
+
+def read_constants(proto: onnx.ModelProto) -> dict[str, np.float32]:
+    """Those of a file; none for one that was exported before they had these names."""
+    names = constants(Calibration(), 2)
+    return {
+        tensor.name: np.float32(numpy_helper.to_array(tensor))
+        for tensor in proto.graph.initializer
+        if tensor.name in names
+    }
+
+
+def _tensors(values: Calibration, classes: int) -> list[TensorProto]:
+    numbers = constants(values, classes)
+    return [numpy_helper.from_array(np.array(x), name) for name, x in numbers.items()]

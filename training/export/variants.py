@@ -6,7 +6,6 @@ little time, and rounding raw pixels, logits or energies would cost the most acc
 
 import contextlib
 import io
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,12 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.data.dataset import DataSet, Split
+from training.errors import TrainingError
 from training.export import calibration, label_sets_fit, outputs
 from training.export.outputs import Fitted
 from training.figures import Precision
-from training.measure import metrics
-from training.measure.predict import predict
+from training.measure import agreement, metrics
+from training.measure.predict import right
 
 ACCURACY_LOSS_LIMIT = 0.005
 SIGNIFICANT = 0.05
@@ -65,8 +65,8 @@ def write(model: Path, data: DataSet) -> list[Variant]:
     """Write `model.int8.onnx` and `model.fp16.onnx` beside `model.onnx`.
 
     Each gets the calibration and the energy threshold that fit its own answers. A file is deleted
-    that loses more than half a percentage point of validation accuracy, where McNemar's test on the
-    same pictures says that this is not chance.
+    whose answers are not those of `model.onnx`, or that loses more than half a percentage point of
+    validation accuracy, where McNemar's test on the same pictures says that this is not chance.
 
     Returns:
         The files that are left.
@@ -80,21 +80,33 @@ def write(model: Path, data: DataSet) -> list[Variant]:
     )
     variants = []
     properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    full = _right(model, data.validation)
     for path, precision, method in files:
         fitted = outputs.fit(path, data.validation, properties)
-        own = _right(path, data.validation)
-        lost = float(full.mean() - own.mean())
-        if round(lost, 6) > ACCURACY_LOSS_LIMIT and metrics.mcnemar(full, own) < SIGNIFICANT:
-            print(f"{path.name} is not kept: it loses {lost:.2%} of validation accuracy")
+        if reason := _fault(model, path, data.validation):
+            print(f"{path.name} is not kept: {reason}")
             path.unlink()
-            continue
-        variants.append(Variant(path, precision, fitted, method))
+        else:
+            variants.append(Variant(path, precision, fitted, method))
     return variants
+
+
+def _fault(model: Path, variant: Path, split: Split) -> str | None:
+    """Why a file is not kept; None where it is."""
+    try:
+        agreement.agreement(model, variant, split.images)
+    except TrainingError:
+        return f"its answers are not those of {model.name}"
+    full, own = (right(path, split.images, split.labels) for path in (model, variant))
+    lost = float(full.mean() - own.mean())
+    if round(lost, 6) > ACCURACY_LOSS_LIMIT and metrics.mcnemar(full, own) < SIGNIFICANT:
+        return f"it loses {lost:.2%} of validation accuracy"
+    return None
 
 
 def write_int8(model: Path, path: Path, data: DataSet) -> str:
     """Write a file whose inner layers compute in int8, with ranges found on training pictures.
+
+    It is not calibrated yet.
 
     Returns:
         The method of finding ranges with the smallest log-loss on the validation pictures of the
@@ -107,8 +119,11 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
     labels = data.validation.labels[seen]
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        network, prepared = Path(folder) / "network.onnx", Path(folder) / "prepared.onnx"
+        proto = onnx.load(model)
+        outputs.detach(proto)
+        onnx.save(proto, network)
+        quant_pre_process(network, prepared, skip_symbolic_shape=True)
         _, body, _ = _parts(onnx.load(prepared).graph)
         for name, method in CALIBRATION_METHODS.items():
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
@@ -121,7 +136,9 @@ def write_int8(model: Path, path: Path, data: DataSet) -> str:
             scores = outputs.logits(Path(folder) / name, data.validation.images)[seen]
             losses[name] = calibration.log_loss(calibration.fit(scores, labels), scores, labels)
         best = min(losses, key=lambda name: losses[name])
-        shutil.copyfile(Path(folder) / best, path)
+        proto = onnx.load(Path(folder) / best)
+    outputs.attach(proto, len(data.classes))
+    onnx.save(proto, path)
     return best
 
 
@@ -175,11 +192,6 @@ def _rename_inputs(nodes: list[onnx.NodeProto], names: set[str], suffix: str) ->
                 node.input[position] = name + suffix
                 found[name] = None
     return list(found)
-
-
-def _right(path: Path, split: Split) -> npt.NDArray[np.bool_]:
-    answers = predict(path, split.images).probabilities.argmax(axis=1)
-    return np.asarray(answers == split.labels)
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]

@@ -46,7 +46,7 @@ def agreement(model: Path, variant: Path, images: npt.NDArray[np.uint8]) -> Agre
     if not mean <= TOLERANCE:  # also true of NaN
         raise TrainingError(
             f"{variant}: its probabilities differ from those of {model.name} by {mean:.2g} on "
-            f"average (at most {TOLERANCE} is allowed); delete it and export again"
+            f"average (at most {TOLERANCE} is allowed); export again"
         )
     return Agreement(
         pictures=len(images),

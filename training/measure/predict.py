@@ -28,6 +28,13 @@ def predict(model: Path, images: npt.NDArray[np.uint8], *, batch: int = BATCH) -
     return Predictions(*run(model, ["probabilities", "energy"], images, batch=batch))
 
 
+def right(
+    model: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which pictures (N, size, size, 3) a file puts into the class of their labels (N,)."""
+    return np.asarray(predict(model, images).probabilities.argmax(axis=1) == labels)
+
+
 def run(
     model: Path | bytes, outputs: list[str], images: npt.NDArray[np.uint8], *, batch: int = BATCH
 ) -> list[npt.NDArray[np.float32]]:

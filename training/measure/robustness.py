@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from training.data.dataset import Split
 from training.figures import Figures
-from training.measure.predict import predict
+from training.measure.predict import right
 
 QUALITIES = (90, 60, 40)
 # JPEG copies are made of all pictures, the thirty other copies of this many.
@@ -109,17 +109,17 @@ def encoded(images: Images, quality: int) -> Images:
 
 def measure(model: Path, split: Split) -> list[StrengthAccuracy]:
     """Accuracy of an exported file on copies of a split, for each change and strength."""
-    right = _right(model, split.images, split.labels)
+    unchanged = right(model, split.images, split.labels)
     rows = [
-        _row("jpeg", quality, right, _right(model, encoded(split.images, quality), split.labels))
+        _row("jpeg", quality, unchanged, right(model, encoded(split.images, quality), split.labels))
         for quality in QUALITIES
     ]
     some = np.random.default_rng(SEED).permutation(len(split))[:PICTURES]
     images, labels = split.images[some], split.labels[some]
     for change, (_, amounts) in CHANGES.items():
         for strength in range(1, len(amounts) + 1):
-            answers = _right(model, changed(images, change, strength), labels)
-            rows.append(_row(change, strength, right[some], answers))
+            answers = right(model, changed(images, change, strength), labels)
+            rows.append(_row(change, strength, unchanged[some], answers))
     return rows
 
 
@@ -138,10 +138,6 @@ def means(rows: list[StrengthAccuracy]) -> dict[str, ChangeAccuracy]:
         )
         for change, group in grouped
     }
-
-
-def _right(model: Path, images: Images, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    return np.asarray(predict(model, images).probabilities.argmax(axis=1) == labels)
 
 
 def _row(

@@ -31,5 +31,7 @@ def fit_with_teacher(
         if not Run(beside).is_finished():
             print(f"{teacher.name}, seed {seed}, in {beside}")
             fit.fit(teacher, data, beside, seed=seed, resume=True, devices=devices)
+    if resume and not Run(folder).checkpoint.exists():
+        print(f"{folder}: no run to resume, a new one is started")
     print(f"{preset.name}, seed {seed}, in {folder}")
     fit.fit(preset, data, folder, seed=seed, resume=resume, devices=devices)

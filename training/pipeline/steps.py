@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
+
 from training.data import dataset
 from training.data.dataset import DataSet
 from training.data.reader import CIFAR10_LABELS
@@ -10,10 +12,11 @@ from training.errors import TrainingError
 from training.export import closer_look, parity, to_onnx, variants
 from training.files import one_component
 from training.measure import agreement, cost
-from training.publish import artifact, repository
+from training.publish import artifact, repository, stated
 from training.publish.artifact import Artifact
 from training.publish.card import ExportedCard, InputSize, Training
-from training.train.checkpoint import Run
+from training.train import origin
+from training.train.checkpoint import Run, Settings
 
 
 def model_name(data: DataSet, folder: Path | None) -> str:
@@ -58,16 +61,16 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
     settings, history = run.read_settings(), run.read_history()
     if history.empty:
         raise TrainingError(f"{run.folder}: no epoch is finished; continue with `fit --resume`")
-    preset, origin = settings.preset, settings.origin
-    found = artifact.of_run(run.folder)
+    files = artifact.of_run(run.folder)
     version = repository.next_version(models, name)
-    exported = to_onnx.export(run, data.validation, found.model, name=name, version=version)
-    files = {found.model.name: artifact.describe(found.model, "float32", exported)}
-    for variant in variants.write(found.model, data):
-        files[variant.path.name] = artifact.describe(
+    exported = to_onnx.export(run, data.validation, files.model, name=name, version=version)
+    described = {files.model.name: artifact.describe(files.model, "float32", exported)}
+    for variant in variants.write(files.model, data):
+        described[variant.path.name] = artifact.describe(
             variant.path, variant.precision, variant.fitted, variant.ranges
         )
-    found.write_card(
+    preset = settings.preset
+    files.write_card(
         ExportedCard(
             name=name,
             version=version,
@@ -77,26 +80,38 @@ def export_run(run: Run, data: DataSet, models: Path, name: str) -> Artifact:
             closer_look=closer_look.choose(preset, settings.data),
             energy_threshold=exported.energy_threshold,
             **asdict(exported.calibration),
-            cost=cost.cost(found.model),
+            cost=cost.cost(files.model),
             accuracy_loss_limit=variants.ACCURACY_LOSS_LIMIT,
-            files=files,
-            training=Training(
-                preset=preset.name,
-                seed=settings.seed,
-                config=preset,
-                epochs=len(history),
-                wall_time_s=round(float(history["seconds"].sum()), 1),
-                changes=settings.changes or None,
-                **dict(origin),
-            ),
+            files=described,
+            training=_training(run, settings, history),
             data=settings.data,
         )
     )
-    return found
+    return files
+
+
+def _training(run: Run, settings: Settings, history: pd.DataFrame) -> Training:
+    timed = history["processor_seconds"].dropna()
+    changes = (*settings.changes, *origin.not_recorded(settings, history))
+    return Training(
+        preset=settings.preset.name,
+        seed=settings.seed,
+        config=settings.preset,
+        epochs=len(history),
+        wall_time_s=round(float(history["seconds"].sum()), 1),
+        processor_time_s=round(float(timed.sum()), 1) if len(timed) else None,
+        processor_time_epochs=len(timed) or None,
+        checkpoint=artifact.sha256(run.checkpoint),
+        changes=changes or None,
+        **dict(settings.origin),
+    )
 
 
 def verify_run(run: Run, data: DataSet) -> float:
-    """Compare `model.onnx` with the checkpoint, variants with `model.onnx`; complete the card.
+    """Compare the files with their card, and their answers; complete the card.
+
+    The answers of `model.onnx` are compared with the checkpoint, those of variants with
+    `model.onnx`, and those of each file with its own logits.
 
     Returns:
         The largest difference between the trained network and `model.onnx`.
@@ -106,7 +121,14 @@ def verify_run(run: Run, data: DataSet) -> float:
     """
     found = artifact.of_run(run.folder)
     exported = found.read_exported()
+    if exported.labels != run.read_settings().classes:
+        raise TrainingError(
+            f"{found.card}: its labels are not the classes of the run; export again"
+        )
+    stated.check(found, exported)
     images = data.validation.images
+    for name in exported.files:
+        parity.verify_outputs(found.folder / name, images, exported.calibration_of(name))
     difference = parity.verify(run, found.model, images, exported.calibration)
     agreements = {
         path.name: agreement.agreement(found.model, path, images)

@@ -5,12 +5,9 @@ has all figures, and only models with a `Card` are published.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
 from pydantic import AfterValidator, Field
-from scipy import stats
 
 from training.data.dataset import DataFacts
 from training.export.calibration import Calibration
@@ -25,6 +22,7 @@ from training.measure.metrics import Bin, Metrics
 from training.measure.photographs import PhotographFigures
 from training.measure.robustness import ChangeAccuracy
 from training.measure.second_view import SecondView, ServedMetrics
+from training.measure.spread import SeedSpread
 from training.measure.unfamiliar import UnfamiliarFigures
 from training.presets import PresetField, ResizeRule
 
@@ -76,14 +74,20 @@ class Training(Figures):
         seed: of everything random.
         config: all settings of the preset.
         epochs: finished epochs.
-        wall_time_s: training time in seconds.
+        wall_time_s: training time in seconds, pauses included; of an epoch that was resumed before
+            processor time was recorded, only what came after.
+        processor_time_s: processor time of the training in seconds, of all cores together.
+        processor_time_epochs: number of epochs that `processor_time_s` is of; None where none was
+            measured.
         date: of the start.
         hardware: processor, cores and operating system.
         libraries: versions, by name.
         precision: Keras dtype policy.
         devices: number of devices that shared each batch.
-        changes: what was another library or machine when the run was resumed; None where nothing
-            was.
+        checkpoint: SHA-256 of the checkpoint that was exported; None in older cards.
+        code: digest of the sources that train; None where it was not recorded.
+        changes: what was another library, machine or code when the run was resumed, and what was
+            not recorded; None where nothing was.
     """
 
     preset: str
@@ -91,38 +95,16 @@ class Training(Figures):
     config: PresetField
     epochs: int
     wall_time_s: float
+    processor_time_s: float | None = None
+    processor_time_epochs: int | None = None
     date: dt.date
     hardware: str
     libraries: dict[str, str]
     precision: str
     devices: int
+    checkpoint: str | None = None
+    code: str | None = None
     changes: tuple[str, ...] | None = None
-
-
-class SeedSpread(Figures):
-    """Accuracy over several seeds of the same preset.
-
-    Attributes:
-        seeds: the seeds.
-        accuracy: of each seed.
-        mean: over the seeds.
-        standard_deviation: of the sample.
-        interval: of the mean over further seeds, with a confidence of 95 % (Student's t).
-    """
-
-    seeds: tuple[int, ...]
-    accuracy: tuple[float, ...]
-    mean: float
-    standard_deviation: float
-    interval: tuple[float, float]
-
-    def text(self) -> str:
-        """The spread in words."""
-        low, high = self.interval
-        return (
-            f"{self.mean:.2%}, standard deviation {self.standard_deviation:.2%}, 95 % interval of "
-            f"the mean {low:.2%} to {high:.2%} ({len(self.seeds)} seeds)"
-        )
 
 
 class Readings(Figures):
@@ -183,6 +165,13 @@ class ExportedCard(Figures):
         """The calibration of `model.onnx`."""
         return Calibration(self.temperature, self.exponent, self.certainty or 1.0)
 
+    def calibration_of(self, name: str) -> Calibration:
+        """The calibration of a file."""
+        file = self.files[name]
+        if file.temperature is None or file.exponent is None:
+            return self.calibration
+        return Calibration(file.temperature, file.exponent, file.certainty or 1.0)
+
 
 class Card(ExportedCard):
     """The card of files that are verified and evaluated.
@@ -195,8 +184,9 @@ class Card(ExportedCard):
         robustness: by split and change, of `model.onnx`.
         unfamiliar: of `model.onnx`.
         latency: of the files for processors.
-        seeds: by split, where more than one seed was trained; one view of each picture.
-        seeds_as_served: the same with second views.
+        seeds: by file name and split, where more than one seed was trained; one view of each
+            picture.
+        seeds_as_served: the same as served, with second views where a file of a seed has them.
         photographs: by file name; None where no folders of photographs were named.
         test_readings: of the test split; None where they were not counted.
     """
@@ -210,29 +200,7 @@ class Card(ExportedCard):
     latency: Latency
     as_served: dict[str, dict[str, ServedMetrics]] | None = None
     label_sets: dict[str, dict[str, dict[float, SetFigures]]] | None = None
-    seeds: dict[str, SeedSpread] | None = None
-    seeds_as_served: dict[str, SeedSpread] | None = None
+    seeds: dict[str, dict[str, SeedSpread]] | None = None
+    seeds_as_served: dict[str, dict[str, SeedSpread]] | None = None
     photographs: dict[str, PhotographFigures] | None = None
     test_readings: Readings | None = None
-
-
-def spread(seeds: Sequence[int], results: Sequence[Mapping[str, Metrics]]) -> dict[str, SeedSpread]:
-    """The spread of the accuracy over seeds, for each split.
-
-    Args:
-        seeds: the seeds, at least 2.
-        results: for each seed, the figures of each split.
-    """
-    spreads = {}
-    for split in results[0]:
-        accuracy = tuple(result[split].accuracy for result in results)
-        mean, deviation = float(np.mean(accuracy)), float(np.std(accuracy, ddof=1))
-        half = float(stats.t.ppf(0.975, len(seeds) - 1)) * deviation / len(seeds) ** 0.5
-        spreads[split] = SeedSpread(
-            seeds=tuple(seeds),
-            accuracy=accuracy,
-            mean=mean,
-            standard_deviation=deviation,
-            interval=(mean - half, mean + half),
-        )
-    return spreads

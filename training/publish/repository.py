@@ -1,13 +1,15 @@
 """The model repository: `<name>/<version>/` folders, each written whole or not at all.
 
-`<name>/published.json` has the SHA-256 of `model.onnx` of every version that was ever published
-under the name, so that no number is used twice, even when its folder is gone.
+`<name>/published.json` has the SHA-256 of every file of every version that was ever published under
+the name, so that no number is used twice, even when its folder is gone, and no byte is changed.
 """
 
 import json
 import os
 import shutil
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from training.errors import TrainingError
 from training.files import sync, write_whole
@@ -19,20 +21,55 @@ def versions(models: Path, name: str) -> list[int]:
     return sorted(int(path.name) for path in (models / name).glob("[1-9]*") if path.name.isdigit())
 
 
-def published(models: Path, name: str) -> dict[int, str]:
-    """The SHA-256 of `model.onnx` of all versions that were ever published, by version.
+def names(models: Path) -> list[str]:
+    """Names of the models with a version that is there."""
+    folders = sorted(path.name for path in models.iterdir() if path.is_dir())
+    return [name for name in folders if versions(models, name)]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the card and the ONNX files of a version, by file name."""
+    files = sorted([*folder.glob("card.json"), *folder.glob("*.onnx")])
+    return {path.name: sha256(path) for path in files}
+
+
+def published(models: Path, name: str) -> dict[int, dict[str, str]]:
+    """The digests of all versions that were ever published, by version.
 
     Raises:
         TrainingError: the record cannot be read.
     """
-    record = _record(models, name)
-    if not record.exists():
+    path = record(models, name)
+    if not path.exists():
         return {}
     try:
-        entries = dict(json.loads(record.read_text()))
-        return {int(version): str(digest) for version, digest in entries.items()}
-    except (ValueError, TypeError):
-        raise TrainingError(f"{record}: not a record of published versions") from None
+        return TypeAdapter(dict[int, dict[str, str]]).validate_json(path.read_bytes())
+    except ValidationError:
+        raise TrainingError(f"{path}: not a record of published versions") from None
+
+
+def check_bytes(models: Path, name: str, version: int) -> None:
+    """Check that the files of a version are those that were published, or a copy of another one.
+
+    Raises:
+        TrainingError: a file was changed, added or removed, or there is no record of the version.
+    """
+    folder, known = models / name / str(version), published(models, name)
+    present = digests(folder)
+    # A version is taken back by copying one before it.
+    recorded = present if present in known.values() else known.get(version)
+    if recorded is None:
+        raise TrainingError(
+            f"{folder}: not in the record of published versions, {record(models, name)}"
+        )
+    for file in sorted(present.keys() | recorded.keys()):
+        if file not in present:
+            raise TrainingError(f"{folder / file}: was published and is not there")
+        if present[file] != recorded.get(file):
+            raise TrainingError(
+                f"{folder / file}: other bytes were published as this version, or none; "
+                "a changed file needs a new version"
+            )
 
 
 def next_version(models: Path, name: str) -> int:
@@ -78,14 +115,13 @@ def publish(artifact: Artifact, models: Path) -> Path:
 
 def _note(models: Path, name: str) -> None:
     """Add the versions that are there to the record."""
-    there = {
-        version: sha256(Artifact(models / name / str(version)).model)
-        for version in versions(models, name)
-    }
-    known = sorted((there | published(models, name)).items())
-    text = json.dumps({str(version): digest for version, digest in known}, indent=1)
-    write_whole(_record(models, name), lambda path: path.write_text(f"{text}\n"))
+    known = published(models, name)
+    new = [version for version in versions(models, name) if version not in known]
+    known |= {version: digests(models / name / str(version)) for version in new}
+    text = json.dumps(dict(sorted(known.items())), indent=1)
+    write_whole(record(models, name), lambda path: path.write_text(f"{text}\n"))
 
 
-def _record(models: Path, name: str) -> Path:
+def record(models: Path, name: str) -> Path:
+    """The path of the record of a model."""
     return models / name / "published.json"

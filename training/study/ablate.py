@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from training.data import dataset
-from training.data.dataset import DataSet, Split
+from training.data.dataset import DataSet
 from training.errors import TrainingError
 from training.export import to_onnx
 from training.files import write_whole
 from training.measure import robustness, unfamiliar
-from training.measure.predict import predict
+from training.measure.predict import predict, right
 from training.presets import (
     BASELINE,
     DEFAULT,
@@ -109,10 +108,6 @@ def ablate(
     return _table(figures)
 
 
-def _first(split: Split, count: int) -> Split:
-    return Split(split.images[:count], split.labels[:count])
-
-
 def _figures(preset: Preset, data: DataSet, run: Run, seed: int) -> dict[str, float]:
     """The figures of a variant with a seed, which its run keeps."""
     print(f"{run.folder.name}:")
@@ -146,7 +141,7 @@ def _train(preset: Preset, data: DataSet, run: Run, seed: int) -> int:
     """Train or continue a run; returns the number of parameters."""
     try:
         # Validation after each epoch on the whole split would take a tenth of the time.
-        brief = replace(data, validation=_first(data.validation, ROUGH_PICTURES))
+        brief = replace(data, validation=data.validation.first(ROUGH_PICTURES))
         model = fit.fit(preset, brief, run.folder, seed=seed, resume=True)
     except TrainingError as error:
         raise TrainingError(f"{error}; or delete {run.folder.parent} to start again") from None
@@ -161,9 +156,9 @@ def _measured(run: Run, preset: Preset, data: DataSet) -> dict[str, float]:
     validation = data.validation
     answers = predict(model, validation.images)
     accuracy = float(np.mean(answers.probabilities.argmax(axis=1) == validation.labels))
-    seen = _first(data.train, len(validation))
-    train_accuracy = _accuracy(model, seen.images, seen.labels)
-    some = _first(validation, ROUGH_PICTURES)
+    seen = data.train.first(len(validation))
+    train_accuracy = float(right(model, seen.images, seen.labels).mean())
+    some = validation.first(ROUGH_PICTURES)
     copies = (
         robustness.changed(some.images, "blur", 5),
         robustness.changed(some.images, "noise", 5),
@@ -175,10 +170,6 @@ def _measured(run: Run, preset: Preset, data: DataSet) -> dict[str, float]:
         "train_accuracy": train_accuracy,
         "validation_accuracy": accuracy,
         "gap": train_accuracy - accuracy,
-        "rough_accuracy": float(np.mean([_accuracy(model, copy, some.labels) for copy in copies])),
+        "rough_accuracy": float(np.mean([right(model, copy, some.labels) for copy in copies])),
         "unfamiliar_auroc": figures.auroc["validation"],
     }
-
-
-def _accuracy(model: Path, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> float:
-    return float(np.mean(predict(model, images).probabilities.argmax(axis=1) == labels))

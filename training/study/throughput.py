@@ -10,7 +10,7 @@ from training.data.dataset import DataSet
 from training.presets import PRESETS, Preset
 from training.train import backend, untrained
 from training.train.device_feed import source
-from training.train.feed import Steps, feed, pictures_in_step, steps_in_epoch
+from training.train.feed import Steps, feed, pictures_in_step
 from training.train.teaching import Teacher
 
 SECONDS = 10.0  # of each measurement
@@ -73,7 +73,7 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
     make = source(preset, data.train, len(data.classes), 0, teacher)
     epoch = make(0, 0)
     ready = epoch[0]
-    steps = steps_in_epoch(preset, data.train)
+    steps = preset.steps(len(data.train))
     step = _train(model, epoch, seconds)
     return Throughput(
         preset=preset.name,

@@ -15,7 +15,6 @@ from training.train.feed import (
     Steps,
     order_and_mirrored,
     pictures_in_step,
-    steps_in_epoch,
 )  # fmt: skip
 from training.train.parallel import Share
 from training.train.teaching import Teacher
@@ -61,7 +60,7 @@ class _OnDevice:
         share: Share,
     ) -> None:
         self.preset, self.classes, self.seed, self.share = preset, classes, seed, share
-        self.steps = steps_in_epoch(preset, split)
+        self.steps = preset.steps(len(split))
         self.pictures, self.outliers = pictures_in_step(preset, split)
         self._teacher = teacher
         rng = np.random.default_rng(seed)

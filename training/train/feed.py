@@ -22,11 +22,6 @@ def pictures_in_step(preset: Preset, split: Split) -> tuple[int, int]:
     return pictures, round(preset.augmentation.outliers * pictures)
 
 
-def steps_in_epoch(preset: Preset, split: Split) -> int:
-    """Number of whole batches in a split; at least one, which may be smaller."""
-    return max(1, len(split) // preset.batch_size)
-
-
 def order_and_mirrored(
     preset: Preset, pictures: int, seed: int, epoch: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -96,7 +91,7 @@ class Batches(Steps):
 
     def __len__(self) -> int:
         """Number of steps that are left of the epoch."""
-        return steps_in_epoch(self._preset, self._split) - self._first
+        return self._preset.steps(len(self._split)) - self._first
 
     def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Pictures uint8 (batch, size, size, 3) and targets float32 (batch, classes).

@@ -1,5 +1,6 @@
 """Trains a preset in a run folder; an interrupted run can be resumed."""
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -16,8 +17,9 @@ from training.errors import TrainingError
 from training.presets import Preset
 from training.train import backend, origin, parallel, teaching, untrained
 from training.train.checkpoint import MEASURED, Run, Settings
+from training.train.clock import Clock
 from training.train.device_feed import source
-from training.train.feed import Steps, feed, pictures_in_step, steps_in_epoch
+from training.train.feed import Steps, feed, pictures_in_step
 from training.train.parallel import Share
 from training.train.teaching import Teacher
 
@@ -58,13 +60,15 @@ def fit(
 
     Raises:
         TrainingError: the folder holds a run and `resume` is false, or a run with other settings,
-            precision or number of devices; the preset has a teacher that is not trained; or there
-            are fewer devices, or they cannot share a batch.
+            precision or number of devices; another process trains in it; the preset has a teacher
+            that is not trained; or there are fewer devices, or they cannot share a batch.
     """
     backend.fix_order_of_sums()
     run = Run(folder)
     teacher = teaching.load(preset, data, folder, seed)
-    with parallel.scope(devices) as share:
+    with parallel.scope(devices) as share, contextlib.ExitStack() as stack:
+        if share.index == 0:
+            stack.enter_context(run.locked())
         share.check(*pictures_in_step(preset, data.train))
         settings = origin.settings(preset, data, seed, share.count * share.devices)
         started = run.checkpoint.exists()
@@ -88,12 +92,14 @@ class _Saver:
     Attributes:
         model: that is trained.
         history: a row for each finished epoch.
+        clock: measures the epochs.
         share: of this process, which saves where it is the first.
     """
 
     def __init__(self, run: Run, model: keras.Model, share: Share) -> None:
         self.model, self.share, self._run = model, share, run
         self.history = run.read_history()
+        self.clock = Clock(run.clock)
         self._last, self._took = time.monotonic(), 0.0
 
     def start(self, settings: Settings) -> None:
@@ -122,6 +128,7 @@ class _Saver:
                 self.model.jax_state_sync()
             with parallel.alone():
                 self._run.save(self.model, self.history)
+            self.clock.save()
         self._last = time.monotonic()
         self._took = self._last - begin
 
@@ -130,10 +137,10 @@ def _train(
     saver: _Saver, preset: Preset, data: DataSet, seed: int, teacher: Teacher | None
 ) -> None:
     model, share = saver.model, saver.share
-    steps = steps_in_epoch(preset, data.train)
+    steps = preset.steps(len(data.train))
     done, first = divmod(int(ops.convert_to_numpy(model.optimizer.iterations)), steps)
-    saver.history = saver.history.iloc[:done]
     make = source(preset, data.train, len(data.classes), seed, teacher, share)
+    saver.clock.start(done)
     with tqdm(
         total=preset.epochs * steps, initial=done * steps + first, desc="fit", unit="step",
         mininterval=0.2 if sys.stderr.isatty() else 60, disable=share.index > 0,
@@ -149,6 +156,7 @@ def _train(
             validation = data.validation if is_measured else None
             row = _train_epoch(model, batches, validation, epoch, progress)
             saver.history = pd.concat([saver.history, pd.DataFrame([row])], ignore_index=True)
+            saver.clock.start(epoch + 1)
             if epoch + 1 == preset.epochs:
                 saver.save()
             else:
@@ -191,7 +199,6 @@ def _train_epoch(
         targets = keras.utils.to_categorical(validation.labels, classes)
         measured = share.even(validation.images), share.even(targets)
     part = VALIDATION_BATCH // share.count
-    start = time.perf_counter()
     result = model.fit(
         feed(batches),
         epochs=epoch + 1,
@@ -208,8 +215,10 @@ def _train_epoch(
         progress.bar.write(f"epoch {epoch + 1:3d}  {figures}")
     row = dict.fromkeys(MEASURED, float("nan")) | row
     rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+    spent = progress.saver.clock.spent()
     return {
-        "epoch": epoch + 1, **row, "learning_rate": rate, "seconds": time.perf_counter() - start,
+        "epoch": epoch + 1, **row, "learning_rate": rate,
+        "seconds": spent.seconds, "processor_seconds": spent.processor_seconds,
     }  # fmt: skip
 
 

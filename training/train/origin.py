@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+import pandas as pd
+
+from training import environment, sources
 from training.data.dataset import DataSet
 from training.errors import TrainingError
 from training.presets import Preset
@@ -22,8 +25,14 @@ def settings(preset: Preset, data: DataSet, seed: int, devices: int) -> Settings
             libraries=backend.libraries(),
             precision=backend.dtype_policy(),
             devices=devices,
+            code=code(),
         ),
     )
+
+
+def code() -> str:
+    """A digest of the sources that train; the data have a fingerprint."""
+    return sources.digest("presets.py", "train")
 
 
 def check(run: Run, settings: Settings) -> None:
@@ -41,18 +50,38 @@ def check(run: Run, settings: Settings) -> None:
         raise TrainingError(
             f"{run.folder}: cannot resume, the run was started with another {', '.join(changed)}"
         )
-    parts = {"hardware": (old.hardware, new.hardware)} | {
-        name: (old.libraries.get(name, "none"), new.libraries.get(name, "none"))
+    epochs = run.epochs()
+    if epochs < settings.preset.epochs:
+        _note(run, before, _others(old, new, epochs))
+
+
+def not_recorded(settings: Settings, history: pd.DataFrame) -> list[str]:
+    """What a run that was started by an earlier version of this package lacks, in words."""
+    origin = settings.origin
+    missing = ["code"] if origin.code is None else []
+    missing += [name for name in environment.TRAINS if name not in origin.libraries]
+    lines = [f"not recorded at the start: {', '.join(missing)}"] if missing else []
+    if untimed := int(history["processor_seconds"].isna().sum()):
+        lines.append(f"not recorded: the processor time of {untimed} of {len(history)} epochs")
+    return lines
+
+
+def _others(old: Origin, new: Origin, epochs: int) -> list[str]:
+    """What is other than it was, in words."""
+    parts = {"hardware": (old.hardware, new.hardware), "code": (old.code, new.code)} | {
+        name: (old.libraries.get(name), new.libraries.get(name, "none"))
         for name in sorted(old.libraries | new.libraries)
     }
-    epochs = len(run.read_history())
-    others = [
-        f"after epoch {epochs}: {name} {was} -> {now}"
+    return [
+        f"after epoch {epochs}: {name} {was or 'not recorded'} -> {now}"
         for name, (was, now) in parts.items()
         if was != now
     ]
+
+
+def _note(run: Run, before: Settings, others: list[str]) -> None:
     for other in (change for change in others if change not in before.changes):
-        print(f"warning: resumed {other}; the weights will not be those of an uninterrupted run")
+        print(f"warning: resumed {other}; the weights may not be those of an uninterrupted run")
     if others:
         every = tuple(dict.fromkeys((*before.changes, *others)))
         run.write_settings(before.model_copy(update={"changes": every}))

@@ -53,6 +53,6 @@ def load(preset: Preset, data: DataSet, folder: Path, seed: int) -> Teacher | No
     if settings.data != data.facts() or not run.is_finished():
         raise TrainingError(
             f"{run.folder}: a teacher has to be trained to the end on the same data; this one has "
-            f"{len(run.read_history())} of {settings.preset.epochs} epochs"
+            f"{run.epochs()} of {settings.preset.epochs} epochs"
         )
     return Teacher(keras.saving.load_model(run.checkpoint, compile=False))

@@ -6,7 +6,6 @@ from keras import ops
 from training.data.dataset import DataSet
 from training.presets import Preset
 from training.train import backend, muon, network
-from training.train.feed import steps_in_epoch
 
 
 @keras.saving.register_keras_serializable("cifar10-serve")
@@ -29,7 +28,7 @@ def new_model(preset: Preset, data: DataSet, seed: int) -> keras.Model:
     """The compiled network of a preset, with initial weights for its first step."""
     backend.seed(seed)
     pixels = data.train.images.reshape(-1, 3)
-    steps = steps_in_epoch(preset, data.train)
+    steps = preset.steps(len(data.train))
     total = preset.epochs * steps
     model = network.build(
         preset,

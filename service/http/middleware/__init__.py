@@ -1,1 +1,1 @@
-"""What happens around every request: one pure ASGI class a file."""
+"""Middleware for every request: one pure ASGI class in each file."""

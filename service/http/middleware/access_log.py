@@ -103,7 +103,7 @@ class AccessLogMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
-            # Other servers than `protocol` do this once the client has left: Ray's proxies, say.
+            # Other servers than `protocol`, such as Ray's proxies, do this after a disconnect.
             status = status or problems.CLIENT_CLOSED_REQUEST
             raise
         except Exception as error:

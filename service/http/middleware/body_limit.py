@@ -1,4 +1,4 @@
-"""Limits of request bodies: their size, the time they take, and how many bytes wait in all."""
+"""Limits the size and the time of request bodies, and the bytes that wait in all."""
 
 import asyncio
 
@@ -12,8 +12,8 @@ from service.http.context import context_of
 class BodyLimitMiddleware:
     """Stops reading a body that is too large or too slow, or for which there is no room.
 
-    The limit of Starlette has a size alone. Only bytes that have arrived count as pending: a
-    stated Content-Length reserves nothing.
+    Starlette limits only the size. Only bytes that have arrived count as pending; a stated
+    Content-Length reserves nothing.
     """
 
     def __init__(

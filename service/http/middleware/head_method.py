@@ -1,4 +1,4 @@
-"""HEAD is answered wherever GET is."""
+"""Answers HEAD on every route that answers GET."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -1,1 +1,1 @@
-"""HTTP in and out, nothing else."""
+"""Routes, which only translate HTTP."""

@@ -20,7 +20,7 @@ monitoring = APIRouter(tags=["health"])
 @router.get("/health/ready", response_model_exclude_none=True, **describe("health"))
 @router.get("/health", response_model_exclude_none=True, **describe("health"))
 async def health(request: Request, response: Response) -> Health:
-    """The state of the default model, where it is computed, and the states of all others."""
+    """The state of the default model and its provider, and the states of all other models."""
     model_server: ModelServer = request.app.state.model_server
     if model_server.status not in ("ok", "degraded"):
         response.status_code = 503
@@ -39,7 +39,7 @@ async def health(request: Request, response: Response) -> Health:
 
 
 def _others(snapshot: Snapshot) -> list[ModelState]:
-    """All models but the first version of the default one, which is described by itself."""
+    """All models except the first version of the default model, which has its own fields."""
     first, *others = states(snapshot)
     return others if first.model == snapshot.default else [first, *others]
 

@@ -1,4 +1,4 @@
-"""GET /models: what is served, and all that is known of it."""
+"""GET /models: the served models and their cards."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ async def models(request: Request) -> Models:
     "/{model_name}", operation_id="model", response_model=ModelDocument, **describe("model")
 )
 async def model(request: Request, model_name: ModelName) -> Response:  # noqa: ARG001
-    """The version of a model that answers where none is named, with its card."""
+    """The version of a model that answers requests without a version, with its card."""
     return _document(request)
 
 

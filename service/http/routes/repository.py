@@ -1,4 +1,4 @@
-"""The model repository extension of the inference protocol: what there is, load, unload."""
+"""The model repository extension of the inference protocol: index, load, unload."""
 
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ async def index(request: Request) -> list[RepositoryModel]:
 
 @router.post("/models/{model_name}/load", response_class=Response, **describe("repository_load"))
 async def load(request: Request, model_name: ModelName) -> Response:
-    """Serves the model as it is in the repository now, with no gap; the one before, if that fails.
+    """Loads the model from the repository, without a gap; if that fails, the old one still serves.
 
     Which version that is, the settings say: the newest, or the one that they name.
     """
@@ -45,7 +45,7 @@ async def load(request: Request, model_name: ModelName) -> Response:
     "/models/{model_name}/unload", response_class=Response, **describe("repository_unload")
 )
 async def unload(request: Request, model_name: ModelName) -> Response:
-    """Serves the model no more, until it is loaded."""
+    """Stops serving the model until it is loaded again."""
     await _read(request, RepositoryRequest)
     state = request.app.state
     await repository.unload(state.model_server, state.administer, model_name)

@@ -1,4 +1,4 @@
-"""The V1 protocol of TensorFlow Serving and KServe under /v1, for those who can send JSON alone."""
+"""The V1 protocol of TensorFlow Serving and KServe under /v1, for clients that send only JSON."""
 
 import functools
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""How pictures that wait become batches: queues, threads, lanes for slow ones, devices."""
+"""Makes batches of waiting pictures: queues, threads, lanes for slow ones, devices."""

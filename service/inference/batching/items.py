@@ -1,4 +1,4 @@
-"""What waits for an answer, and how it gets one."""
+"""Items that wait for an answer, and how they get it."""
 
 import asyncio
 import contextlib

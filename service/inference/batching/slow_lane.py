@@ -14,7 +14,7 @@ from service.errors import QueueFullError
 from service.inference.batching.batch_queue import BatchQueue, BatchThread
 from service.inference.batching.items import Item
 
-# Of a processor that others want too, a thread that is so much nicer gets a tenth.
+# On a busy processor, a thread that is this much nicer gets a tenth of the time.
 NICENESS = 10
 _MOST_NICE = 19
 # So a step may take many times as long as one of another thread before it counts as stuck.

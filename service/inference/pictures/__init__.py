@@ -1,1 +1,1 @@
-"""What is particular to a kind of picture: its parser, its colours, its transparency, its cost."""
+"""The parsers, colours, transparency and decoding cost of each kind of picture."""

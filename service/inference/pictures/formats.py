@@ -1,4 +1,4 @@
-"""Which formats are accepted, by their first bytes, and which parser reads each; no other does."""
+"""Accepted formats, by their first bytes, and the only parser that reads each."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import UnsupportedFormatError
-from service.inference.pictures.png import PngFile
+from service.inference.pictures.png_file import PngFile
 from service.inference.pictures.tiff import Tiff
 
 try:

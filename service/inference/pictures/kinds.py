@@ -1,4 +1,4 @@
-"""Valid pictures of an accepted format that the parsers do not know: not supported, not broken."""
+"""Finds valid pictures that the parsers do not support, to tell them from broken ones."""
 
 import struct
 from typing import NamedTuple

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.cluster.replica import Exporter, LeaveRequestId, refuse_change, replica_settings
+from service.cluster.replica import Exporter, OmitRequestId, refuse_change, replica_settings
 from service.observability.metrics import Metrics
 from tests.service.models import write_model
 
@@ -92,7 +92,7 @@ def test_models_cannot_be_changed_in_one_replica(make_client: Callable[..., Test
 
 def test_request_id_is_left_to_the_proxy_and_used(make_app: Callable[..., FastAPI]) -> None:
     app = make_app()
-    app.add_middleware(LeaveRequestId)
+    app.add_middleware(OmitRequestId)
     with TestClient(app) as client:
         answer = client.get("/nope", headers={"X-Request-ID": "order-66"})
     assert "x-request-id" not in answer.headers

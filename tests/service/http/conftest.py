@@ -20,12 +20,17 @@ class FakeTransport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.1", 4000), "sockname": ("192.0.2.2", 8000)})
-        self.received = b""
+        self.writes: list[bytes] = []
         self.is_ended = False  # no answer can come any more
         self._protocol: asyncio.Protocol | None = None
         self._paused = False
         self._waiting: list[bytes] = []
         self._closing = False
+
+    @property
+    def received(self) -> bytes:
+        """All that was written."""
+        return b"".join(self.writes)
 
     def connect(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
@@ -52,7 +57,7 @@ class FakeTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_ended
-        self.received += data
+        self.writes.append(bytes(data))
 
     def write_eof(self) -> None:
         assert not self.is_ended

@@ -150,7 +150,7 @@ def test_loading_is_alive_but_not_ready() -> None:
             assert response.headers["retry-after"]
         response = client.post("/predict", content=colour("red"))
         assert response.status_code == 503
-        assert response.json()["type"] == "/problems/not-ready"
+        assert response.json()["type"] == "urn:cifar10-serve:problem:not-ready"
         load.go.set()
 
 

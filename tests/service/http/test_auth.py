@@ -65,7 +65,7 @@ def test_missing_or_wrong_key_is_a_401_problem(
     sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     response = client.post("/predict", content=colour("red"), headers=sent)
     assert response.status_code == 401
-    assert response.json()["type"] == "/problems/unauthorized"
+    assert response.json()["type"] == "urn:cifar10-serve:problem:unauthorized"
     assert "X-API-Key" in response.json()["detail"] or "not known" in response.json()["detail"]
 
 

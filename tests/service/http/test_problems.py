@@ -25,9 +25,9 @@ def test_every_error_has_its_status(error: type[ServiceError]) -> None:
         assert problem.detail == "what to do"
 
 
-def test_type_is_named_after_the_error() -> None:
+def test_type_is_a_urn_named_after_the_error() -> None:
     problem = problems.describe(errors.QueueFullError("wait"), "id")
-    assert problem.type == "/problems/queue-full"
+    assert problem.type == "urn:cifar10-serve:problem:queue-full"
     assert problem.request_id == "id"
 
 

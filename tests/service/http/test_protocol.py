@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -150,6 +150,28 @@ async def test_client_who_sends_and_does_not_read_is_disconnected(
         transport.send(get("/a") + more)
         await until(transport.is_closing)
     assert not transport.received
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (sized(RED), [200]),
+        (sized(RED, "Connection: close"), [200]),
+        (get("/a", method="HEAD"), [404]),
+        (sized(RED) + get("/a"), [200, 404]),
+        (sized(RED) + b"nonsense\r\n\r\n", [200, 400]),
+        (post(RED, f"Content-Length: {len(RED)}", "Expect: 100-continue"), [100, 200]),
+    ],
+    ids=["kept", "closed", "without a body", "two answers", "refused", "interim answer"],
+)
+async def test_each_answer_is_one_write(serve: Serve, sent: bytes, statuses: Sequence[int]) -> None:
+    # What is paused or killed between two writes would leave half of an answer.
+    async with serve() as connect:
+        transport = connect()
+        transport.send(sent)
+        await until(lambda: len(transport.writes) == len(statuses))
+        await asyncio.sleep(0.05)
+    assert [int(write.split()[1]) for write in transport.writes] == statuses
 
 
 async def test_early_answer_is_not_lost_while_the_body_arrives(serve: Serve) -> None:

@@ -1,5 +1,6 @@
 """PNG in every encoding, and animations whose first frame is part of a canvas."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,29 @@ def test_transparency_that_does_not_fit_is_ignored(kind: int, content: bytes) ->
     assert not seen(data).any()
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("depth", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("alpha", "last"),
+    [(b"", [0, 0, 90]), (b"\xff\0", [0, 0, 90]), (b"\xff\xff\0", [255] * 3)],
+    ids=["opaque", "another is clear", "the last is clear"],
+)
+def test_numbers_beyond_a_palette_are_its_last_colour(
+    depth: int, interlaced: bool, alpha: bytes, last: list[int]
+) -> None:
+    picture = np.array([[[0], [3], [(1 << depth) - 1]]], np.uint16)
+    before = encodings.chunk(b"PLTE", bytes([200, 0, 0, 0, 150, 0, 0, 0, 90]))
+    before += encodings.chunk(b"tRNS", alpha) if alpha else b""
+    row = seen(png(picture, 3, depth, before=before, interlaced=interlaced))[0].tolist()
+    assert row == [[200, 0, 0], last, last]
+
+
+def test_damage_to_a_palette_with_few_colours_is_refused() -> None:
+    palette = encodings.chunk(b"PLTE", bytes(6))[:-4] + bytes(4)
+    with pytest.raises(UndecodableImageError):
+        decode(png(np.zeros((2, 3, 1), np.uint16), 3, 8, before=palette), LIMIT)
+
+
 def test_transparency_that_comes_twice_or_before_its_palette_is_ignored() -> None:
     palette, clear, opaque = (
         encodings.chunk(kind, content)
@@ -151,6 +175,14 @@ def test_first_frame_of_an_apng_is_shown_and_not_its_picture(mode: str) -> None:
     data = encodings.animation(encode(frame, "PNG"), CANVAS, AT)
     np.testing.assert_array_equal(seen(data), on_canvas(frame))
     assert decode(data, LIMIT).facts.format == "PNG"
+
+
+@pytest.mark.parametrize("frames", [0, 1 << 31, (1 << 31) + 1])
+def test_apng_of_a_void_number_of_frames_is_a_still_picture(frames: int) -> None:
+    data = encodings.animation(encode(Image.new("L", (8, 6), 90), "PNG"), CANVAS, AT)
+    one, void = (encodings.chunk(b"acTL", struct.pack(">II", n, 0)) for n in (1, frames))
+    assert one in data
+    assert not seen(data.replace(one, void)).any()
 
 
 def test_canvas_of_an_apng_counts_against_the_limit() -> None:

@@ -63,20 +63,20 @@ class FakeWorker(Member):
         """Sends a message, which has not arrived yet."""
         self.outbox.append((message, files))
 
-    def beat(self) -> None:
+    def send_heartbeat(self) -> None:
         """Sends a heartbeat."""
         self.reply(messages.Heartbeat(self.fault))
 
     def fail(self) -> None:
         """Finds a fault that only another process can resolve."""
         self.fault = "It is stuck."
-        self.beat()
+        self.send_heartbeat()
 
     def start(self) -> None:
         """Has started, and says so."""
         if self.state == "starting":
             self.state = "running"
-            self.beat()
+            self.send_heartbeat()
 
     def work(self, outcome: Outcome = "good") -> None:
         """Follows the next message; builds end in this way."""
@@ -210,7 +210,7 @@ class World:
                 if worker.told_to_stop:
                     worker.end(0)
                 else:
-                    worker.beat()
+                    worker.send_heartbeat()
             while worker.outbox:
                 self.deliver(worker)
             self.reap(worker)

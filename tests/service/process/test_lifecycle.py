@@ -202,10 +202,13 @@ class Machine(RuleBasedStateMachine):
         """Changes nothing."""
         before = [(worker.state, list(worker.received)) for worker in self.world.workers]
         self.world.lifecycle.reload()
-        self.world.lifecycle.hang_up()
+        self.world.lifecycle.on_terminal_closed()
         assert before == [(it.state, list(it.received)) for it in self.world.workers]
 
-    @rule(how=st.sampled_from(["terminate", "interrupt", "hang_up"]), luck=st.integers(0, 4))
+    @rule(
+        how=st.sampled_from(["terminate", "interrupt", "on_terminal_closed"]),
+        luck=st.integers(0, 4),
+    )
     def stop(self, how: str, luck: int) -> None:
         if self.going_on and luck < 4:  # else few histories would last
             return
@@ -226,7 +229,7 @@ class Machine(RuleBasedStateMachine):
             self.world.advance(2)
             for worker in self.world.workers:
                 if worker.state == "running" and not worker.outbox:
-                    worker.beat()
+                    worker.send_heartbeat()
                     self.world.deliver(worker)
 
     @rule(seconds=st.sampled_from([100.0, 1e6]))

@@ -278,7 +278,7 @@ def test_slow_build_is_cancelled_and_its_late_reply_ignored(team: Team) -> None:
     for _ in range(STEP_S):
         team.advance(1)
         for worker in team.workers:
-            worker.beat()
+            worker.send_heartbeat()
             team.deliver(worker)
     assert answers == [f"It took longer than {STEP_S} s."]
     assert team.may_repeat
@@ -297,7 +297,7 @@ def test_worker_that_does_not_begin_to_serve_is_killed(team: Team) -> None:
     for _ in range(STEP_S):
         team.advance(1)
         for worker in team.workers:
-            worker.beat()
+            worker.send_heartbeat()
             team.deliver(worker)
     assert [worker.state for worker in team.workers] == ["running", "dead"]
     team.reap(team.second)

@@ -47,7 +47,7 @@ def test_cache_that_cannot_be_written_is_no_error(
     assert "not cached" in capsys.readouterr().out
 
 
-def test_changed_reader_reads_again(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_sources_read_again(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset.load(kaggle, 32, RULE)
     reads: list[str] = []
     read = KaggleCsv.read
@@ -59,7 +59,7 @@ def test_changed_reader_reads_again(kaggle: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(KaggleCsv, "read", note)
     dataset.load(kaggle, 32, RULE)
     assert reads == []
-    monkeypatch.setattr(KaggleCsv, "version", 2, raising=False)
+    monkeypatch.setattr("training.sources.digest", lambda *names: f"other {names}")
     dataset.load(kaggle, 32, RULE)
     assert reads == ["train", "test"]
     monkeypatch.setattr("PIL.__version__", "99.0")

@@ -55,7 +55,18 @@ def test_few_pictures_claim_no_more_than_they_can_show(gap: float) -> None:
     found = calibration.fit(scores, labels)
     certain = found.apply(np.array([[100.0, 0, 0]], np.float32)).max()
     assert certain == pytest.approx(13 / 14)  # Laplace's rule of succession
-    assert found.apply(np.array([[0.1, 0, 0]], np.float32)).max() < 0.8
+    assert found.apply(np.array([[0.1, 0, 0]], np.float32)).max() < 0.65
+
+
+@pytest.mark.parametrize("pictures", [12, 30, 100])
+def test_gap_that_no_picture_had_is_not_sure(pictures: int) -> None:
+    scores = np.zeros((pictures, 3), np.float32)
+    scores[:, 0] = 0.1
+    found = calibration.fit(scores, np.zeros(pictures, np.int64))
+    assert found.exponent >= 0.75
+    seen, unseen = found.apply(np.array([[0.1, 0, 0], [0.01, 0, 0]], np.float32)).max(axis=1)
+    assert seen < found.certainty == (pictures + 1) / (pictures + 2)
+    assert unseen < 0.5
 
 
 def test_few_pictures_move_a_calibration_less_than_many() -> None:

@@ -14,6 +14,8 @@ from scipy.special import logsumexp
 
 from training.data.dataset import DataSet, Split
 from training.export import calibration, outputs, variants
+from training.export.calibration import Calibration
+from training.measure import agreement
 from training.measure.predict import predict
 from training.publish import artifact
 from training.publish.artifact import Artifact
@@ -82,11 +84,31 @@ def test_body_is_fp16_and_the_rest_is_not(trained: Run) -> None:
     assert inner <= {TensorProto.FLOAT, TensorProto.INT64}
 
 
+@pytest.mark.parametrize("precision", NAMES)
+def test_calibration_of_one_is_a_part_of_the_file_that_can_be_fitted(
+    trained: Run, precision: str
+) -> None:
+    found = artifact.of_run(trained.folder)
+    assert found.read_card().calibration.temperature == 1  # tools leave out a division by it
+    constants = outputs.read_constants(onnx.load(found.folder / NAMES[precision]))
+    assert constants.keys() == outputs.constants(Calibration(), 10).keys()
+
+
 def answered_rightly(found: Artifact, sample: DataSet) -> DataSet:
     """The sample with validation labels that `model.onnx` is always right about."""
     images = sample.validation.images
     labels = predict(found.model, images).probabilities.argmax(axis=1)
     return replace(sample, validation=Split(images, labels))
+
+
+def write_nonsense(model: Path, path: Path) -> None:
+    """A file that gives every picture the same answer."""
+    proto = onnx.load(model)
+    for tensor in proto.graph.initializer:
+        if len(tensor.dims) == 4:
+            zeros = np.zeros(tensor.dims, np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(zeros, tensor.name))
+    onnx.save(proto, path)
 
 
 def test_file_that_loses_too_much_accuracy_is_deleted(
@@ -95,19 +117,29 @@ def test_file_that_loses_too_much_accuracy_is_deleted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def write_nonsense(model: Path, path: Path) -> None:
-        proto = onnx.load(model)
-        for tensor in proto.graph.initializer:
-            if len(tensor.dims) == 4:
-                zeros = np.zeros(tensor.dims, np.float32)
-                tensor.CopyFrom(numpy_helper.from_array(zeros, tensor.name))
-        onnx.save(proto, path)
-
+    monkeypatch.setattr(agreement, "TOLERANCE", 1.0)
     monkeypatch.setattr(variants, "write_fp16", write_nonsense)
     kept = variants.write(finished.model, answered_rightly(finished, sample))
     assert [variant.path.name for variant in kept] == ["model.int8.onnx"]
     assert not (finished.folder / "model.fp16.onnx").exists()
     assert "model.fp16.onnx is not kept: it loses " in capsys.readouterr().out
+
+
+def test_file_with_other_answers_is_deleted_though_it_loses_no_accuracy(
+    finished: Artifact,
+    sample: DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(variants, "write_fp16", write_nonsense)
+    images = sample.validation.images
+    never = predict(finished.model, images).probabilities.argmin(axis=1)
+    data = replace(sample, validation=Split(images, never))
+    kept = variants.write(finished.model, data)
+    assert "model.fp16.onnx" not in [variant.path.name for variant in kept]
+    assert not (finished.folder / "model.fp16.onnx").exists()
+    said = "model.fp16.onnx is not kept: its answers are not those of model.onnx"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -122,10 +154,10 @@ def test_loss_that_may_be_chance_deletes_no_file(
     lost: int,
     kept: bool,
 ) -> None:
-    def right(path: Path, _: Split) -> npt.NDArray[np.bool_]:
+    def right(path: Path, *_: object) -> npt.NDArray[np.bool_]:
         return np.arange(pictures) >= (lost if path.name == "model.fp16.onnx" else 0)
 
-    monkeypatch.setattr(variants, "_right", right)
+    monkeypatch.setattr(variants, "right", right)
     monkeypatch.setattr(variants, "write_int8", lambda model, path, _: shutil.copy(model, path))
     names = [variant.path.name for variant in variants.write(finished.model, sample)]
     assert names == ["model.int8.onnx"] + ["model.fp16.onnx"] * kept

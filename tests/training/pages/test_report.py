@@ -66,7 +66,8 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
     steps.export_run(run, sample, folder / "models", "small")
     steps.verify_run(run, sample)
     photographs = FOLDERS / "test", FOLDERS / "train" / "cat"
-    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs)
+    others = [artifact.of_run(folder / "seed0").read_card()]
+    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs, others)
     return run
 
 
@@ -86,6 +87,17 @@ def test_photographs_stand_first_with_their_intervals(second: Run) -> None:
 
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:
     assert "Seeds 0, 1, one line each" in (second.folder / "report.html").read_text()
+
+
+def test_report_has_the_spread_over_seeds(second: Run) -> None:
+    page = (second.folder / "report.html").read_text()
+    seeds = artifact.of_run(second.folder).read_card().seeds
+    assert seeds is not None
+    assert "<h3>Seeds (test)</h3>" in page
+    for splits in seeds.values():
+        assert splits["test"].seeds == (1, 0)
+        assert f"<td>{splits['test'].accuracy.text().replace('%', ' %')}</td>" in page
+        assert f"<td>{splits['test'].log_loss.text('.4f').replace('%', ' %')}</td>" in page
 
 
 def test_version_is_compared_with_the_one_published_before(second: Run) -> None:

@@ -11,7 +11,7 @@ from training.errors import TrainingError
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import Metrics
 from training.measure.second_view import ServedMetrics
-from training.pipeline import evaluate
+from training.pipeline import evaluate, measured
 from training.publish import artifact, readings
 from training.publish.card import Readings
 from training.train.checkpoint import Run
@@ -42,7 +42,7 @@ def test_each_reading_of_the_test_split_is_recorded_before_it_is_used(
     card = artifact.of_run(trained.folder).read_card()
     assert card.test_readings == Readings(run=1, all_runs=1)
     runs = [Run(Path(shutil.copytree(trained.folder, tmp_path / name))) for name in "ab"]
-    monkeypatch.setattr(evaluate, "predict", interrupt)
+    monkeypatch.setattr(measured, "predict", interrupt)
     for run in runs:
         with pytest.raises(KeyboardInterrupt):
             evaluate.evaluate_run(run, sample, FOLDERS, tmp_path / "models")
@@ -50,6 +50,25 @@ def test_each_reading_of_the_test_split_is_recorded_before_it_is_used(
     lines = (runs[0].folder / "test-readings.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["command"] == "evaluate"
     assert json.loads(lines[-1])["sha256"] == card.files["model.onnx"].sha256
+
+
+@pytest.mark.parametrize("what", ["photographs", "ablation", "version"])
+def test_what_cannot_be_read_is_said_before_the_test_split_is_read(
+    trained: Run, sample: DataSet, tmp_path: Path, what: str
+) -> None:
+    run = Run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
+    models, folders = tmp_path / "models", None
+    if what == "photographs":
+        folders = FOLDERS / "test", tmp_path / "nowhere"
+    if what == "ablation":
+        (tmp_path / "ablation-baseline").mkdir()
+        (tmp_path / "ablation-baseline" / "ablation.csv").touch()
+    if what == "version":
+        change_card(artifact.of_run(run.folder), lambda card: card.update(version=2))
+        (models / "small" / "1").mkdir(parents=True)
+    with pytest.raises((TrainingError, ValueError)):
+        evaluate.evaluate_run(run, sample, FOLDERS, models, folders)
+    assert readings.count(run.folder) == Readings(run=1, all_runs=1)
 
 
 def test_every_file_is_evaluated_and_those_for_processors_are_timed(trained: Run) -> None:

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from training.measure.metrics import Metrics
-from training.publish import card
 from training.publish.card import Card
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -46,27 +44,3 @@ def test_wrong_value_or_unknown_key_is_refused(path: tuple[str, ...], value: obj
     place[last] = value
     with pytest.raises(ValidationError):
         Card.model_validate(values)
-
-
-def test_spread_over_seeds() -> None:
-    results = [
-        {
-            "test": Metrics(
-                accuracy=value,
-                pictures=4,
-                log_loss=1.0,
-                expected_calibration_error=0.1,
-                unfamiliar_share=0.05,
-            )
-        }
-        for value in (0.8, 0.82, 0.84)
-    ]
-    spread = card.spread([0, 1, 2], results)["test"]
-    assert spread.seeds == (0, 1, 2)
-    assert spread.mean == pytest.approx(0.82)
-    assert spread.standard_deviation == pytest.approx(0.02)
-    # Student's t with two degrees of freedom: 4.3027 standard errors.
-    assert spread.interval == pytest.approx((0.82 - 0.049683, 0.82 + 0.049683), abs=1e-6)
-    assert spread.text() == (
-        "82.00%, standard deviation 2.00%, 95 % interval of the mean 77.03% to 86.97% (3 seeds)"
-    )

@@ -7,7 +7,7 @@ import pytest
 from tests.training.conftest import change_card, forget_all_after_export
 from training.errors import TrainingError
 from training.publish import repository
-from training.publish.artifact import Artifact
+from training.publish.artifact import Artifact, sha256
 
 
 def test_published_version_is_whole(tmp_path: Path, finished: Artifact) -> None:
@@ -77,9 +77,29 @@ def test_version_that_was_copied_there_counts(tmp_path: Path, finished: Artifact
     assert repository.next_version(tmp_path, "small") == 8
 
 
+def test_record_has_the_digest_of_every_file(tmp_path: Path, finished: Artifact) -> None:
+    target = repository.publish(finished, tmp_path)
+    assert repository.published(tmp_path, "small") == {
+        1: {path.name: sha256(path) for path in target.iterdir()}
+    }
+    assert len(list(target.iterdir())) == 4
+
+
+def test_copy_of_a_version_is_known_unless_it_was_changed(
+    tmp_path: Path, finished: Artifact
+) -> None:
+    first = repository.publish(finished, tmp_path)
+    copy = Path(shutil.copytree(first, tmp_path / "small" / "7"))
+    repository.check_bytes(tmp_path, "small", 7)
+    with (copy / "card.json").open("a") as card:
+        card.write("\n")
+    with pytest.raises(TrainingError, match="7: not in the record of published versions"):
+        repository.check_bytes(tmp_path, "small", 7)
+
+
 def test_record_of_versions_that_is_damaged_is_named(tmp_path: Path, finished: Artifact) -> None:
     repository.publish(finished, tmp_path)
-    (tmp_path / "small" / "published.json").write_text("[1]")
+    (tmp_path / "small" / "published.json").write_text('{"1": "0a1b"}')
     with pytest.raises(TrainingError, match=r"published\.json: not a record"):
         repository.next_version(tmp_path, "small")
 

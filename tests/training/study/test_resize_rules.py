@@ -1,11 +1,14 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.conftest import pictures
+from tests.training.conftest import FOLDERS, pictures
+from training.__main__ import main
 from training.data.dataset import Split
+from training.publish.artifact import Artifact
 from training.study import resize_rules
 
 BASELINE = Path(__file__).parents[3] / "models" / "cifar10" / "1" / "model.onnx"
@@ -45,3 +48,16 @@ def test_table_tells_the_rules_apart(
         table[list(resize_rules.SCENES)].mean(axis=1).to_numpy()
     )
     assert capsys.readouterr().out == ""
+
+
+def test_published_version_is_measured_on_the_validation_pictures_of_its_training(
+    finished: Artifact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["", "resize-rules", str(finished.model), "--data", str(FOLDERS)]
+    )
+    assert main() == 0
+    assert "stretch" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["", "resize-rules", str(BASELINE), "--data", str(FOLDERS)])
+    assert main() == 1
+    assert "trained on other data than --data names" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -175,27 +176,25 @@ def test_run_is_not_resumed_with_another_precision_or_number_of_devices(
         fit.fit(preset, sample, run.folder, resume=True)
 
 
-def test_resumption_with_another_library_or_machine_is_said_and_recorded(
-    trained: Run,
-    sample: DataSet,
-    preset: Preset,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_time_of_an_epoch_that_was_interrupted_is_kept(
+    tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
-    fit.fit(preset, sample, run.folder, resume=True)
-    assert run.read_settings().changes == ()
-    settings = run.read_settings()
-    libraries = settings.origin.libraries
-    other = {"hardware": "a toaster", "libraries": libraries | {"keras": "3.0.0"}}
-    origin = settings.origin.model_copy(update=other)
-    run.write_settings(settings.model_copy(update={"origin": origin}))
-    for _ in range(2):
-        fit.fit(preset, sample, run.folder, resume=True)
-    hardware, keras_version = run.read_settings().changes
-    assert hardware.startswith("after epoch 3: hardware a toaster -> ")
-    assert keras_version == f"after epoch 3: keras 3.0.0 -> {libraries['keras']}"
-    assert capsys.readouterr().out.count(f"warning: resumed {keras_version}; ") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "SAVE_SECONDS", 0.0)  # after each step
+        patch.setattr(Run, "save", interrupted_save(BREAK, lambda *_: None))
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(preset, sample, tmp_path)
+    run = Run(tmp_path)
+    spent = json.loads(run.clock.read_text())
+    assert spent["epoch"] == run.epochs()
+    assert spent["processor_seconds"] > 0
+    run.clock.write_text(json.dumps(spent | {"seconds": 5000.0, "processor_seconds": 7000.0}))
+    fit.fit(preset, sample, tmp_path, resume=True)
+    history = run.read_history()
+    times = history[["seconds", "processor_seconds"]]
+    assert (times > 0).all(axis=None)
+    assert times.iloc[spent["epoch"]].gt([5000.0, 7000.0]).all()
+    assert times.drop(index=spent["epoch"]).lt(5000.0).all(axis=None)
 
 
 def test_operations_run_in_a_fixed_order_without_a_gpu(

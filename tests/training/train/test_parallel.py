@@ -71,7 +71,7 @@ def test_two_devices_learn_what_one_does_from_pictures_on_the_device(tmp_path: P
 
 @jax
 @small.in_long_form
-def test_two_processes_learn_what_one_does_also_after_one_is_killed(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_also_after_both_are_killed(tmp_path: Path) -> None:
     one, both = tmp_path / "one", tmp_path / "both"
     finish([start(one, "default")])
     processes = two(both, "default", "--often")

@@ -3,21 +3,20 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from . import colour
 from .colour import Space
+from .png_file import PngFile, chunk, chunks_of, load
 
 _GREY, _RGB, _PALETTE, _GREY_WITH_ALPHA = 0, 2, 3, 4
 _MOST_COLOURS = 256
-# A file with more chunks before its pixels is left to Pillow as it is.
-_MAX_CHUNKS = 1000
+# By the standard; browsers take a file that tells more, or none, for a still picture.
+_MOST_FRAMES = 0x7FFF_FFFF
 # What Pillow is to read, beside the critical chunks, of those before the pixels. It would refuse a
 # picture for the others: a broken checksum, a large text, a broken profile.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL")
@@ -28,15 +27,6 @@ _DEFLATE = b"\0"
 _INTENTS = (b"\0", b"\1", b"\2", b"\3")
 # The chunks that the first frame of an animation shares with the whole.
 _SHARED = (b"PLTE", b"tRNS", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"eXIf")
-
-
-class PngFile(PngImageFile):
-    """The parser of PNG; what follows the pixels may be damaged or cut off."""
-
-    def load_end(self) -> None:
-        """Reads what follows the pixels, when all of them are there."""
-        with suppress(OSError, SyntaxError, ValueError, IndexError, struct.error):
-            super().load_end()
 
 
 class Part(NamedTuple):
@@ -71,14 +61,19 @@ def read(data: bytes) -> Png:
     chunks: dict[bytes, bytes] = {}
     needed, is_whole, part = [data[:8]], True, None
     try:
-        for kind, start, end in _chunks(data):
+        for kind, start, end in chunks_of(data):
             if kind == b"IDAT":
                 break
             content = data[start + 8 : end - 4]
-            is_void = kind == b"tRNS" and _is_void(content, chunks)
+            is_void = _is_void(kind, content, chunks)
             if not is_void:
                 chunks.setdefault(kind, content)
-            if not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
+            completed = _completed(kind, content, chunks)
+            is_longer = completed != content and chunk(kind, content) == data[start:end]
+            if is_longer and not is_void:
+                needed.append(chunk(kind, completed))
+                is_whole = False
+            elif not is_void and (kind in _NEEDED or not kind[0] & _ANCILLARY):
                 needed.append(data[start:end])
             else:
                 is_whole = False
@@ -104,25 +99,32 @@ def count_texts(data: bytes) -> int:
     return data.count(b"zTXt") + data.count(b"iTXt")
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, the start and the end of each chunk."""
-    start = 8
-    for _ in range(_MAX_CHUNKS):
-        (length,) = struct.unpack_from(">I", data, start)
-        end = start + 12 + length
-        yield data[start + 4 : start + 8], start, end
-        start = end
-    raise ValueError("too many chunks")
+def _is_void(kind: bytes, content: bytes, chunks: dict[bytes, bytes]) -> bool:
+    """Whether it is a number of frames or transparency that browsers do without.
 
-
-def _is_void(transparency: bytes, chunks: dict[bytes, bytes]) -> bool:
-    """Whether it does not fit the colours or comes twice, so that browsers do without it."""
+    That does not fit the colours, or comes twice.
+    """
+    if kind == b"acTL":
+        return not 0 < int.from_bytes(content[:4], "big") <= _MOST_FRAMES
+    if kind != b"tRNS":
+        return False
     kind_of_colour = chunks[b"IHDR"][9]
     if b"tRNS" in chunks:
         return True
     if kind_of_colour == _PALETTE:
-        return b"PLTE" not in chunks or len(transparency) > _MOST_COLOURS
-    return len(transparency) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
+        return b"PLTE" not in chunks or len(content) > _MOST_COLOURS
+    return len(content) < {_GREY: 2, _RGB: 6}.get(kind_of_colour, 0)
+
+
+def _completed(kind: bytes, content: bytes, chunks: dict[bytes, bytes]) -> bytes:
+    """A palette, or its alpha, with the last colour for all numbers beyond it, as in browsers."""
+    size = {b"PLTE": 3, b"tRNS": 1}.get(kind)
+    if size is None or chunks[b"IHDR"][9] != _PALETTE:
+        return content
+    depth = chunks[b"IHDR"][8]
+    colours = len(chunks.get(b"PLTE", b"")) // 3
+    missing = (1 << depth) - colours
+    return content + content[-size:] * missing if len(content) == size * colours else content
 
 
 def _transparent(
@@ -171,7 +173,7 @@ def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:
         ValueError: the animation has no frame, or one that lies beyond its canvas.
     """
     control, packed = None, []
-    for kind, start, end in _chunks(data):
+    for kind, start, end in chunks_of(data):
         content = data[start + 8 : end - 4]
         if kind == b"fdAT":
             packed.append(content[4:])
@@ -189,12 +191,7 @@ def _first_frame(data: bytes, shared: dict[bytes, bytes]) -> tuple[bytes, Part]:
     header = control[4:12] + shared[b"IHDR"][8:]
     parts = [(b"IHDR", header), *((kind, shared[kind]) for kind in _SHARED if kind in shared)]
     parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
-    return data[:8] + b"".join(_chunk(*part) for part in parts), part
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    sum_ = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", sum_)
+    return data[:8] + b"".join(chunk(*part) for part in parts), part
 
 
 def with_transparency(image: Image.Image, png: Png) -> Image.Image:
@@ -207,11 +204,11 @@ def with_transparency(image: Image.Image, png: Png) -> Image.Image:
     elif png.depth == 16 and png.transparent is not None:
         image.info.pop("transparency", None)
         # Pillow keeps the high bytes alone; read as little-endian samples, it keeps the low ones.
-        with PngFile(io.BytesIO(png.data)) as low:
-            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
-            low.load()
-            high_of, low_of = np.divmod(png.transparent, 256)
-            is_it = (np.asarray(image) == high_of) & (np.asarray(low) == low_of)
+        low = PngFile(io.BytesIO(png.data))
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+        low = load(low, png.data)
+        high_of, low_of = np.divmod(png.transparent, 256)
+        is_it = (np.asarray(image) == high_of) & (np.asarray(low) == low_of)
         image.putalpha(_alpha(is_it.all(-1)))
     elif png.transparent is not None:
         samples_8 = [sample * 255 // ((1 << png.depth) - 1) for sample in png.transparent]

@@ -103,7 +103,7 @@ def test_what_is_not_served_is_404(models: Path, path: str, word: str) -> None:
         ]
     assert [it.status_code for it in answers] == [404] * 3
     for it in answers:
-        assert it.json()["type"] == "/problems/not-served"
+        assert it.json()["type"] == "urn:cifar10-serve:problem:not-served"
         assert word in it.json()["detail"]
 
 

@@ -36,7 +36,7 @@ def problem(response: httpx2.Response, status: int, slug: str) -> str:
     assert response.headers["content-type"] == MEDIA_TYPE
     document = response.json()
     assert set(document) == {"type", "title", "status", "detail", "request_id"}
-    assert document["type"] == f"/problems/{slug}"
+    assert document["type"] == f"urn:cifar10-serve:problem:{slug}"
     assert document["status"] == status
     assert document["request_id"] == response.headers["x-request-id"]
     detail: str = document["detail"]
