@@ -86,9 +86,16 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _split_keys(value: object) -> object:
+    """Splits a text at commas; one without a key would leave the service open, unseen."""
+    if isinstance(value, str) and not _split(value):
+        raise ValueError("it is set and holds no key; leave it unset where none is needed")
+    return _split(value)
+
+
 _Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 _Keys = Annotated[
-    tuple[SecretStr, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_keys)
+    tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys), AfterValidator(_check_keys)
 ]
 _FileOfKeys = Annotated[Path, AfterValidator(_check_file_of_keys)]
 _GrpcPort = Annotated[int | None, Field(ge=0, le=65535), AfterValidator(_check_grpc)]
@@ -171,7 +178,7 @@ class Settings(BaseSettings):
     """Most memory that decoding one picture takes, in pixels of 12 bytes; a JPEG, which is decoded
     at a reduced size, may have four times as many pixels."""
     max_files: PositiveInt = 64
-    """Most pictures in one batch request."""
+    """Most pictures in one batch request; no more than max_queue."""
     max_form_fields: PositiveInt = 16
     """Most form fields that are not files; they are ignored."""
     head_timeout_ms: PositiveInt = 10_000
@@ -205,13 +212,23 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, values: dict[str, object]) -> dict[str, object]:
-        """Takes the default for what is empty, but for the list of models, which may be so."""
-        return {name: it for name, it in values.items() if it != "" or name == "served"}
+        """Takes the default for what is empty, but for the list of models and for keys.
+
+        The list may be empty; keys that are empty are refused.
+        """
+        kept = ("served", "api_keys", "api_keys_file", "admin_keys", "admin_keys_file")
+        return {name: it for name, it in values.items() if it != "" or name in kept}
 
     @model_validator(mode="after")
     def _check_rate_limit(self) -> Self:
         if self.rate_limit and not self.has_keys:
             raise ValueError("rate_limit counts by key: set api_keys or api_keys_file, too")
+        return self
+
+    @model_validator(mode="after")
+    def _limit_files(self) -> Self:
+        """A batch of more pictures than may wait would be told to try again, for ever."""
+        self.max_files = min(self.max_files, self.max_queue)
         return self
 
     @property

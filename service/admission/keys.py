@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from service.settings import Settings, read_keys
 
 # How old the content of a file of keys may be, in seconds.
 FRESH_S = 1.0
+# How long a request, and with it the event loop, waits for that content where a volume hangs.
+PATIENCE_S = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +42,10 @@ class Keys:
         self._file = file
         self._in_file: list[bytes] = []
         self._clock = clock
-        self._read_at = -FRESH_S
-        self._refresh()
+        self._read_at = clock()
+        self._reader = threading.Thread()
+        if file is not None:
+            self._read(file)
 
     @property
     def configured(self) -> bool:
@@ -55,12 +60,22 @@ class Keys:
         return sent if any(found) else None
 
     def _refresh(self) -> None:
+        """Reads the file again if it is time to, in a thread that is left alone if it hangs."""
         now = self._clock()
-        if self._file is None or now - self._read_at < FRESH_S:
+        if self._file is None or now - self._read_at < FRESH_S or self._reader.is_alive():
             return
         self._read_at = now
+        self._reader = threading.Thread(target=self._read, args=[self._file], daemon=True)
+        self._reader.start()
+        self._reader.join(PATIENCE_S)
+        if self._reader.is_alive():
+            logger.warning(
+                "keys", extra={"fields": {"reason": f"{self._file} does not answer yet"}}
+            )
+
+    def _read(self, file: Path) -> None:
         try:
-            self._in_file = [_digest(key.get_secret_value()) for key in read_keys(self._file)]
+            self._in_file = [_digest(key.get_secret_value()) for key in read_keys(file)]
         except ValueError as error:  # the last ones that could be read still hold
             logger.warning("keys", extra={"fields": {"reason": str(error)}})
 
@@ -93,18 +108,17 @@ class Authenticator:
             raise UnauthorizedError("The API key is not known here; check it, or ask for another.")
         return digest
 
-    async def require_and_count_key(self, headers: Mapping[str, str]) -> None:
-        """Requires a known key, and counts the request for its rate limit.
+    async def count(self, digest: bytes) -> None:
+        """Counts a request of a key for its rate limit.
 
         Raises:
             RateLimitedError: the key has sent too many requests.
         """
-        digest = self.require_key(headers)
         if self._rate:
             await self._rate.take(digest)
 
-    def require_admin_key(self, headers: Mapping[str, str]) -> None:
-        """Requires the key of an administrator.
+    def require_admin_key(self, headers: Mapping[str, str]) -> bytes:
+        """Requires the key of an administrator; returns its digest.
 
         Raises:
             ForbiddenError: there are no such keys, or the key is another one.
@@ -112,8 +126,10 @@ class Authenticator:
         if not self._admin.configured:
             raise ForbiddenError("Administration is off: the service has no CIFAR10_ADMIN_KEYS.")
         self.require_key(headers)
-        if self._admin.find(_sent_key(headers) or "") is None:
+        digest = self._admin.find(_sent_key(headers) or "")
+        if digest is None:
             raise ForbiddenError("This API key may not administer the service; use one that may.")
+        return digest
 
 
 def _sent_key(headers: Mapping[str, str]) -> str | None:

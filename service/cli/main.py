@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from tqdm import tqdm
 
+from service import NAME, RELEASE
 from service.cli import files, output
 from service.errors import InvalidParameterError, ModelRefusedError, ServiceError
 from service.hardware import available_cpus
@@ -157,8 +158,9 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="cifar10-serve", description="Serve a model, classify files, list and check models."
+        prog=NAME, description="Serve a model, classify files, list and check models."
     )
+    parser.add_argument("--version", action="version", version=f"{NAME} {RELEASE}")
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import re
 import sys
 from argparse import Action, ArgumentParser
@@ -12,6 +13,9 @@ from socket import socket
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
+from service import NAME, RELEASE
+from service.environment import check_variables
+from service.errors import StartupError
 from service.observability.logging import configure
 from service.process.sockets import listen, listen_unix, reserve
 from service.process.supervisor import Supervisor
@@ -42,12 +46,21 @@ def main(argv: list[str] | None = None) -> int:
     except (ValidationError, SettingsError) as error:
         return _fail(explain(error), status=2)
     configure(settings.log_level, settings.log_format)
+    try:
+        check_variables(os.environ)
+    except StartupError as error:
+        return _fail(str(error), status=2)
     settings = settings.model_copy(update={"workers": _count_workers(settings)})
     try:
         listeners = _listen(settings)
     except OSError as error:
         return _fail(_explain_listen(error, settings))
-    fields = {**_address(listeners[0], settings.uds), "workers": len(listeners)}
+    fields = {
+        **_address(listeners[0], settings.uds),
+        "workers": len(listeners),
+        "needs_keys": settings.has_keys,
+        "release": RELEASE,
+    }
     with contextlib.ExitStack() as stack:
         if settings.grpc_port is not None:
             try:
@@ -67,6 +80,8 @@ def _parse(arguments: list[str]) -> Settings:
     source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
         Settings, add_argument_method=_add_argument
     )
+    about = f"{NAME} {RELEASE}"
+    source.root_parser.add_argument("--version", action="version", version=about)
     return CliApp.run(Settings, cli_args=arguments, cli_settings_source=source)
 
 

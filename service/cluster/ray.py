@@ -5,6 +5,7 @@ here; `docker/ray/serve.yml` may override them.
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from ray import serve
 from ray.serve.metrics import Gauge
 
 from service.cluster.replica import Exporter, OmitRequestId, refuse_change, replica_settings
+from service.environment import check_variables
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
 from service.inference.served_model import LOAD_ALL
@@ -50,6 +52,7 @@ class Replica:
         resources = ray.get_runtime_context().get_assigned_resources()
         self._settings = replica_settings(resources, self._folder / "models")
         configure(self._settings.log_level, self._settings.log_format)
+        check_variables(os.environ)
         self._model_server = ModelServer(self._settings)
         self._snapshot = await self._model_server.prepare(LOAD_ALL)
         self._model_server.commit()

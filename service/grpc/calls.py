@@ -44,6 +44,7 @@ class Call:
         started_at: when the call began, on the clock of `time.perf_counter`.
         deadline_s: seconds that the client waits from then on; None without a deadline.
         received_bytes: size of the message.
+        key: names the API key, None where none is known.
         model: the model that answers, once that is known.
         answered_at: when the answer was known, on the same clock.
     """
@@ -53,6 +54,7 @@ class Call:
     started_at: float
     deadline_s: float | None
     received_bytes: int = 0
+    key: str | None = None
     model: ServedModel | None = None
     answered_at: float | None = None
 
@@ -68,7 +70,7 @@ class Method(NamedTuple):
     Attributes:
         request: class of its message.
         answer: answers a message.
-        admit: checks the key of a call by its metadata, before the message is read.
+        admit: checks and notes the key of a call, before the message is read.
         tensors: number of the field of the message that holds bytes of tensors.
         named_by: numbers of the fields of the message that name model and version, of a method
             that uses the queue of the model.
@@ -77,7 +79,7 @@ class Method(NamedTuple):
 
     request: type[Message]
     answer: Callable[[Any, Call], Awaitable[Message]]
-    admit: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
+    admit: Callable[[Call], Awaitable[None]] | None = None
     tensors: int | None = None
     named_by: tuple[int, int] | None = None
     is_probe: bool = False
@@ -175,7 +177,7 @@ class Calls(grpc.GenericRpcHandler):
             raise errors.NotReadyError("The service is shutting down; try again in a moment.")
         self._shed(method, call)
         if method.admit is not None:
-            await method.admit(call.metadata)
+            await method.admit(call)
         data = await self._receive(messages)
         call.received_bytes = len(data)
         self._pending.add(len(data))
@@ -252,6 +254,8 @@ class Calls(grpc.GenericRpcHandler):
             "request_id": call.request_id,
             "client": _address(peer),
         }
+        if call.key is not None:
+            fields["key"] = call.key
         if call.model is not None:
             fields["model"] = call.model.model
             fields["model_version"] = int(call.model.version)

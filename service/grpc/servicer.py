@@ -3,10 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.json_format import ParseDict
 
+from service import NAME, RELEASE
 from service.admission.keys import Authenticator
 from service.errors import DeadlineExceededError, InvalidInferenceRequestError, NotReadyError
 from service.grpc import inference_pb2 as pb
@@ -16,6 +17,7 @@ from service.inference.classification import Classification
 from service.inference.classifier import Upload
 from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
+from service.observability import access_log
 from service.v2 import model as descriptions
 from service.v2 import repository
 from service.v2.repository import Administer
@@ -33,12 +35,16 @@ class InferenceService:
 
     def methods(self, authenticator: Authenticator) -> dict[str, Method]:
         """The methods by their names, with the keys that each needs."""
-        has_keys = self._model_server.settings.has_keys
-        key = authenticator.require_and_count_key if has_keys else None
 
-        async def admin_key(metadata: Mapping[str, str]) -> None:
-            authenticator.require_admin_key(metadata)
+        async def any_key(call: Call) -> None:
+            digest = authenticator.require_key(call.metadata)
+            call.key = access_log.key_name(digest)
+            await authenticator.count(digest)
 
+        async def admin_key(call: Call) -> None:
+            call.key = access_log.key_name(authenticator.require_admin_key(call.metadata))
+
+        key = any_key if self._model_server.settings.has_keys else None
         raw = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
         named_by = (
             pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER,
@@ -74,8 +80,8 @@ class InferenceService:
         self, _: pb.ServerMetadataRequest, _call: Call
     ) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
-            name=descriptions.SERVER,
-            version=descriptions.VERSION,
+            name=NAME,
+            version=RELEASE,
             extensions=descriptions.EXTENSIONS,
         )
 

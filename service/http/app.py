@@ -12,6 +12,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 
+from service import NAME, RELEASE
 from service.admission.keys import Authenticator
 from service.admission.pending_bytes import PendingBytes
 from service.admission.retry_after import RetryAfter
@@ -82,8 +83,8 @@ def create_app(
         LoadSheddingMiddleware, model_server=model_server, responder=responder, routes=guarded
     )
     app = _App(
-        title="cifar10-serve",
-        version="1",
+        title=NAME,
+        version=RELEASE,
         summary="Send a picture, get the probability of each class.",
         # Starlette redirects to an absolute address, which leaves the prefix of a reverse proxy.
         redirect_slashes=False,

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.admission.keys import Authenticator
+from service.http.context import note_key
 
 # These document in OpenAPI how a key is sent; `Authenticator` reads it.
 DOCUMENTED = [
@@ -23,15 +24,15 @@ class KeyDependencies:
 
     async def require_key(self, request: Request) -> None:
         """Requires a known key."""
-        self._authenticator.require_key(request.headers)
+        note_key(request.scope, self._authenticator.require_key(request.headers))
 
     async def require_and_count_key(self, request: Request) -> None:
         """Requires a known key, and counts the request for its rate limit."""
-        await self._authenticator.require_and_count_key(request.headers)
+        await _require_and_count(self._authenticator, request.scope)
 
     async def require_admin_key(self, request: Request) -> None:
         """Requires the key of an administrator."""
-        self._authenticator.require_admin_key(request.headers)
+        note_key(request.scope, self._authenticator.require_admin_key(request.headers))
 
 
 class ApiKeyMiddleware:
@@ -44,5 +45,11 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        await self._authenticator.require_and_count_key(Headers(scope=scope))
+        await _require_and_count(self._authenticator, scope)
         await self._app(scope, receive, send)
+
+
+async def _require_and_count(authenticator: Authenticator, scope: Scope) -> None:
+    digest = authenticator.require_key(Headers(scope=scope))
+    note_key(scope, digest)  # also of a request that is one too many
+    await authenticator.count(digest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from service.inference.served_model import ServedModel
-from service.observability import tracing
+from service.observability import access_log, tracing
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class RequestContext:
         request_id: id of the request, the client's own if that is acceptable.
         started_at: when the request began, on the clock of `time.perf_counter`.
         received_bytes: bytes of the body that have arrived.
+        key: names the API key, None where none is known.
         model: the model that answers, once that is known.
         answered_at: when the answer was known, on the same clock.
         disconnected: whether the client has disconnected before it had its answer.
@@ -30,6 +31,7 @@ class RequestContext:
     request_id: str
     started_at: float
     received_bytes: int = 0
+    key: str | None = None
     model: ServedModel | None = None
     answered_at: float | None = None
     disconnected: bool = False
@@ -52,3 +54,8 @@ def note_model(scope: Scope, model: ServedModel) -> None:
     """Notes which model answers a request: for its log line, its metrics and its span."""
     context_of(scope).model = model
     tracing.name_model(model.model, model.version)
+
+
+def note_key(scope: Scope, digest: bytes) -> None:
+    """Notes which API key a request has, by its digest, for its log line."""
+    context_of(scope).key = access_log.key_name(digest)

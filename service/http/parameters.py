@@ -69,10 +69,14 @@ def read_query(request: Request, model: type[Model]) -> Model:
     """Reads the query of a request.
 
     Raises:
-        InvalidParameterError: a parameter is out of range.
+        InvalidParameterError: a parameter is out of range or unknown.
     """
     query = request.scope["query_string"]
-    return _validate(model, dict(QueryParams(query)) if query else {})
+    sent = dict(QueryParams(query)) if query else {}
+    if unknown := sent.keys() - model.model_fields.keys():
+        name, known = min(unknown)[:_MAX_TEXT], ", ".join(model.model_fields)
+        raise InvalidParameterError(f"{name}: there is no such parameter; there are {known}.")
+    return _validate(model, sent)
 
 
 def read_headers(request: Request, model: type[Model]) -> Model:

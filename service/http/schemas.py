@@ -2,15 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.inference.model_server import Status
-
-
-class Schema(BaseModel):
-    """Base of all answers."""
-
-    model_config = ConfigDict(frozen=True)
+from service.v2.model import Schema
 
 
 class Prediction(Schema):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.http.schemas import Schema
+from service.v2.model import Schema
 
 
 class ModelList(Schema):

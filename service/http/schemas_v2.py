@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from service.http.not_offered import SHARED_MEMORY
-from service.http.schemas import Schema
+from service.v2.model import Schema
 
 Output = Literal["probabilities", "energy"]
 
@@ -14,7 +14,7 @@ class ServerMetadata(Schema):
     """What this server is."""
 
     name: str = Field(examples=["cifar10-serve"])
-    version: str = Field(examples=["1"])
+    version: str = Field(description="The release.", examples=["0.1.0"])
     extensions: list[str] = Field(examples=[["binary_tensor_data"]])
 
 

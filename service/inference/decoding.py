@@ -134,7 +134,7 @@ def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
         image, filled = scaling.reduce(image, opened.smallest)
     if space and (convert := colour.conversion(space, image.mode)):
         image = convert(image)
-    image = _to_rgb(image)
+    image = appearance.on_white(image)
     if image is not file:
         file.close()  # releases its pixels
     upright = orientation.turn(image, turned)
@@ -143,7 +143,3 @@ def _decode_by_pillow(opened: Opened, file: ImageFile) -> Picture:
         width, height = height, width
     facts = ImageFacts(width, height, opened.format)
     return Picture(upright, facts, orientation.turn_box(filled, upright, turned))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    return appearance.on_white(image)

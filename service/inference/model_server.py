@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -21,13 +22,13 @@ from service.inference.classification import Classification
 from service.inference.classifier import Observer, Upload
 from service.inference.engine import CPU
 from service.inference.large_picture_lanes import Job, lanes, prepare
+from service.inference.repository_threads import RepositoryThreads
 from service.inference.served_model import LOAD_ALL, Change
 from service.inference.snapshot import Handover, LoadedModel, Snapshot
 from service.inference.snapshot_builder import build_snapshot
 from service.inference.views import Decoded
 from service.observability import tracing
 from service.observability.metrics import Metrics
-from service.observability.statistics import BatchTimes
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class ModelServer:
     Attributes:
         tracing: makes the traces, None where no collector is named.
         snapshot: the models that are served, None before the first.
+        repository: reads the repository; nothing else does.
         draining: whether the service is shutting down; it still answers.
         fault: why this process cannot compute any more and has to be replaced.
         failure: why there is no first snapshot, None while it is still being built.
@@ -76,6 +78,7 @@ class ModelServer:
         on_stage = self.tracing.trace_stage if self.tracing else None
         self.metrics = Metrics(get_args(Status), on_stage=on_stage)
         self.snapshot: Snapshot | None = None
+        self.repository = RepositoryThreads()
         self.draining = False
         self.fault: str | None = None
         self.failure: str | None = None
@@ -109,11 +112,10 @@ class ModelServer:
             StartupError: it cannot be built.
         """
         self.drop()
-        build, before = self._builds, self.snapshot
-        snapshot = await asyncio.to_thread(
-            self._build, self.settings, order, before, self.metrics.observe_stage
-        )
-        if build == self._builds:
+        number, observe = self._builds, self.metrics.observe_stage
+        build = functools.partial(self._build, self.settings, order, self.snapshot, observe)
+        snapshot = await self.repository.run(build)
+        if number == self._builds:
             self._prepared = snapshot
         return snapshot
 
@@ -277,11 +279,10 @@ class ModelServer:
             has_device=lambda model: model.classifier.engine.provider != CPU,
             on_batch=lambda model, size: self.metrics.observe_batch(model.name, size),
             on_wait=lambda model, seconds: self.metrics.observe_stage(model.name, "queue", seconds),
-            on_processed=self._count_batch,
+            on_processed=lambda model, times: self.metrics.count_batch(
+                model.name, str(model.version), times
+            ),
         )
-
-    def _count_batch(self, model: LoadedModel, times: BatchTimes) -> None:
-        self.metrics.count_batch(model.name, str(model.version), times)
 
     def _infer(self, pictures: Sequence[tuple[LoadedModel, Decoded]]) -> list[Classification]:
         model, batch = pictures[0][0], [decoded for _, decoded in pictures]

@@ -48,3 +48,8 @@ def trace_id(sent: str | None) -> str | None:
     """The trace of the request by its `traceparent` (W3C Trace Context)."""
     parent = _TRACE_PARENT.fullmatch(sent) if sent else None
     return parent[1] if parent else None
+
+
+def key_name(digest: bytes) -> str:
+    """What the log calls an API key: the part of its digest that tells a few keys apart."""
+    return digest.hex()[:8]

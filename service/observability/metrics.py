@@ -29,6 +29,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from service import RELEASE
 from service.observability import statistics
 from service.observability.statistics import BatchTimes, ModelStatistics, Sample
 
@@ -123,6 +124,10 @@ class Metrics:
             ["model", "version", "variant", "sha256", "provider", "requested_provider"],
             multiprocess_mode="livemax",
         )
+        release = gauge(
+            "service_build_info", "The release that runs.", ["release"], multiprocess_mode="livemax"
+        )
+        release.labels(RELEASE).set(1)
         workers = gauge("service_workers", "Worker processes by the status of each.", ["status"])
         self._restarts = counter(
             "service_worker_restarts", "Workers started in place of a dead or stuck one."

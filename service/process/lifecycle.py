@@ -142,8 +142,8 @@ class Lifecycle:
     def on_exit(self, worker: Member, code: int | None) -> None:
         """Handles the end of a worker, all of whose messages have been handled."""
         slot = self.pool.remove(worker)
+        self.clean = self.clean and (code == 0 or not self._draining)
         if self.stopping:
-            self.clean = self.clean and code == 0
             return
         if worker.ready_at is not None and self.now - worker.ready_at > STABLE_S:
             slot.failures = 0

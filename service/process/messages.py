@@ -39,6 +39,7 @@ class Outcome(NamedTuple):
 
     reason: str | None = None  # why it has failed
     note: str | None = None  # how a model that was loaded differs from the one before
+    transient: bool = False  # whether it has failed for a reason that passes by itself
 
 
 # From the supervisor to a worker

@@ -48,7 +48,7 @@ class Rollout:
     def ask(self, change: Change, answer: Answer) -> None:
         """Requests a change; `answer` is called when it has ended."""
         if self._closed:
-            answer(Outcome(_CLOSED))
+            answer(Outcome(_CLOSED, transient=True))
             return
         self._asked.append(Asked(change, answer))
         self._begin()
@@ -108,7 +108,7 @@ class Rollout:
         self._asked.clear()
         self._closed = True
         for _, answer in asked:
-            answer(Outcome(_CLOSED))
+            answer(Outcome(_CLOSED, transient=True))
 
     # Workers that start
 
@@ -180,7 +180,7 @@ class Rollout:
 
     def _on_change_reply(self, worker: Member, change: Ongoing, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
-            self._cancel(change, reply.reason)
+            self._cancel(change, reply.reason, transient=not reply.refused)
         elif isinstance(reply, Committed):
             self._complete_step(change, worker)
         elif change.built is None:
@@ -222,12 +222,13 @@ class Rollout:
         log(change.change, change.before, built.manifest)
         self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
-    def _cancel(self, change: Ongoing, reason: str) -> None:
+    def _cancel(self, change: Ongoing, reason: str, *, transient: bool = True) -> None:
         """Makes all workers discard what they have built."""
         for worker in self._crew.ready:
             worker.send(Drop(change.number))
         log_failure(change.change, reason)
-        self._end(change, [Outcome(reason) for _ in change.asked], reason)
+        outcome = Outcome(reason, transient=transient)
+        self._end(change, [outcome for _ in change.asked], reason)
 
     def _end(self, change: Ongoing, outcomes: Sequence[Outcome], reason: str | None = None) -> None:
         self._current = None

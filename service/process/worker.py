@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from service.admission.pending_bytes import PendingBytes
-from service.errors import LoadFailedError, StartupError
+from service.errors import LoadFailedError, NotReadyError, StartupError
 from service.http.app import create_app
 from service.http.protocol import BoundedProtocol
 from service.inference.memory_file import SealedFile
@@ -114,7 +114,6 @@ class Worker(uvicorn.Server):
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Future[messages.Outcome]] = {}
         self._numbers = itertools.count()
-        self._builds = 0  # of snapshots, that have not ended
         self._grpc: GrpcServer | None = None
 
     async def administer(self, change: Change) -> str | None:
@@ -125,6 +124,7 @@ class Worker(uvicorn.Server):
 
         Raises:
             LoadFailedError: a model that was to be loaded cannot be; it has the versions of before.
+            NotReadyError: the same, for a reason that passes.
         """
         number = next(self._numbers)
         done: asyncio.Future[messages.Outcome] = asyncio.get_running_loop().create_future()
@@ -132,7 +132,7 @@ class Worker(uvicorn.Server):
         self._send(messages.Ask(number, change))
         outcome = await done
         if outcome.reason:
-            raise LoadFailedError(outcome.reason)
+            raise (NotReadyError if outcome.transient else LoadFailedError)(outcome.reason)
         return outcome.note
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -180,7 +180,7 @@ class Worker(uvicorn.Server):
         if calls:
             await calls
         await super().shutdown(sockets)
-        if self._builds:  # a normal exit would wait for a model that may never be read to its end
+        if self._model_server.repository.busy:  # a normal exit would wait for it, maybe for ever
             flush()
             os._exit(1 if self._model_server.fault else 0)
 
@@ -229,7 +229,6 @@ class Worker(uvicorn.Server):
         self, number: int, order: Change | Manifest, files: Sequence[SealedFile]
     ) -> None:
         given = Handover(order, files) if isinstance(order, Manifest) else order
-        self._builds += 1
         try:
             snapshot = await self._model_server.prepare(given)
         except StartupError as error:
@@ -241,8 +240,6 @@ class Worker(uvicorn.Server):
         else:
             built = messages.Built(number, snapshot.manifest)
             self._send(built, () if isinstance(order, Manifest) else snapshot.files)
-        finally:
-            self._builds -= 1
 
     def _commit(self, number: int) -> None:
         is_first = self._model_server.snapshot is None

@@ -15,7 +15,6 @@ from service.observability import statistics
 from service.observability.statistics import Duration, ModelStatistics
 from service.settings import Settings
 
-SERVER, VERSION = "cifar10-serve", "1"
 EXTENSIONS = [
     "binary_tensor_data",
     "classification",

@@ -1,6 +1,6 @@
 """The model repository extension: index, load, unload."""
 
-import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.errors import LoadFailedError, NotReadyError, StartupError
 from service.inference.model_server import ModelServer
+from service.inference.repository_threads import LIST_S
 from service.inference.selection import list_models
 from service.inference.served_model import Change
 from service.inference.snapshot import Snapshot
@@ -38,7 +39,8 @@ async def index(model_server: ModelServer, *, ready: bool) -> list[RepositoryMod
     models = [RepositoryModel(name=n, version=str(v), state="READY") for n, v in served]
     if not ready:
         try:
-            found = await asyncio.to_thread(list_models, model_server.settings)
+            list_ = functools.partial(list_models, model_server.settings)
+            found = await model_server.repository.run(list_, LIST_S)
         except StartupError as error:
             raise NotReadyError(str(error)) from error
         others = {(name, version) for name, versions in found.items() for version in versions}
@@ -60,6 +62,7 @@ async def load(model_server: ModelServer, administer: Administer, name: str) -> 
     Raises:
         NotServedError: there is no such model, or the settings do not name it.
         LoadFailedError: it cannot be loaded; the one before still serves.
+        NotReadyError: the repository does not answer, or the change was cut short.
     """
     await _check_name(model_server, name)
     return await administer(Change(load=frozenset({name})))
@@ -73,6 +76,7 @@ async def unload(model_server: ModelServer, administer: Administer, name: str) -
 
 async def _check_name(model_server: ModelServer, name: str) -> None:
     try:
-        await asyncio.to_thread(check_name, model_server.settings, model_server.snapshot, name)
+        check = functools.partial(check_name, model_server.settings, model_server.snapshot, name)
+        await model_server.repository.run(check, LIST_S)
     except StartupError as error:
         raise LoadFailedError(str(error)) from error

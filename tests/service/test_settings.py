@@ -25,7 +25,7 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORT", "REQUIRE_CUDA", "API_KEYS_FILE", "RATE_LIMIT"):
+    for name in ("PORT", "REQUIRE_CUDA", "RATE_LIMIT"):
         monkeypatch.setenv(f"CIFAR10_{name}", "")
     monkeypatch.setenv("CIFAR10_MODEL_VERSION", "latest")
     assert Settings() == Settings.model_construct()
@@ -150,6 +150,16 @@ def test_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None
     assert key not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["api_keys", "admin_keys", "api_keys_file", "admin_keys_file"])
+@pytest.mark.parametrize("value", ["", " , "])
+def test_variable_for_keys_that_holds_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CIFAR10_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
 def test_file_of_keys_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="cannot be read"):
         Settings(api_keys_file=tmp_path / "none")
@@ -164,6 +174,14 @@ def test_odd_rate_is_refused(rate: str) -> None:
 def test_rate_limit_needs_keys_to_count_by() -> None:
     with pytest.raises(ValidationError, match="api_keys"):
         Settings(rate_limit="100/minute")
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [({}, 64), ({"max_queue": 16}, 16), ({"max_queue": 16, "max_files": 5}, 5)],
+)
+def test_batch_has_no_more_pictures_than_may_wait(given: dict[str, int], most: int) -> None:
+    assert Settings.model_validate(given).max_files == most
 
 
 def test_setting_of_two_types_is_explained_once() -> None:

@@ -45,6 +45,8 @@ class AccessLog:
             "request_id": context.request_id,
             "client": (scope.get("client") or ("unknown",))[0],
         }
+        if context.key is not None:
+            fields["key"] = context.key
         if context.model is not None:
             fields["model"] = context.model.model
             fields["model_version"] = int(context.model.version)

@@ -5,6 +5,7 @@ The answers are written as plain objects, at once to JSON: to make and to valida
 together.
 """
 
+import asyncio
 import base64
 import functools
 import io
@@ -19,7 +20,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service import errors
-from service.errors import InvalidParameterError, MissingFieldError, ServiceError
+from service.errors import (
+    DeadlineExceededError,
+    InvalidParameterError,
+    MissingFieldError,
+    NotReadyError,
+    ServiceError,
+)
 from service.http import problems
 from service.http.context import context_of
 from service.http.openapi import describe
@@ -41,6 +48,8 @@ from service.inference.model_server import ModelServer
 from service.inference.snapshot import LoadedModel
 
 DEFAULT_TOP_K = 5
+# Why a picture has no answer, other than because of the picture.
+_OURS = (NotReadyError, DeadlineExceededError)
 
 _OF_MODEL = "/models/{model_name}"
 _OF_VERSION = _OF_MODEL + "/versions/{model_version}"
@@ -66,7 +75,7 @@ async def predict(request: Request) -> Response:
         raise answer
     document = _served(model) | _result(answer, top_k, thresholds)
     if query.include_input:
-        document["input"] = _data_url(answer)
+        document["input"] = await asyncio.to_thread(_data_url, answer)
     return _respond(document)
 
 
@@ -87,8 +96,11 @@ async def predict_batch(request: Request) -> Response:
     uploads = await read_files(
         request, "files", max_files=limits.max_files, max_fields=limits.max_form_fields
     )
+    answers = await classify(request, model, uploads, timeout_ms)
+    if isinstance(answers[0], _OURS) and all(isinstance(answer, _OURS) for answer in answers):
+        raise answers[0]  # for the client and for alerts no picture of it is answered
     results: list[dict[str, Any]] = []
-    for answer in await classify(request, model, uploads, timeout_ms):
+    for answer in answers:
         if isinstance(answer, ServiceError):
             model_server.metrics.count_rejection(errors.reason(type(answer)), model.name)
             problem = problems.describe(answer, context_of(request.scope).request_id)

@@ -1,5 +1,7 @@
 """Keys, and files of them that change."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,31 @@ def test_emptied_file_locks_everyone_out(tmp_path: Path) -> None:
     clock.now += FRESH_S
     assert not keys.find("old")
     assert keys.configured
+
+
+def test_file_that_hangs_leaves_its_keys_and_holds_no_more_than_one_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, file, volume = Clock(), tmp_path / "keys", threading.Event()
+    file.write_text("old")
+    keys = Keys([], file, clock)
+
+    def hang(_file: Path) -> tuple[SecretStr, ...]:
+        assert volume.wait(10)
+        return (SecretStr("new"),)
+
+    monkeypatch.setattr("service.admission.keys.read_keys", hang)
+    started = time.monotonic()
+    for _ in range(100):
+        clock.now += FRESH_S
+        assert keys.find("old")
+    assert time.monotonic() - started < 10
+    assert [
+        "does not answer yet" in str(record.__dict__["fields"]) for record in caplog.records
+    ] == [True]
+    volume.set()
+    keys._reader.join(10)
+    assert keys.find("new")
 
 
 def test_file_that_vanishes_leaves_its_keys_and_is_told_of(

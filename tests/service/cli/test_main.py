@@ -46,6 +46,17 @@ def test_installed_command_is_this_one() -> None:
     assert pkgutil.resolve_name(project["scripts"]["cifar10-serve"]) is cli.main
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["serve", "--version"]])
+def test_release_is_that_of_the_project(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"{project['name']} {project['version']}\n"
+
+
 def test_serve_passes_its_flags_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[list[str]] = []
 

@@ -55,6 +55,16 @@ def test_wrong_variable_is_one_line_and_status_2(
     assert line.startswith("error: max_batch: ")
 
 
+def test_misspelt_variable_about_keys_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR10_API_KEY", "s3cret")
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: There is no setting CIFAR10_API_KEY")
+    assert "s3cret" not in line
+
+
 def test_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--colour", "red"])

@@ -1,6 +1,7 @@
 """What every call goes through: keys, limits, errors, the log, the metrics and traces."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 
@@ -251,6 +252,21 @@ async def test_bug_is_internal_without_a_trace(
     assert dict(error.trailing_metadata())["x-request-id"] == "mine"
     (logged,) = [record for record in caplog.records if record.exc_info]
     assert logged.__dict__["fields"] == {"request_id": "mine"}
+
+
+@pytest.mark.anyio
+async def test_log_tells_apart_which_key_has_called(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(api_keys="secret", admin_keys="root", rate_limit="1/hour") as served:
+        await served.ask(infer(RED), KEY)
+        await served.refusal(infer(RED), KEY)
+        await served.refusal(infer(RED))
+        await served.ask(pb.RepositoryIndexRequest(ready=True), [("x-api-key", "root")])
+    lines = [it.__dict__["fields"] for it in caplog.records if it.getMessage() == "request"]
+    secret, root = (hashlib.sha256(key).hexdigest()[:8] for key in (b"secret", b"root"))
+    assert [line.get("key") for line in lines] == [secret, secret, None, root]
 
 
 @pytest.mark.anyio

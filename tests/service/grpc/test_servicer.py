@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
 
+from service import RELEASE
 from service.grpc import inference_pb2 as pb
 from service.v2.tensors import join_elements
 from tests.service.conftest import FakeEngine, colour, keep_busy
@@ -26,7 +27,7 @@ async def test_server_and_model_describe_themselves(serve: Serve) -> None:
         assert (await served.ask(pb.ModelReadyRequest(name="tiny"))).ready
         assert (await served.ask(pb.ModelReadyRequest(name="tiny", version="1"))).ready
         server = await served.ask(pb.ServerMetadataRequest())
-        assert server.name == "cifar10-serve"
+        assert (server.name, server.version) == ("cifar10-serve", RELEASE)
         assert "classification" in server.extensions
         model = await served.ask(pb.ModelMetadataRequest(name="tiny"))
         assert list(model.versions) == ["1"]
@@ -189,14 +190,15 @@ async def test_full_queue_is_unavailable_and_says_when_to_return(
     serve: Serve, engine: FakeEngine
 ) -> None:
     async with serve(max_queue=2) as served:
-        busy = await keep_busy(served.model_server, engine)
-        error = await served.refusal(infer(pixels("red", "green", "blue")))
+        await keep_busy(served.model_server, engine)
+        waiting = served.model_server.submit(served.model_server.find(), [colour("red")])
+        error = await served.refusal(infer(pixels("green", "blue")))
         assert error.code() is StatusCode.UNAVAILABLE
         pushback = dict(error.trailing_metadata())["grpc-retry-pushback-ms"]
         assert int(pushback) >= 1000
         engine.go.set()
-        await busy
-    assert engine.batches == [1]
+        await waiting[0]
+    assert engine.batches == [1, 1]
 
 
 @pytest.mark.anyio

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from service import RELEASE
 from service.errors import ModelNotFoundError
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
@@ -246,6 +247,7 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
         'classifier_queue_depth{model="tiny"}': 0,
         "classifier_queue_limit": 256,
         'service_workers{status="ok"}': 1,
+        f'service_build_info{{release="{RELEASE}"}}': 1,
     }.items():
         assert sample(client, name) == value, name
     assert sample(client, 'classifier_stage_seconds_sum{model="tiny",stage="infer"}') > 0

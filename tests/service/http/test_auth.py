@@ -1,5 +1,6 @@
 """Keys and what they open."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,22 @@ def test_key_is_neither_logged_nor_echoed(
     seen += str([(answer.headers, answer.text) for answer in answers])
     assert "s3cret-k3y" not in seen
     assert "wr0ng-k3y" not in seen
+
+
+def test_log_tells_apart_which_key_has_called(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(api_keys="first,second", admin_keys="root", rate_limit="1/hour")
+    with caplog.at_level(logging.DEBUG, logger="service"):
+        for key in ("first", "second", "second", "wrong"):
+            client.post("/predict", content=colour("red"), headers=bearer(key))
+        client.get("/metrics", headers=bearer("first"))
+        client.post("/v2/repository/index", headers=bearer("root"))
+    lines = [it.__dict__["fields"] for it in caplog.records if it.getMessage() == "request"]
+    names = [hashlib.sha256(key.encode()).hexdigest()[:8] for key in ("first", "second", "root")]
+    first, second, root = names
+    assert [line["status"] for line in lines] == [200, 200, 429, 401, 200, 200]
+    assert [line.get("key") for line in lines] == [first, second, second, None, first, root]
 
 
 def index(client: TestClient, **headers: str) -> int:

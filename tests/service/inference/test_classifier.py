@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from service.errors import ModelRefusedError, ServiceError, UnsupportedFormatError
-from service.inference import decoding, opening
+from service.inference import opening
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier
 from service.inference.engine import CPU, CUDA, OnnxEngine
@@ -127,7 +127,7 @@ def test_only_huge_pictures_are_decoded_one_at_a_time(
     at_once, most = 0, 0
     all_there = threading.Barrier(expected)
 
-    def slow_to_rgb(image: Image.Image) -> Image.Image:
+    def slow_on_white(image: Image.Image) -> Image.Image:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
@@ -135,7 +135,7 @@ def test_only_huge_pictures_are_decoded_one_at_a_time(
         at_once -= 1
         return image
 
-    monkeypatch.setattr(decoding, "_to_rgb", slow_to_rgb)
+    monkeypatch.setattr("service.inference.pictures.appearance.on_white", slow_on_white)
     monkeypatch.setattr(opening, "HUGE_PIXELS", huge_pixels)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(classifier.classify, [[colour("red")]] * 4))

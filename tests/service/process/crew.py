@@ -124,6 +124,7 @@ class World:
         self.start_fails = False
         self.closed = 0
         self.answers: dict[tuple[FakeWorker, int], list[str | None]] = {}
+        self.may_repeat = False  # whether the last change failed for a reason that passes
         self._requests = itertools.count()
         self.lifecycle = Lifecycle(size, self._start, self._close, drain_s=DRAIN_S, stuck_s=STUCK_S)
         self.advance(0)
@@ -157,6 +158,7 @@ class World:
     def on_answer(self, worker: FakeWorker, done: messages.Done) -> None:
         """Keeps an answer; after one of success nobody serves what was served before."""
         self.answers[worker, done.request].append(done.outcome.reason)
+        self.may_repeat = done.outcome.transient
         if done.outcome.reason is None:
             alive = [worker for worker in self.ready if worker.state != "dead"]
             assert len(distinct([worker.serves for worker in alive if worker.serves])) <= 1

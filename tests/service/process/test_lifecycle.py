@@ -310,5 +310,19 @@ class Machine(RuleBasedStateMachine):
         assert self.world.closed == 1
 
 
+@pytest.mark.parametrize(("dies", "clean"), [(False, True), (True, False)])
+def test_end_is_not_clean_if_workers_die_while_the_service_drains(dies: bool, clean: bool) -> None:
+    world = World(2)
+    world.settle(3)
+    world.lifecycle.terminate()
+    world.advance(0.1)
+    for worker in world.workers:
+        if dies:
+            worker.kill()
+    world.settle(DRAIN_S + GRACE_S)
+    assert world.lifecycle.ended
+    assert world.lifecycle.clean is clean
+
+
 TestLifecycle = Machine.TestCase
 TestLifecycle.settings = settings(max_examples=HISTORIES, stateful_step_count=40, deadline=None)

@@ -108,6 +108,7 @@ def test_one_that_cannot_build_cancels_the_change(team: Team, outcome: str) -> N
     assert isinstance(told(team.first)[-1], Drop)
     assert isinstance(told(team.second)[-1], Drop)
     assert answers == ["It is damaged."]
+    assert team.may_repeat is (outcome == "failed")
     warning = "The last change of models failed. It is damaged."
     assert messages.Warn(warning) in team.second.received
     team.load(version=3)
@@ -121,6 +122,7 @@ def test_one_that_builds_something_else_cancels_the_change(team: Team) -> None:
     team.do(team.first)
     team.do(team.second, "other")
     assert answers == ["A worker has built other models than the first."]
+    assert team.may_repeat
     team.settle(1)
     assert team.version(team.first) == team.version(team.second) == "1"
 
@@ -138,6 +140,7 @@ def test_death_of_a_worker_that_builds_cancels_the_change(team: Team, led: bool)
         team.die(team.first)
         answers = team.answers[key]
         assert answers == ["A worker ended while it loaded the models."]
+        assert team.may_repeat
     team.settle(5)
     assert [manifest.models[0].version for manifest in team.serving if manifest] == ["1", "1"]
 
@@ -278,6 +281,7 @@ def test_slow_build_is_cancelled_and_its_late_reply_ignored(team: Team) -> None:
             worker.send_heartbeat()
             team.deliver(worker)
     assert answers == [f"It took longer than {STEP_S} s."]
+    assert team.may_repeat
     team.do(team.first)
     (build, drop) = told(team.first)
     assert isinstance(build, Build)
@@ -364,3 +368,4 @@ def test_stop_answers_all_waiting_changes(team: Team) -> None:
     team.lifecycle.terminate()
     answers.append(team.load())
     assert answers == [["The service is shutting down."]] * 3
+    assert team.may_repeat

@@ -1,6 +1,7 @@
 """What a worker does with its tasks and messages; tests/e2e/test_faults.py has whole processes."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from service.errors import LoadFailedError
+from service.errors import LoadFailedError, NotReadyError
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
 from service.inference.served_model import LOAD_ALL
@@ -56,18 +57,38 @@ async def test_administration_that_is_cancelled_takes_no_worker_along(
     worker: Worker, supervisor: tuple[Connection, Connection], caplog: pytest.LogCaptureFixture
 ) -> None:
     worker._spawn(worker._handle_messages())
-    asked = [asyncio.create_task(worker.administer(LOAD_ALL)) for _ in range(3)]
+    asked = [asyncio.create_task(worker.administer(LOAD_ALL)) for _ in range(4)]
     await asyncio.sleep(0)
-    assert [receive(supervisor[0])[0] for _ in asked] == [Ask(n, LOAD_ALL) for n in range(3)]
+    assert [receive(supervisor[0])[0] for _ in asked] == [Ask(n, LOAD_ALL) for n in range(4)]
     asked[0].cancel()
-    outcomes = [Outcome(), Outcome("It is damaged."), Outcome(note="It is larger.")]
+    closed = Outcome("The service is shutting down.", transient=True)
+    outcomes = [Outcome(), Outcome("It is damaged."), Outcome(note="It is larger."), closed]
     for number, outcome in enumerate(outcomes):
         worker._messages.put_nowait((Done(number, outcome), []))
     assert await asyncio.wait_for(asked[2], 10) == "It is larger."
     with pytest.raises(LoadFailedError, match="damaged"):
         await asked[1]
+    with pytest.raises(NotReadyError, match="shutting down"):
+        await asked[3]
     assert asked[0].cancelled()
     assert not worker.should_exit
     assert caplog.records == []
     for task in worker._tasks:
         task.cancel()
+
+
+async def test_worker_whose_repository_hangs_ends_without_waiting_for_it(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits: list[int] = []
+    monkeypatch.setattr("service.process.worker.os._exit", exits.append)
+    worker.config.load()
+    worker.lifespan = worker.config.lifespan_class(worker.config)
+    await worker.startup()
+    drive = threading.Event()
+    reading = asyncio.create_task(worker._model_server.repository.run(drive.wait))
+    await asyncio.sleep(0)
+    await worker.shutdown()
+    drive.set()
+    await reading
+    assert exits == [0]

@@ -90,17 +90,16 @@ async def test_refused_crowd_comes_again_one_after_another(
         running(app) as model_server,
         AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
     ):
-        await fill(model_server, engine)
+        await keep_busy(model_server, engine)
         monkeypatch.setattr(model_server._batcher, "seconds_per_item", 0.5)
-        answers = [await client.post("/predict", content=colour("red")) for _ in range(3)]
+        model_server.submit(model_server.find(), [colour("red")])
+        # What the queue itself refuses, as it has no room for so many, stands in the same row.
+        files = [("files", colour("red"))] * 2
+        answers = [await client.post("/predict/batch", files=files)]
+        model_server.submit(model_server.find(), [colour("red")])
+        answers += [await client.post("/predict", content=colour("red")) for _ in range(3)]
         answers.append(await client.post("/v2/models/tiny/infer", json=INFER))
         engine.go.set()
-        while model_server.is_full():
-            await asyncio.sleep(0.01)
-        # What the queue itself refuses, as it has no room for so many, stands in the same row.
-        monkeypatch.setattr(model_server._batcher, "seconds_per_item", 0.5)
-        files = [("files", colour("red"))] * 3
-        answers.append(await client.post("/predict/batch", files=files))
     assert [answer.status_code for answer in answers] == [503] * 5
     assert [int(answer.headers["retry-after"]) for answer in answers] == [1, 2, 3, 4, 5]
 

@@ -18,6 +18,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from service.errors import EngineFailedError
 from service.http.problems import MEDIA_TYPE
 from service.http.schemas import BatchResponse, PredictResponse
 from tests.service.conftest import FakeEngine, colour, encode, keep_busy, running
@@ -219,11 +220,75 @@ def test_truncated_jpeg_is_422(client: TestClient) -> None:
     assert "JPEG" in problem(response, 422, "undecodable-image")
 
 
-def test_full_queue_is_503_with_retry_after(make_client: MakeClient) -> None:
-    # Three pictures need three places at once.
-    response = make_client(max_queue=2).post("/predict/batch", files=form(*[colour("red")] * 3))
+@pytest.mark.anyio
+async def test_full_queue_is_503_with_retry_after(
+    make_app: Callable[..., FastAPI], engine: FakeEngine
+) -> None:
+    app = make_app(max_queue=2)
+    async with (
+        running(app) as model_server,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
+    ):
+        await keep_busy(model_server, engine)
+        waiting = model_server.submit(model_server.find(), [colour("red")])
+        # Two pictures need two places at once.
+        response = await client.post("/predict/batch", files=form(*[colour("red")] * 2))
+        engine.go.set()
+        await waiting[0]
     problem(response, 503, "queue-full")
     assert int(response.headers["retry-after"]) > 0
+
+
+def test_batch_that_can_never_wait_is_413(make_client: MakeClient) -> None:
+    response = make_client(max_queue=2).post("/predict/batch", files=form(*[colour("red")] * 3))
+    assert "(2)" in problem(response, 413, "too-many-files")
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_batch_of_which_no_picture_can_be_computed_is_503(
+    client: TestClient, engine: FakeEngine, files: int
+) -> None:
+    engine.error = EngineFailedError("out of memory")
+    response = client.post("/predict/batch", files=form(*[colour("red")] * files))
+    problem(response, 503, "not-ready")
+    assert int(response.headers["retry-after"]) > 0
+
+
+def test_batch_of_which_no_picture_is_computed_in_time_is_504(
+    make_client: MakeClient, engine: FakeEngine
+) -> None:
+    client = make_client(deadline_ms=20)
+    engine.go.clear()
+    response = client.post("/predict/batch", files=form(colour("red"), colour("blue")))
+    problem(response, 504, "deadline-exceeded")
+    engine.go.set()
+
+
+def test_batch_of_which_a_picture_has_an_answer_is_200(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.error = EngineFailedError("out of memory")
+    response = client.post("/predict/batch", files=form(b"hello", colour("red")))
+    assert response.status_code == 200
+    assert [result["error"]["status"] for result in response.json()["results"]] == [415, 503]
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/predict", "there are top_k, coverage, include_input"),
+        ("/predict/batch", "there are top_k, coverage."),
+    ],
+)
+def test_unknown_parameter_is_422_and_the_known_ones_are_named(
+    client: TestClient, path: str, known: str
+) -> None:
+    response = client.post(f"{path}?topk=3", files=form(colour("red")))
+    detail = problem(response, 422, "invalid-parameter")
+    assert detail.startswith("topk: ")
+    assert known in detail
+    response = client.post(f"{path}?{'x' * 10_000}=1", files=form(colour("red")))
+    assert len(problem(response, 422, "invalid-parameter")) < 500
 
 
 def test_missed_deadline_is_504(make_client: MakeClient, engine: FakeEngine) -> None:

@@ -1,6 +1,8 @@
 """The model repository extension, on real files and in one process."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,27 @@ def test_repository_that_cannot_be_read_is_no_bug(client: TestClient, tiny_model
     assert [answer.status_code for answer in answers] == [503, 409, 409]
     for answer in answers:
         assert "cannot be read: Too many levels of symbolic links" in answer.json()["error"]
+
+
+def test_repository_that_hangs_is_503_and_delays_nothing_else(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = threading.Event()
+    monkeypatch.setattr("service.v2.repository.list_models", lambda _settings: drive.wait())
+    monkeypatch.setattr("service.v2.repository.LIST_S", 1)
+    large = colour("red") + bytes(1_500_000)  # is joined in a thread
+    with ThreadPoolExecutor(40) as executor:
+        # As many as asyncio's own threads, which it has at most.
+        hanging = [executor.submit(client.post, "/v2/repository/index") for _ in range(32)]
+        try:
+            others = [
+                executor.submit(client.get, "/metrics"),
+                executor.submit(client.post, "/predict", files={"file": ("red.png", large)}),
+            ]
+            assert [other.result(10).status_code for other in others] == [200, 200]
+            answers = [request.result(10) for request in hanging]
+        finally:
+            drive.set()
+    assert {answer.status_code for answer in answers} == {503}
+    assert "does not answer" in answers[0].json()["error"]
+    assert client.post("/v2/repository/index", json={"ready": True}).is_success

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service import RELEASE
 from service.errors import ModelNotFoundError
 from service.http.parameters import HEADER_LENGTH
 from service.inference.classification import Classification
@@ -87,7 +88,7 @@ def error(response: httpx2.Response, status: int) -> str:
 def test_server_says_what_it_is(client: TestClient) -> None:
     assert client.get("/v2").json() == {
         "name": "cifar10-serve",
-        "version": "1",
+        "version": RELEASE,
         "extensions": [
             "binary_tensor_data",
             "classification",
@@ -409,13 +410,14 @@ async def test_full_queue_is_503_and_nothing_is_computed(
         running(app) as model_server,
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
     ):
-        busy = await keep_busy(model_server, engine)
-        response = await client.post(INFER, json=tensor(pixels("red", "green", "blue")))
+        await keep_busy(model_server, engine)
+        waiting = model_server.submit(model_server.find(), [colour("red")])
+        response = await client.post(INFER, json=tensor(pixels("green", "blue")))
         engine.go.set()
-        await busy
+        await waiting[0]
     error(response, 503)
     assert int(response.headers["retry-after"]) > 0
-    assert engine.batches == [1]
+    assert engine.batches == [1, 1]
 
 
 def test_missed_deadline_is_504(make_client: MakeClient, engine: FakeEngine) -> None:
