@@ -12,12 +12,12 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from service.api_keys import FileOfKeys, Keys, split
 from service.hardware import available_cpus, available_memory, wants_cuda
 
 # Memory of a worker under load, without large pictures. Of these each of several threads decodes
@@ -37,33 +37,7 @@ JPEG_FACTOR = 4
 
 _GRPC = ("grpc", "grpc_health", "grpc_reflection")
 
-_KEY = re.compile(r"[!-+\--~]+")
 _SERVED = re.compile(r"\*|[^@/]+(@([1-9][0-9]*|all))?")
-
-
-def read_keys(path: Path) -> tuple[SecretStr, ...]:
-    """Reads a file of API keys: one a line; blank lines and comments (#) are skipped.
-
-    Raises:
-        ValueError: the file cannot be read, or a line is no key.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    return _check_keys(tuple(SecretStr(key) for key in lines if key and not key.startswith("#")))
-
-
-def _check_keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    """Refuses keys that cannot be sent in a header, without showing them."""
-    if not all(_KEY.fullmatch(key.get_secret_value()) for key in keys):
-        raise ValueError("a key has printable ASCII characters only, and no spaces or commas")
-    return keys
-
-
-def _check_file_of_keys(path: Path) -> Path:
-    read_keys(path)
-    return path
 
 
 def _check_served(entries: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,28 +53,10 @@ def _check_grpc(port: int | None) -> int | None:
     return port
 
 
-def _split(value: object) -> object:
-    """Splits a text at commas; other values are left to the type of the setting."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _split_keys(value: object) -> object:
-    """Splits a text at commas; one without a key would leave the service open, unseen."""
-    if isinstance(value, str) and not _split(value):
-        raise ValueError("it is set and holds no key; leave it unset where none is needed")
-    return _split(value)
-
-
-_Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-_Keys = Annotated[
-    tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys), AfterValidator(_check_keys)
-]
-_FileOfKeys = Annotated[Path, AfterValidator(_check_file_of_keys)]
+_Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
 _GrpcPort = Annotated[int | None, Field(ge=0, le=65535), AfterValidator(_check_grpc)]
 _Served = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_served)
+    tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_check_served)
 ]
 
 
@@ -187,13 +143,13 @@ class Settings(BaseSettings):
     """Longest time to receive the body of a request, in milliseconds."""
     cors_origins: _Texts = ()
     """Web origins that may call the API from a browser, separated by commas."""
-    api_keys: _Keys = ()
+    api_keys: Keys = ()
     """API keys for all but administration, separated by commas."""
-    api_keys_file: _FileOfKeys | None = None
+    api_keys_file: FileOfKeys | None = None
     """File of more such keys, one a line; read again when it changes."""
-    admin_keys: _Keys = ()
+    admin_keys: Keys = ()
     """API keys for everything, administration included, separated by commas."""
-    admin_keys_file: _FileOfKeys | None = None
+    admin_keys_file: FileOfKeys | None = None
     """File of more such keys, one a line; read again when it changes."""
     drain_s: float = Field(2, ge=0)
     """Seconds after SIGTERM during which the service reports that it is not ready and still

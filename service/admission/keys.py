@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.admission.rate_limit import RateLimit
+from service.api_keys import read_keys
 from service.errors import ForbiddenError, UnauthorizedError
-from service.settings import Settings, read_keys
+from service.settings import Settings
 
 # How old the content of a file of keys may be, in seconds.
 FRESH_S = 1.0

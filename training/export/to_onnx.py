@@ -141,7 +141,7 @@ def _graph(run: Run) -> bytes:
     model, size = load_float32(run), run.read_settings().preset.image_size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")]
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {outputs.LOGITS: model(image, training=False)}
 
