@@ -1,4 +1,4 @@
-"""From what a parser has loaded to how the picture looks: sRGB, 8 bits a sample, on white."""
+"""Converts loaded pictures to their appearance: sRGB, 8 bits a sample, on white."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""The colours of an AVIF by the codes in its container, which Pillow does not tell."""
+"""Reads the colour codes in the container of an AVIF, which Pillow does not give."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class Codes(NamedTuple):
     Attributes:
         primaries: the first.
         curve: the second.
-        peak: the brightest light, in candela per square metre; 0 if it is not told.
+        peak: the brightest light, in candela per square metre; 0 if the file does not state it.
     """
 
     primaries: int

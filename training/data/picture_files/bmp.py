@@ -1,4 +1,4 @@
-"""BMPs that Pillow does not read as browsers show them: bit fields, 2 bits, runs with holes."""
+"""Reads BMPs that Pillow reads differently from browsers: bit fields, 2 bits, runs with holes."""
 
 import io
 import struct

@@ -70,7 +70,7 @@ def _transform(profile: bytes, bands: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(source, target, bands, "RGB")
-    except Exception:  # what littlecms rejects is no reason to refuse the picture
+    except Exception:  # a profile that littlecms rejects does not make the picture invalid
         return None
     if bands == "RGB":
         levels = np.linspace(0, 255, 6).astype(np.uint8)
@@ -107,7 +107,7 @@ def space_of_codes(primaries: int, curve: int, peak: int = 0) -> Space | None:
 def profile_of_gamma(gamma: float, chromaticities: Sequence[float] | None) -> bytes | None:
     """The profile of a space by the exponent it was encoded with, and its primaries if not sRGB's.
 
-    None stands for sRGB, and for numbers that make no sense.
+    None stands for sRGB, and for numbers that describe no colour space.
 
     Args:
         gamma: the exponent, for example 1 / 2.2.

@@ -1,8 +1,8 @@
-"""High dynamic range (PQ and HLG) to sRGB: light above the white of paper is compressed.
+"""Converts high dynamic range (PQ and HLG) to sRGB.
 
-Light up to that white is halved, where the peak is bright; from there to the peak it is compressed,
-by its logarithm. The brightest of a pixel's channels decides, so that hues stay. Browsers show such
-pictures much like that on a display of ordinary range.
+Light up to the white of paper is scaled down, by a half if the peak is bright. Light from there to
+the peak is compressed by its logarithm. The brightest channel of a pixel decides, so hues do not
+change. Browsers show such pictures much like that on a display of ordinary range.
 """
 
 import math
@@ -49,7 +49,7 @@ def table(primaries: int, curve: int, peak: int) -> Color3DLUT:
 
 
 def _compression(brightest: Floats, peak: int) -> Floats:
-    """By what the light of a pixel is multiplied, whose brightest channel is given."""
+    """The factor for the light of a pixel, by its brightest channel."""
     usual = math.log(_PEAK / _WHITE)
     stops = math.log((peak or _PEAK) / _WHITE)
     if stops <= 0:

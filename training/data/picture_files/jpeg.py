@@ -1,4 +1,4 @@
-"""What Pillow leaves out of a JPEG: its kind, what decoding costs, a missing end marker."""
+"""Facts about JPEGs that Pillow does not give: kind, decoding cost, a missing end marker."""
 
 import io
 import re

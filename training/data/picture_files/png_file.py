@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
 # A file with more chunks before its pixels is left to Pillow as it is.
@@ -23,6 +23,9 @@ _MARKED = 64
 _PATTERN = bytes(157 * number % 251 + 2 for number in range(4 * _MARKED))
 _OTHER_PATTERN = bytes(255 - number for number in _PATTERN)
 _CACHED = 64
+
+# Most characters of all texts, of up to 4 bytes each in memory; nobody sees them.
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 
 
 class PngFile(PngImageFile):

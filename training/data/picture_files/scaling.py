@@ -1,4 +1,4 @@
-"""Smaller pictures: reduced as JPEGs are that are decoded smaller, then at the model's size."""
+"""Reduces pictures as the JPEG decoder does, then resizes them to the model's size."""
 
 import math
 

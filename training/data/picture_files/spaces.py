@@ -42,7 +42,7 @@ def to_xyz(chromaticities: Sequence[float]) -> NDArray[np.float64]:
     """The matrix (3, 3) from linear red, green and blue to XYZ, adapted to D50.
 
     Raises:
-        ValueError: the numbers make no sense.
+        ValueError: the numbers describe no colour space.
     """
     points = np.reshape(chromaticities, (4, 2))
     if (points[:, 1] <= 0).any():

@@ -1,4 +1,4 @@
-"""TIFFs that Pillow opens and reads wrongly: samples in planes, and old palettes."""
+"""Reads TIFFs that Pillow reads wrongly: samples in planes, and old palettes."""
 
 from PIL import ImagePalette
 from PIL.TiffImagePlugin import TiffImageFile
