@@ -24,7 +24,8 @@ from service.hardware import available_cpus, available_memory, wants_cuda
 # one that takes up to `LARGE_PICTURE_BYTES`, and all workers together one that takes more, up to
 # `PIXEL_BYTES` for each of `max_pixels`.
 WORKER_BYTES = 200_000_000
-LARGE_PICTURE_BYTES = 64_000_000
+# A HEIC of 12 million pixels, as phones write it, takes 140 MB.
+LARGE_PICTURE_BYTES = 150_000_000
 PIXEL_BYTES = 12
 # Memory of the host that CUDA takes.
 CUDA_BYTES = 2_000_000_000

@@ -65,7 +65,7 @@ def test_value_out_of_range_is_refused(name: str, value: object) -> None:
     ("memory", "driver", "given", "workers", "threads"),
     [
         (64e9, False, {}, 8, 1),
-        (2e9, False, {}, 4, 2),
+        (2e9, False, {}, 3, 3),
         (0.5e9, False, {}, 1, 8),
         (64e9, False, {"workers": 3}, 3, 3),
         (64e9, False, {"workers": 2, "threads": 1}, 2, 1),
@@ -91,7 +91,7 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
 
 @pytest.mark.parametrize(
     ("model_bytes", "workers"),
-    [(0, 4), (10_000_000, 3), (100_000_000, 1), (10_000_000_000, 1)],
+    [(0, 3), (10_000_000, 2), (100_000_000, 1), (10_000_000_000, 1)],
 )
 def test_workers_have_room_for_two_snapshots(
     monkeypatch: pytest.MonkeyPatch, model_bytes: int, workers: int
@@ -106,11 +106,11 @@ def test_workers_have_room_for_two_snapshots(
 @pytest.mark.parametrize(
     ("cpus", "memory", "settings", "threads"),
     [
-        (8, 2e9, {}, 1),  # in each of 4 workers
+        (8, 2e9, {}, 1),  # in each of 3 workers
         (8, 64e9, {"workers": 1}, 8),
-        (8, 2e9, {"workers": 1, "threads": 16}, 14),
+        (8, 2e9, {"workers": 1, "threads": 16}, 6),
         (8, 2e9, {"workers": 8}, 1),
-        (64, 4.3e9, {"provider": "cuda"}, 19),
+        (64, 4.3e9, {"provider": "cuda"}, 8),
         (8, 1e9, {}, 1),
     ],
 )
