@@ -108,7 +108,8 @@ def test_hundred_loads_and_unloads_take_no_memory(server: StartServer, models: P
         after = memory(running)
         print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
         assert after <= before * (1 + GROWTH)
-        assert open_files(running) == files
+        # A few of a change before are closed when garbage is collected; one in each would be 100.
+        assert open_files(running) < files + 20
 
 
 def processes(server: Server) -> list[psutil.Process]:
