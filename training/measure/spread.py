@@ -23,10 +23,10 @@ class Spread(Figures):
     standard_deviation: float
     interval: tuple[float, float]
 
-    def text(self, digits: str = ".2%") -> str:
-        """The spread in words, with numbers in a format."""
+    def text(self) -> str:
+        """The spread of a share in words."""
         mean, deviation, low, high = (
-            format(value, digits) for value in (self.mean, self.standard_deviation, *self.interval)
+            f"{value:.2%}" for value in (self.mean, self.standard_deviation, *self.interval)
         )
         return (
             f"{mean}, standard deviation {deviation}, 95 % interval of the mean {low} to {high} "

@@ -96,8 +96,12 @@ def test_report_has_the_spread_over_seeds(second: Run) -> None:
     assert "<h3>Seeds (test)</h3>" in page
     for splits in seeds.values():
         assert splits["test"].seeds == (1, 0)
-        assert f"<td>{splits['test'].accuracy.text().replace('%', ' %')}</td>" in page
-        assert f"<td>{splits['test'].log_loss.text('.4f').replace('%', ' %')}</td>" in page
+        accuracy, loss = splits["test"].accuracy, splits["test"].log_loss
+        mean, low, high = (f"{100 * x:.2f} %" for x in (accuracy.mean, *accuracy.interval))
+        deviation = f"{100 * accuracy.standard_deviation:.2f} %"
+        assert f"<td>{mean} ± {deviation} ({low} to {high})</td>" in page
+        mean, low, high = (f"{x:.4f}" for x in (loss.mean, *loss.interval))
+        assert f"<td>{mean} ± {loss.standard_deviation:.4f} ({low} to {high})</td>" in page
 
 
 def test_version_is_compared_with_the_one_published_before(second: Run) -> None:
