@@ -12,8 +12,8 @@ Answer = Callable[[Outcome], None]
 Reply = Built | NotBuilt | Committed
 
 
-class Crew(Protocol):
-    """The workers, and who starts and ends them."""
+class Workers(Protocol):
+    """The workers, and what starts and ends them."""
 
     now: float
 
@@ -31,22 +31,22 @@ class Crew(Protocol):
         """A change has ended, successful or not."""
 
 
-class Present(NamedTuple):
+class ServedSnapshot(NamedTuple):
     """What all workers serve, and its files."""
 
     manifest: Manifest
     files: Files
 
 
-class Start(NamedTuple):
+class Startup(NamedTuple):
     """What a worker that starts is building: the present snapshot, or one of the repository."""
 
     number: int
     deadline: float
-    present: Present | None
+    present: ServedSnapshot | None
 
 
-class Asked(NamedTuple):
+class ChangeRequest(NamedTuple):
     """A requested change."""
 
     change: Change
@@ -54,14 +54,14 @@ class Asked(NamedTuple):
 
 
 @dataclass(eq=False)
-class Ongoing:
+class OngoingChange:
     """A change in progress."""
 
     number: int
     change: Change
-    asked: list[Asked]
+    asked: list[ChangeRequest]
     deadline: float = 0
     waiting: list[Member] = field(default_factory=list)  # for their replies
     before: Manifest | None = None  # what was served, once it is committed
-    built: Present | None = None  # by the first worker; the others follow
+    built: ServedSnapshot | None = None  # by the first worker; the others follow
     committed: bool = False

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from service.inference.served_model import LOAD_ALL, Change, Manifest
 from service.process.change_requests import log, log_failure, merge, outcome
 from service.process.messages import Build, Built, Commit, Committed, Drop, Files, NotBuilt, Outcome
-from service.process.progress import Answer, Asked, Crew, Ongoing, Present, Reply, Start
+from service.process.progress import (
+    Answer,
+    ChangeRequest,
+    OngoingChange,
+    Reply,
+    ServedSnapshot,
+    Startup,
+    Workers,
+)
 from service.process.worker_pool import Member
 
 # How long a worker may take to build a snapshot, and all of them for a step of a change.
@@ -27,18 +35,18 @@ _TOO_LONG = f"It took longer than {STEP_S} s."
 class Rollout:
     """Tells each worker what to build and when to serve it."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, workers: Workers) -> None:
         """Has no workers and no snapshot yet."""
-        self.present: Present | None = None
+        self.present: ServedSnapshot | None = None
         self.warning: str | None = None  # why the last change failed
-        self._crew = crew
+        self._workers = workers
         self._numbers = itertools.count(1)
         self._idle: list[Member] = []  # have started, and have nothing to build yet
-        self._starting: dict[Member, Start] = {}
+        self._starting: dict[Member, Startup] = {}
         self._rebuild = False  # whether the next worker reads the repository if none serves
         self._last_read_repository = False  # whether the last worker that started was to read it
-        self._current: Ongoing | None = None
-        self._asked: deque[Asked] = deque()
+        self._current: OngoingChange | None = None
+        self._asked: deque[ChangeRequest] = deque()
         self._closed = False
 
     @property
@@ -50,7 +58,7 @@ class Rollout:
         if self._closed:
             answer(Outcome(_CLOSED, transient=True))
             return
-        self._asked.append(Asked(change, answer))
+        self._asked.append(ChangeRequest(change, answer))
         self._begin()
 
     def join(self, worker: Member) -> None:
@@ -74,7 +82,7 @@ class Rollout:
 
     def alternate_source(self) -> None:
         """Lets the next worker read the repository if none serves, or no longer if that failed."""
-        self._rebuild = not self._crew.ready and not self._last_read_repository
+        self._rebuild = not self._workers.ready and not self._last_read_repository
 
     def on_reply(self, worker: Member, reply: Reply, files: Files = ()) -> None:
         """Handles the reply of a worker; one to a change that has been cancelled is ignored."""
@@ -87,7 +95,7 @@ class Rollout:
 
     def check_deadlines(self) -> None:
         """Ends what takes too long."""
-        now = self._crew.now
+        now = self._workers.now
         for worker, start in list(self._starting.items()):
             if now >= start.deadline:
                 del self._starting[worker]
@@ -118,8 +126,8 @@ class Rollout:
         has_leader = any(start.present is None for start in self._starting.values())
         while self._idle and (present or not has_leader):
             worker = self._idle.pop(0)
-            number, deadline = next(self._numbers), self._crew.now + STEP_S
-            self._starting[worker] = Start(number, deadline, present)
+            number, deadline = next(self._numbers), self._workers.now + STEP_S
+            self._starting[worker] = Startup(number, deadline, present)
             self._last_read_repository = present is None
             if present:
                 worker.send(Build(number, present.manifest), present.files)
@@ -128,13 +136,13 @@ class Rollout:
                 worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
                 has_leader = True
 
-    def _on_start_reply(self, worker: Member, start: Start, reply: Reply, files: Files) -> None:
+    def _on_start_reply(self, worker: Member, start: Startup, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):
             self._on_start_failed(worker, reply.reason, refused=reply.refused)
         elif isinstance(reply, Built):
-            if start.present is None and not self._crew.ready:
+            if start.present is None and not self._workers.ready:
                 log(LOAD_ALL, self._manifest, reply.manifest)
-                self.present = Present(reply.manifest, files)
+                self.present = ServedSnapshot(reply.manifest, files)
             elif start.present is None or start.present is not self.present:  # replaced meanwhile
                 self.join(worker)
                 return
@@ -146,12 +154,12 @@ class Rollout:
 
     def _on_start_failed(self, worker: Member, reason: str, *, refused: bool) -> None:
         self.alternate_source()
-        self._crew.on_not_built(worker, reason, refused=refused)
+        self._workers.on_not_built(worker, reason, refused=refused)
 
     def _serve(self, worker: Member, number: int) -> None:
         self._rebuild = False
         worker.send(Commit(number))
-        self._crew.on_serving(worker)
+        self._workers.on_serving(worker)
         change = self._current
         if change and change.built and not change.committed:
             change.waiting.append(worker)
@@ -163,43 +171,45 @@ class Rollout:
 
     def _begin(self) -> None:
         """Begins the next change, if there is one, none is running, and a worker serves."""
-        if self._current or not self._asked or not self._crew.ready:
+        if self._current or not self._asked or not self._workers.ready:
             return
         asked = [self._asked.popleft()]
         change = asked[0].change
         while self._asked and (both := merge(change, self._asked[0].change)):
             asked.append(self._asked.popleft())
             change = both
-        rollout = self._current = Ongoing(next(self._numbers), change, asked)
-        self._begin_step(rollout, self._crew.ready[:1])
+        rollout = self._current = OngoingChange(next(self._numbers), change, asked)
+        self._begin_step(rollout, self._workers.ready[:1])
         rollout.waiting[0].send(Build(rollout.number, change))
 
-    def _begin_step(self, change: Ongoing, workers: Sequence[Member]) -> None:
+    def _begin_step(self, change: OngoingChange, workers: Sequence[Member]) -> None:
         change.waiting = list(workers)
-        change.deadline = self._crew.now + STEP_S
+        change.deadline = self._workers.now + STEP_S
 
-    def _on_change_reply(self, worker: Member, change: Ongoing, reply: Reply, files: Files) -> None:
+    def _on_change_reply(
+        self, worker: Member, change: OngoingChange, reply: Reply, files: Files
+    ) -> None:
         if isinstance(reply, NotBuilt):
             self._cancel(change, reply.reason, transient=not reply.refused)
         elif isinstance(reply, Committed):
             self._complete_step(change, worker)
         elif change.built is None:
-            self._follow(change, worker, Present(reply.manifest, files))
+            self._follow(change, worker, ServedSnapshot(reply.manifest, files))
         elif reply.manifest != change.built.manifest:
             self._cancel(change, "A worker has built other models than the first.")
         else:
             self._complete_step(change, worker)
 
-    def _follow(self, change: Ongoing, leader: Member, built: Present) -> None:
+    def _follow(self, change: OngoingChange, leader: Member, built: ServedSnapshot) -> None:
         """Lets all others build what the first worker has built."""
         change.built = built
-        self._begin_step(change, [worker for worker in self._crew.ready if worker is not leader])
+        self._begin_step(change, [worker for worker in self._workers.ready if worker is not leader])
         for worker in change.waiting:
             worker.send(Build(change.number, built.manifest), built.files)
         if not change.waiting:
             self._commit(change, built)
 
-    def _complete_step(self, change: Ongoing, worker: Member) -> None:
+    def _complete_step(self, change: OngoingChange, worker: Member) -> None:
         change.waiting.remove(worker)
         if change.waiting:
             return
@@ -208,32 +218,34 @@ class Rollout:
         elif change.built:
             self._commit(change, change.built)
 
-    def _commit(self, change: Ongoing, built: Present) -> None:
+    def _commit(self, change: OngoingChange, built: ServedSnapshot) -> None:
         """Makes all workers serve what they have built."""
         change.committed, change.before = True, self._manifest
         self.present = built
-        self._begin_step(change, self._crew.ready)
+        self._begin_step(change, self._workers.ready)
         for worker in change.waiting:
             worker.send(Commit(change.number))
         if not change.waiting:
             self._succeed(change, built)
 
-    def _succeed(self, change: Ongoing, built: Present) -> None:
+    def _succeed(self, change: OngoingChange, built: ServedSnapshot) -> None:
         log(change.change, change.before, built.manifest)
         self._end(change, [outcome(asked.change, built.manifest) for asked in change.asked])
 
-    def _cancel(self, change: Ongoing, reason: str, *, transient: bool = True) -> None:
+    def _cancel(self, change: OngoingChange, reason: str, *, transient: bool = True) -> None:
         """Makes all workers discard what they have built."""
-        for worker in self._crew.ready:
+        for worker in self._workers.ready:
             worker.send(Drop(change.number))
         log_failure(change.change, reason)
         outcome = Outcome(reason, transient=transient)
         self._end(change, [outcome for _ in change.asked], reason)
 
-    def _end(self, change: Ongoing, outcomes: Sequence[Outcome], reason: str | None = None) -> None:
+    def _end(
+        self, change: OngoingChange, outcomes: Sequence[Outcome], reason: str | None = None
+    ) -> None:
         self._current = None
         self.warning = f"The last change of models failed. {reason}" if reason else None
         for asked, result in zip(change.asked, outcomes, strict=True):
             asked.answer(result)
-        self._crew.on_change_end()
+        self._workers.on_change_end()
         self._begin()
