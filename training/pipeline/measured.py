@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from training.data.dataset import Split
-from training.measure import evaluation, latency, metrics, photographs, robustness, unfamiliar
+from training.measure import evaluation, latency, robustness, unfamiliar
 from training.measure.evaluation import Evaluation
 from training.measure.photographs import PhotographFigures, Photographs
-from training.measure.predict import Predictions, predict
-from training.publish import seeds, served
+from training.measure.predict import Predictions
+from training.measure.second_view import ServedMetrics
+from training.publish import answers as of_files
+from training.publish import seeds
+from training.publish.answers import Answers
 from training.publish.artifact import Artifact
 from training.publish.card import Card, ExportedCard, Readings
-from training.publish.served import ServedFigures
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,15 @@ class Measured:
     Attributes:
         splits: the labelled pictures; the last one is shown in detail.
         answers: of one view of each picture, by file and split.
-        served: the figures with second views, and of label sets.
+        figures: of these answers, by field of the card.
         evaluations: of `model.onnx`, by split.
         energies: of `model.onnx` for each kind of out-of-distribution pictures.
         photographs: the figures of each file on them; None where there are none.
     """
 
     splits: Mapping[str, Split]
-    answers: Mapping[str, Mapping[str, Predictions]]
-    served: ServedFigures
+    answers: Answers
+    figures: dict[str, Any]
     evaluations: dict[str, Evaluation]
     energies: dict[str, unfamiliar.Energies]
     photographs: dict[str, PhotographFigures] | None
@@ -42,24 +45,17 @@ def measure(
     seen: Photographs | None,
 ) -> Measured:
     """Run all files of an exported model over the splits, and over photographs."""
-    answers = {
-        name: {split: predict(artifact.folder / name, of.images) for split, of in splits.items()}
-        for name in card.files
-    }
-    further = served.figures(artifact.folder, card, answers, splits)
+    answers = of_files.collect(artifact.folder, card.files, splits)
+    figures = of_files.figures(artifact.folder, card, answers, splits)
+    as_served = (figures["as_served"] or {}).get(artifact.model.name, {})
     return Measured(
         splits=splits,
         answers=answers,
-        served=further,
-        evaluations=_evaluations(artifact, card, splits, answers[artifact.model.name], further),
+        figures=figures,
+        evaluations=_evaluations(artifact, card, splits, answers[artifact.model.name], as_served),
         energies=unfamiliar.energies(artifact.model, card.input.height, card.resize),
-        photographs=None if seen is None else {
-            name: photographs.measure(
-                artifact.folder / name, seen, card.labels, file.energy_threshold, file.second_view
-            )
-            for name, file in card.files.items()
-        },
-    )  # fmt: skip
+        photographs=None if seen is None else of_files.on_photographs(artifact.folder, card, seen),
+    )
 
 
 def _evaluations(
@@ -67,9 +63,8 @@ def _evaluations(
     card: ExportedCard,
     splits: Mapping[str, Split],
     answers: Mapping[str, Predictions],
-    further: ServedFigures,
+    as_served: Mapping[str, ServedMetrics],
 ) -> dict[str, Evaluation]:
-    as_served = (further.as_served or {}).get(artifact.model.name, {})
     return {
         name: evaluation.evaluate(
             artifact.model,
@@ -99,17 +94,10 @@ def complete(
         readings: of the test split.
         others: the cards of the other seeds, for the spread.
     """
-    splits, answers = measured.splits, measured.answers
-    shown = list(splits)[-1]
-    familiar = {name: own.energy for name, own in answers[artifact.model.name].items()}
+    familiar = {name: own.energy for name, own in measured.answers[artifact.model.name].items()}
     timed = [name for name, file in card.files.items() if file.precision != "float16"]
     figures = {
-        "data": card.data.model_copy(update={"test": len(splits.get("test", ()))}),
-        "metrics": _metrics(card, measured),
-        "reliability": {
-            file: {shown: metrics.reliability(own[shown].probabilities, splits[shown].labels)}
-            for file, own in answers.items()
-        },
+        "data": card.data.model_copy(update={"test": len(measured.splits.get("test", ()))}),
         "robustness": {
             name: robustness.means(own.robustness) for name, own in measured.evaluations.items()
         },
@@ -117,19 +105,7 @@ def complete(
         "latency": latency.figures([artifact.folder / name for name in timed]),
         "photographs": measured.photographs,
         "test_readings": readings,
-        **measured.served._asdict(),
+        **measured.figures,
     }
     own = Card(**dict(card) | figures)
     return own.model_copy(update=seeds.spreads([own, *others])._asdict())
-
-
-def _metrics(card: ExportedCard, measured: Measured) -> dict[str, dict[str, metrics.Metrics]]:
-    return {
-        file: {
-            name: metrics.metrics(
-                own, measured.splits[name].labels, card.files[file].energy_threshold
-            )
-            for name, own in of_file.items()
-        }
-        for file, of_file in measured.answers.items()
-    }

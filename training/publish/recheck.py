@@ -7,15 +7,13 @@ from typing import Any
 from training.data import dataset
 from training.data.dataset import Split
 from training.errors import TrainingError
-from training.measure import agreement, metrics, photographs, robustness, unfamiliar
+from training.measure import agreement, photographs, robustness, unfamiliar
 from training.measure.cost import cost
-from training.measure.photographs import PhotographFigures
-from training.measure.predict import Predictions, predict
-from training.publish import differences, repository, served, stated, unmeasured
+from training.publish import answers as of_files
+from training.publish import differences, repository, stated, unmeasured
 from training.publish.artifact import Artifact
 from training.publish.card import Card
 
-Answers = Mapping[str, Mapping[str, Predictions]]
 Folders = tuple[Path, Path]
 
 
@@ -87,16 +85,12 @@ def measure(
     version: Artifact, card: Card, splits: Mapping[str, Split], seen: Folders | None = None
 ) -> dict[str, Any]:
     """All figures that can be measured again, by their field of the card."""
-    model, shown = version.model, list(splits)[-1]
-    answers = _answers(version, list(card.files), splits)
+    model = version.model
+    answers = of_files.collect(version.folder, card.files, splits)
     familiar = {name: of_split.energy for name, of_split in answers[model.name].items()}
     energies = unfamiliar.energies(model, card.input.height, card.resize)
     measured = {
-        **_of_answers(version, card, answers, splits),
-        "reliability": {
-            file: {shown: metrics.reliability(of[shown].probabilities, splits[shown].labels)}
-            for file, of in answers.items()
-        },
+        **of_files.figures(version.folder, card, answers, splits),
         "robustness": {
             name: robustness.means(robustness.measure(model, split))
             for name, split in splits.items()
@@ -109,52 +103,17 @@ def measure(
         "cost": cost(model),
     }
     if seen and card.photographs is not None:
-        measured["photographs"] = on_photographs(version, card, *seen)
+        size, labels = card.input.height, card.labels
+        loaded = photographs.load(*seen, labels, size, card.resize, card.closer_look)
+        measured["photographs"] = of_files.on_photographs(version.folder, card, loaded)
     return measured
 
 
 def measure_quickly(version: Artifact, card: Card, splits: Mapping[str, Split]) -> dict[str, Any]:
     """The figures of the answers to unchanged pictures, of the files for processors."""
     files = [name for name, file in card.files.items() if file.precision != "float16"]
-    return _of_answers(version, card, _answers(version, files, splits), splits)
-
-
-def _answers(version: Artifact, files: Iterable[str], splits: Mapping[str, Split]) -> Answers:
-    """One view of each picture, by file and split."""
-    return {
-        file: {name: predict(version.folder / file, split.images) for name, split in splits.items()}
-        for file in files
-    }
-
-
-def _of_answers(
-    version: Artifact, card: Card, answers: Answers, splits: Mapping[str, Split]
-) -> dict[str, Any]:
-    thresholds = {name: file.energy_threshold for name, file in card.files.items()}
-    return {
-        "metrics": {
-            file: {
-                name: metrics.metrics(predictions, splits[name].labels, thresholds[file])
-                for name, predictions in of_split.items()
-            }
-            for file, of_split in answers.items()
-        },
-        **served.figures(version.folder, card, answers, splits)._asdict(),
-    }
-
-
-def on_photographs(
-    version: Artifact, card: Card, familiar: Path, other: Path
-) -> dict[str, PhotographFigures]:
-    """The figures of each file on photographs of the classes and of other things."""
-    size, labels = card.input.height, card.labels
-    loaded = photographs.load(familiar, other, labels, size, card.resize, card.closer_look)
-    return {
-        name: photographs.measure(
-            version.folder / name, loaded, labels, file.energy_threshold, file.second_view
-        )
-        for name, file in card.files.items()
-    }
+    answers = of_files.collect(version.folder, files, splits)
+    return of_files.figures(version.folder, card, answers, splits)
 
 
 def _splits(version: Artifact, card: Card, folder: Path | None) -> dict[str, Split]:

@@ -11,8 +11,8 @@ from training.errors import TrainingError
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import Metrics
 from training.measure.second_view import ServedMetrics
-from training.pipeline import evaluate, measured
-from training.publish import artifact, readings
+from training.pipeline import evaluate
+from training.publish import answers, artifact, readings
 from training.publish.card import Readings
 from training.train.checkpoint import Run
 
@@ -42,7 +42,7 @@ def test_each_reading_of_the_test_split_is_recorded_before_it_is_used(
     card = artifact.of_run(trained.folder).read_card()
     assert card.test_readings == Readings(run=1, all_runs=1)
     runs = [Run(Path(shutil.copytree(trained.folder, tmp_path / name))) for name in "ab"]
-    monkeypatch.setattr(measured, "predict", interrupt)
+    monkeypatch.setattr(answers, "predict", interrupt)
     for run in runs:
         with pytest.raises(KeyboardInterrupt):
             evaluate.evaluate_run(run, sample, FOLDERS, tmp_path / "models")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.training.conftest import FOLDERS, change_card
 from training.errors import TrainingError
-from training.publish import artifact, recheck, repository
+from training.measure import photographs
+from training.publish import answers, artifact, recheck, repository
 from training.publish.artifact import Artifact, sha256
 from training.publish.unmeasured import REASONS
 from training.train.checkpoint import Run
@@ -41,7 +42,10 @@ def test_photographs_are_measured_again_where_they_are_named(
     published: Artifact, tmp_path: Path
 ) -> None:
     card = published.read_card()
-    measured = recheck.on_photographs(published, card, *PHOTOGRAPHS)
+    seen = photographs.load(
+        *PHOTOGRAPHS, card.labels, card.input.height, card.resize, card.closer_look
+    )
+    measured = answers.on_photographs(published.folder, card, seen)
     published.write_card(card.model_copy(update={"photographs": measured}))
     publish_as_it_is(published)
     lines = recheck.recheck(tmp_path, FOLDERS, seen=PHOTOGRAPHS)
