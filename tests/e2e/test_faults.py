@@ -296,7 +296,7 @@ def test_bad_version_changes_no_worker_and_health_says_why(
 def test_end_under_load_answers_every_accepted_request(
     server: StartReady, models: Path, keep_alive: bool
 ) -> None:
-    running = server(models=models, model="tiny", workers=2, drain_s=2)
+    running = server(models=models, model="tiny", workers=2, drain_s=1)
     wait_until(lambda: all_workers(running))
     with Load(running.url, RED, clients=8, keep_alive=keep_alive) as load:
         load.wait_for(50)
@@ -385,7 +385,7 @@ def test_rolling_restart_behind_a_proxy_fails_no_request(
     with Proxy() as proxy:
         for server in old:
             proxy.add(server.url)
-        with Load(proxy.url, RED) as load:
+        with Load(proxy.url, RED, pause_s=0.01) as load:
             for server in old:
                 load.wait_for(20)
                 new = start()
