@@ -21,12 +21,14 @@ SMALL = colour("red")
 # As many as the clients of an overload, and some more than fit into the lanes of both workers.
 CLIENTS, TOO_MANY = 3, 14
 STUCK_S = 3
+# Some more pixels than make a picture huge, and no more than are allowed.
+SIDE, MAX_PIXELS = 4010, 17_000_000
 
 
 @pytest.fixture(scope="module")
 def huge() -> bytes:
-    """A picture that has to wait for its lane, and half a second to make."""
-    return png(7000, 7000, bytes(7000 * 21_001))
+    """A picture that has to wait for its lane."""
+    return png(SIDE, SIDE, bytes(SIDE * (3 * SIDE + 1)))
 
 
 @pytest.fixture
@@ -39,6 +41,7 @@ def running(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     settings = {"workers": 2, "threads": 1, "stuck_s": STUCK_S, "deadline_ms": 60_000}
+    settings |= {"max_pixels": MAX_PIXELS}
     with server(models=tiny_models, model="tiny", **settings) as running:
         yield running
 
@@ -67,7 +70,7 @@ def test_small_pictures_are_answered_while_huge_ones_wait(
             while time.monotonic() < ends_at or small < 100:
                 assert post(running, SMALL).status == 200
                 small += 1
-                time.sleep(0.01)  # that they are answered is what counts, not how many
+                time.sleep(0.05)  # that they are answered is what counts, not how many
             assert not any(it.done() for it in late)
         assert [it.result().status for it in late] == [200] * CLIENTS
     assert metric(running, "service_worker_restarts_total") == 0
