@@ -45,16 +45,36 @@ def whole(trained: Run) -> keras.Model:
     return keras.saving.load_model(trained.checkpoint)
 
 
-def test_same_seed_gives_the_same_weights_and_another_does_not(
-    tmp_path: Path, preset: Preset, sample: DataSet, whole: keras.Model
+def test_same_seed_gives_the_same_weights_and_another_does_not_however_rarely_they_are_saved(
+    tmp_path: Path,
+    preset: Preset,
+    sample: DataSet,
+    whole: keras.Model,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    same, other = (fit.fit(preset, sample, tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    made: list[int] = []
+    real = Run.save
+
+    def save(run: Run, model: keras.Model, history: pd.DataFrame) -> None:
+        made.append(len(history))
+        real(run, model, history)
+
+    monkeypatch.setattr(Run, "save", save)
+    models = []
+    # Of epochs that are short for what a save takes not all are saved, but the last one is.
+    for seed, share, saves in ((0, 1e-9, 2), (1, 1e9, 4)):
+        made.clear()
+        monkeypatch.setattr(fit, "SAVING", share)
+        models.append(fit.fit(preset, sample, tmp_path / str(seed), seed=seed))
+        assert len(made) == saves
+        assert made[-1] == preset.epochs
+    same, other = models
     assert same_weights(whole, same)
     assert not same_weights(whole, other)
 
 
 @pytest.mark.parametrize("written", ["nothing", "history"])
-def test_resumed_run_ends_like_an_uninterrupted_one(
+def test_resumed_run_ends_like_an_uninterrupted_one_and_keeps_the_time_before_the_break(
     tmp_path: Path,
     preset: Preset,
     sample: DataSet,
@@ -72,13 +92,22 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
         patch.setattr(Run, "save", interrupted_save(BREAK, half))
         with pytest.raises(KeyboardInterrupt):
             fit.fit(preset, sample, tmp_path / "cut")
-    resumed = fit.fit(preset, sample, tmp_path / "cut", resume=True)
+    run = Run(tmp_path / "cut")
+    spent = json.loads(run.clock.read_text())
+    assert spent["epoch"] == run.epochs()
+    assert spent["processor_seconds"] > 0
+    run.clock.write_text(json.dumps(spent | {"seconds": 5000.0, "processor_seconds": 7000.0}))
+    resumed = fit.fit(preset, sample, run.folder, resume=True)
     assert same_weights(whole, resumed)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-    expected, found = (run.read_history()[columns] for run in (trained, Run(tmp_path / "cut")))
+    expected, found = (each.read_history()[columns] for each in (trained, run))
     # In the epoch of the break these are of the steps after it.
     expected.loc[1, ["loss", "accuracy"]] = found.loc[1, ["loss", "accuracy"]]
     pd.testing.assert_frame_equal(expected, found)
+    times = run.read_history()[["seconds", "processor_seconds"]]
+    assert (times > 0).all(axis=None)
+    assert times.iloc[spent["epoch"]].gt([5000.0, 7000.0]).all()
+    assert times.drop(index=spent["epoch"]).lt(5000.0).all(axis=None)
 
 
 @pytest.mark.long
@@ -118,7 +147,11 @@ def test_fused_residual_network_resumes_and_is_measured_in_some_epochs(
 
 
 def test_checkpoint_is_usable_before_the_first_epoch_ends(
-    tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    preset: Preset,
+    sample: DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: keras.Model,
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -127,31 +160,8 @@ def test_checkpoint_is_usable_before_the_first_epoch_ends(
         patch.setattr(fit, "_train_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             fit.fit(preset, sample, tmp_path)
-    fit.fit(preset, sample, tmp_path, resume=True)
+    assert same_weights(whole, fit.fit(preset, sample, tmp_path, resume=True))
     assert len(Run(tmp_path).read_history()) == preset.epochs
-
-
-@pytest.mark.parametrize(("share", "saves"), [(1e-9, 2), (1e9, 4)], ids=["rarely", "often"])
-def test_epochs_that_are_short_for_what_a_save_takes_are_not_all_saved(
-    tmp_path: Path,
-    preset: Preset,
-    sample: DataSet,
-    monkeypatch: pytest.MonkeyPatch,
-    share: float,
-    saves: int,
-) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(fit, "SAVING", share)
-    real = Run.save
-
-    def save(run: Run, model: keras.Model, history: pd.DataFrame) -> None:
-        made.append(len(history))
-        real(run, model, history)
-
-    monkeypatch.setattr(Run, "save", save)
-    fit.fit(preset, sample, tmp_path / "run")
-    assert len(made) == saves
-    assert made[-1] == preset.epochs
 
 
 def test_run_is_not_overwritten(trained: Run, sample: DataSet) -> None:
@@ -174,27 +184,6 @@ def test_run_is_not_resumed_with_another_precision_or_number_of_devices(
     run.write_settings(settings.model_copy(update={"origin": origin}))
     with pytest.raises(TrainingError, match=f"was started with another {next(iter(change))}$"):
         fit.fit(preset, sample, run.folder, resume=True)
-
-
-def test_time_of_an_epoch_that_was_interrupted_is_kept(
-    tmp_path: Path, preset: Preset, sample: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(fit, "SAVE_SECONDS", 0.0)  # after each step
-        patch.setattr(Run, "save", interrupted_save(BREAK, lambda *_: None))
-        with pytest.raises(KeyboardInterrupt):
-            fit.fit(preset, sample, tmp_path)
-    run = Run(tmp_path)
-    spent = json.loads(run.clock.read_text())
-    assert spent["epoch"] == run.epochs()
-    assert spent["processor_seconds"] > 0
-    run.clock.write_text(json.dumps(spent | {"seconds": 5000.0, "processor_seconds": 7000.0}))
-    fit.fit(preset, sample, tmp_path, resume=True)
-    history = run.read_history()
-    times = history[["seconds", "processor_seconds"]]
-    assert (times > 0).all(axis=None)
-    assert times.iloc[spent["epoch"]].gt([5000.0, 7000.0]).all()
-    assert times.drop(index=spent["epoch"]).lt(5000.0).all(axis=None)
 
 
 def test_operations_run_in_a_fixed_order_without_a_gpu(
