@@ -55,27 +55,27 @@ def test_models_in_one_service_answer_as_they_do_in_services_of_their_own(
     assert together == alone
 
 
-@pytest.mark.parametrize("how", ["SIGHUP", "load"])
 def test_published_model_is_there_under_its_name_with_no_setting_changed(
-    server: StartServer, models: Path, how: str
+    server: StartServer, models: Path
 ) -> None:
     with server(models=models, workers=2, admin_keys="secret") as running:
-        assert web.get(f"{running.url}/models/shapes").status_code == 404
-        write_model(models, "shapes", labels=["circle", "square", "star"])
-        if how == "load":
-            url = f"{running.url}/v2/repository/models/shapes/load"
-            assert web.post(url, headers=KEY).status_code == 200
-        else:
+        for how in ("SIGHUP", "load"):
+            assert web.get(f"{running.url}/models/shapes").status_code == 404
+            write_model(models, "shapes", labels=["circle", "square", "star"])
+            if how == "load":
+                url = f"{running.url}/v2/repository/models/shapes/load"
+                assert web.post(url, headers=KEY).status_code == 200
+            else:
+                running.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 200)
+            for _ in range(8):  # each on a connection of its own, so of both workers
+                response = web.post(f"{running.url}/models/shapes/predict", content=colour("blue"))
+                assert response.json()["predictions"][0]["label"] == "star"
+            assert web.get(f"{running.url}/health").json()["model"] == "cifar10"
+            # And one that is gone is so with the next signal.
+            shutil.rmtree(models / "shapes")
             running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 200)
-        for _ in range(8):  # each on a connection of its own, so of both workers
-            response = web.post(f"{running.url}/models/shapes/predict", content=colour("blue"))
-            assert response.json()["predictions"][0]["label"] == "star"
-        assert web.get(f"{running.url}/health").json()["model"] == "cifar10"
-        # And one that is gone is so with the next signal.
-        shutil.rmtree(models / "shapes")
-        running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 404)
+            wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 404)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -401,43 +401,47 @@ def test_choice_outlives_a_change_of_the_models_and_a_lost_one_falls_back(
         expect(page.get_by_role("banner")).to_contain_text("tiny · version 1")
 
 
-def test_model_that_failed_is_named_with_its_reason(
-    browser: Browser, server: Callable[..., Server], tmp_path: Path
-) -> None:
-    write_model(tmp_path)
-    (write_model(tmp_path, "broken") / "model.onnx").write_bytes(b"damaged")
-    with server(models=tmp_path, model="tiny") as running, browser.new_context() as context:
+@pytest.fixture(scope="module")
+def degraded(
+    server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service with one model, which has a label set, and with one that cannot be loaded."""
+    models = tmp_path_factory.mktemp("degraded")
+    path = write_model(models, label_sets={"0.95": [0.01, 0.9, 0.01]}) / "card.json"
+    figures = {"coverage": 0.951, "mean_size": 1.24}
+    card = json.loads(path.read_text()) | MEASURED
+    card["label_sets"] = {"model.onnx": {"test": {"0.95": figures}}}
+    path.write_text(json.dumps(card))
+    (write_model(models, "broken") / "model.onnx").write_bytes(b"damaged")
+    with server(models=models, model="tiny") as running:
+        yield running
+
+
+def test_model_that_failed_is_named_with_its_reason(browser: Browser, degraded: Server) -> None:
+    with browser.new_context() as context:
         page = context.new_page()
-        page.goto(running.url)
+        page.goto(degraded.url)
         expect(page.get_by_role("banner")).to_contain_text("degraded: broken: ")
         expect(page.get_by_label("Model", exact=True)).to_be_hidden()
         choose(page, picture("blue"))
         expect(headline(page)).to_have_text("blue")
 
 
-def test_model_without_figures_says_so(
-    browser: Browser, server: Callable[..., Server], tiny_models: Path
-) -> None:
-    with server(models=tiny_models, model="tiny") as plain, browser.new_context() as context:
+def test_model_without_figures_says_so(browser: Browser, several: Server) -> None:
+    with browser.new_context() as context:
         page = context.new_page()
-        page.goto(plain.url)
+        page.goto(several.url)
         model = page.get_by_role("region", name="The model", exact=True)
         expect(model).to_contain_text("not measured")
         expect(model.get_by_role("img")).to_be_hidden()
 
 
 def test_classes_of_a_label_set_are_named_where_there_are_several(
-    browser: Browser, server: Callable[..., Server], tmp_path: Path
+    browser: Browser, degraded: Server
 ) -> None:
-    sets = {"0.95": [0.01, 0.9, 0.01]}
-    path = write_model(tmp_path, label_sets=sets) / "card.json"
-    figures = {"coverage": 0.951, "mean_size": 1.24}
-    card = json.loads(path.read_text()) | MEASURED
-    card["label_sets"] = {"model.onnx": {"test": {"0.95": figures}}}
-    path.write_text(json.dumps(card))
-    with server(models=tmp_path, model="tiny") as running, browser.new_context() as context:
+    with browser.new_context() as context:
         page = context.new_page()
-        page.goto(running.url)
+        page.goto(degraded.url)
         model = page.get_by_role("region", name="The model", exact=True)
         expect(model).to_contain_text("1.24 classes on average, the right one among them in 95.1%")
         choose(page, picture("red"))
