@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from service.errors import ModelNotFoundError, NotReadyError, NotServedError, StartupError
 from service.inference.engine import CUDA
@@ -15,7 +17,7 @@ from service.inference.snapshot import Handover, Snapshot
 from service.inference.snapshot_builder import build_snapshot, check_name
 from service.settings import Settings
 from tests.service.conftest import colour
-from tests.service.models import write_model
+from tests.service.models import LABELS, replace_model, write_model
 
 
 def settings_of(models: Path, **settings: object) -> Settings:
@@ -85,6 +87,51 @@ def test_folder_is_the_identity(models: Path) -> None:
     snapshot = build_snapshot(settings_of(models, model="cats"), LOAD_ALL)
     assert versions(snapshot) == {"cats": [11], "birds": [1]}
     assert snapshot.find().served.version == "11"
+
+
+def truncate(model: Path) -> None:
+    model.write_bytes(model.read_bytes()[:100])
+
+
+def lengthen(model: Path) -> None:
+    model.write_bytes(model.read_bytes() + b"\0")
+
+
+def other_model() -> bytes:
+    """A model that serves something else."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([node], "other", [x], [y])
+    opset = [helper.make_opsetid("", 17)]
+    data: bytes = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    return data
+
+
+def name_more_labels(model: Path) -> None:
+    """Names four classes in the file and in its card, where three are computed."""
+    shutil.rmtree(model.parent)
+    write_model(model.parents[2], labels=[*LABELS, "white"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate, "has not the sha256 that its card states"),
+        (lengthen, "has not the sha256 that its card states"),
+        (lambda model: replace_model(model, other_model()), "The model must take `image`"),
+        (name_more_labels, "computes 3 classes and names 4"),
+    ],
+    ids=["truncated", "tampered", "other inputs", "more labels"],
+)
+def test_default_model_that_cannot_be_served_is_refused_in_one_line(
+    tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    """A service ends with this line."""
+    damage(write_model(tmp_path) / "model.onnx")
+    with pytest.raises(StartupError) as caught:
+        build_snapshot(settings_of(tmp_path, model="tiny"), LOAD_ALL)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_model_that_cannot_be_loaded_leaves_the_others(models: Path) -> None:
