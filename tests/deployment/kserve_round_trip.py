@@ -1,6 +1,7 @@
 """Reads manifests by the classes of KServe's SDK, and writes them again: JSON in, JSON out.
 
-It runs in an environment of its own. What the classes do not know is an error.
+It takes several lists of manifests, as the SDK takes seconds to import, and runs in an environment
+of its own. For a list that holds what the classes do not know, it says what that is.
 """
 
 import json
@@ -18,6 +19,10 @@ _CLASSES = {
 _PLAIN: dict[str, type] = {"str": str, "int": int, "bool": bool}
 
 
+class UnknownError(Exception):
+    """A manifest holds what the classes do not know."""
+
+
 def read(kind: str, value: Any) -> Any:  # noqa: ANN401
     """Makes an object of a class out of JSON; `kind` is a type as the SDK writes it."""
     if parts := re.fullmatch(r"list\[(.+)\]", kind):
@@ -27,11 +32,11 @@ def read(kind: str, value: Any) -> Any:  # noqa: ANN401
     model = getattr(kserve, kind, None) or getattr(client, kind, None)
     if model is None:
         if not isinstance(value, _PLAIN.get(kind, object)):
-            sys.exit(f"{value!r} is not {kind}")
+            raise UnknownError(f"{value!r} is not {kind}")
         return value
     attributes = {name: attribute for attribute, name in model.attribute_map.items()}
     if unknown := value.keys() - attributes.keys():
-        sys.exit(f"{kind} has no {', '.join(sorted(unknown))}")
+        raise UnknownError(f"{kind} has no {', '.join(sorted(unknown))}")
     return model(
         **{
             attributes[name]: read(model.openapi_types[attributes[name]], item)
@@ -57,10 +62,18 @@ def write(value: Any) -> Any:  # noqa: ANN401
     return {name: write(item) for name, item in found.items() if item not in (None, "")}
 
 
+def round_trip(manifests: list[Any]) -> list[Any] | str:
+    """The manifests as they were read and written, or what is wrong with them."""
+    try:
+        read_ones = [read(_CLASSES[it["kind"]], it) for it in manifests]
+    except UnknownError as error:
+        return str(error)
+    return [write(manifest) for manifest in read_ones]
+
+
 def main() -> None:
     """Reads and writes all manifests."""
-    manifests = [read(_CLASSES[it["kind"]], it) for it in json.load(sys.stdin)]
-    print(json.dumps([write(manifest) for manifest in manifests]))
+    print(json.dumps([round_trip(manifests) for manifests in json.load(sys.stdin)]))
 
 
 if __name__ == "__main__":
