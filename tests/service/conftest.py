@@ -5,7 +5,7 @@ import io
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +67,17 @@ def engine() -> FakeEngine:
 @pytest.fixture
 def make_app(engine: FakeEngine, tmp_path: Path) -> Callable[..., FastAPI]:
     """Builds an app around the fake engine, with the given settings."""
+    return lambda **settings: app_around(engine, tmp_path, **settings)
+
+
+def app_around(engine: FakeEngine, folder: Path, **settings: object) -> FastAPI:
+    """An app around a fake engine, with the given settings and a folder for its files."""
 
     def build(settings: Settings, _order: object, _before: object, observe: Observer) -> Snapshot:
         return snapshot_of(fake_model(engine, settings, observe))
 
-    def make(**settings: object) -> FastAPI:
-        validated = Settings.model_validate({"threads": 1, **settings})
-        return create_app(validated, ModelServer(validated, build), tmp_path)
-
-    return make
+    validated = Settings.model_validate({"threads": 1, **settings})
+    return create_app(validated, ModelServer(validated, build), folder)
 
 
 def fake_model(
@@ -98,29 +100,35 @@ def snapshot_of(*models: LoadedModel) -> Snapshot:
     return Snapshot({model.name: [model] for model in models}, models[0].name)
 
 
-@pytest.fixture
-def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., TestClient]]:
-    """Starts an app around the fake engine, with the given settings."""
-    clients: list[TestClient] = []
-
-    def make(**settings: object) -> TestClient:
-        app = make_app(**settings)
-        clients.append(TestClient(app).__enter__())
+@contextmanager
+def started(app: FastAPI) -> Iterator[TestClient]:
+    """A client of an app, once it has its model."""
+    with TestClient(app) as client:
         deadline = time.monotonic() + 10
         # To ask for it by HTTP would make FastAPI complete all routes before those of the probes.
         while app.state.model_server.snapshot is None:
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        return clients[-1]
+        yield client
 
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+
+@pytest.fixture
+def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., TestClient]]:
+    """Starts an app around the fake engine, with the given settings."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(started(make_app(**settings)))
 
 
 @pytest.fixture
 def client(make_client: Callable[..., TestClient]) -> TestClient:
     return make_client()
+
+
+@pytest.fixture(scope="module")
+def common_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client for all tests of a module whose requests are refused before they change anything."""
+    with started(app_around(FakeEngine(), tmp_path_factory.mktemp("common"))) as client:
+        yield client
 
 
 @pytest.fixture

@@ -102,9 +102,9 @@ def test_other_keys_mean_nothing(client: TestClient) -> None:
     ],
 )
 def test_instance_that_is_no_picture_is_400(
-    client: TestClient, instance: object, sentence: str
+    common_client: TestClient, instance: object, sentence: str
 ) -> None:
-    assert sentence in error(client.post(PREDICT, json={"instances": [RED, instance]}), 400)
+    assert sentence in error(common_client.post(PREDICT, json={"instances": [RED, instance]}), 400)
 
 
 @pytest.mark.parametrize(

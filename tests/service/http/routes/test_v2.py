@@ -273,10 +273,10 @@ def ragged() -> list[Any]:
     ],
 )
 def test_tensor_that_does_not_fit_is_400(
-    client: TestClient, changes: dict[str, Any], sentence: str
+    common_client: TestClient, changes: dict[str, Any], sentence: str
 ) -> None:
     content = json.dumps(tensor(RED, **changes))
-    assert sentence in error(client.post(INFER, content=content), 400)
+    assert sentence in error(common_client.post(INFER, content=content), 400)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +308,9 @@ def test_tensor_that_does_not_fit_is_400(
     ],
 )
 def test_request_out_of_form_is_400(
-    client: TestClient, changes: dict[str, Any], sentence: str
+    common_client: TestClient, changes: dict[str, Any], sentence: str
 ) -> None:
-    assert sentence in error(client.post(INFER, json=tensor(RED) | changes), 400)
+    assert sentence in error(common_client.post(INFER, json=tensor(RED) | changes), 400)
 
 
 @pytest.mark.parametrize(
