@@ -134,7 +134,7 @@ async def test_lock_of_another_process_never_blocks_the_event_loop(
         folder.mkdir()
         limit = RateLimit("1/hour", folder)
         with locked(folder) as holder:
-            asyncio.get_running_loop().call_later(2, holder.kill)
+            asyncio.get_running_loop().call_later(0.5, holder.kill)
             requests = asyncio.gather(*(limit.take(KEY) for _ in range(3)), return_exceptions=True)
             pauses.append(await longest_pause(requests))
         outcomes = sorted(type(result).__name__ for result in await requests)
