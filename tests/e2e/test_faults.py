@@ -20,6 +20,7 @@ import pytest
 
 from service.hardware import available_cpus
 from service.process.lifecycle import GRACE_S
+from service.settings import Settings
 from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import Load, Proxy, wait_until
@@ -504,8 +505,9 @@ def test_no_worker_keeps_another_from_noticing_the_end_of_the_supervisor(
 def test_service_is_its_supervisor_and_workers_which_share_their_modules(
     server: StartReady, models: Path, workers: int | str
 ) -> None:
+    count = Settings(workers=workers).worker_count
     with server(models=models, model="tiny", workers=workers) as running:
-        wait_until(lambda: all_workers(running))
+        wait_until(lambda: all_workers(running, count))
         supervisor = psutil.Process(running.process.pid)
         assert supervisor.children(recursive=True) == workers_of(running)
         assert {str(worker.cmdline()) for worker in workers_of(running)} == {
