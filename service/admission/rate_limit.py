@@ -17,6 +17,8 @@ _TIME = struct.Struct("d")
 # How long a request waits for another process that counts, and how often it tries.
 PATIENCE_S = 0.5
 _RETRY_S = 0.005
+# Sums of times are rounded; without this the last request of an allowance could be refused.
+_ROUNDING_S = 1e-6
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class RateLimit:
             now = self._clock()
             stored = os.pread(file, _TIME.size, 0)
             complete_at = max(now, _TIME.unpack(stored)[0] if stored else now) + self._cost_s
-            if complete_at - now > self._period_s:
+            if complete_at - now > self._period_s + _ROUNDING_S:
                 wait = math.ceil(complete_at - now - self._period_s)
                 raise RateLimitedError(
                     f"This API key is limited to {self._rate}; try again in {wait} s.", wait

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.anyio
 class Clock:
     """Tells the time that it is given."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -54,6 +54,14 @@ async def test_no_more_than_the_rate_passes_at_once(tmp_path: Path) -> None:
     limit = RateLimit("60/minute", tmp_path, Clock())
     assert await taken(limit, 100) == 60
     assert await taken(limit, 100, b"another") == 60
+
+
+# Of the first two, the sum with an hour is rounded up: (63632.81111 + 3600) - 63632.81111 > 3600.
+@pytest.mark.parametrize("now", [63_632.81111, 64_955.47648033767, 65_535.9, 1e9 / 3])
+@pytest.mark.parametrize("rate", ["1/hour", "7/minute", "1000/day"])
+async def test_whole_allowance_passes_at_any_time(tmp_path: Path, now: float, rate: str) -> None:
+    count = int(rate.split("/")[0])
+    assert await taken(RateLimit(rate, tmp_path, Clock(now)), count + 3) == count
 
 
 async def test_allowance_is_restored_evenly(tmp_path: Path) -> None:
