@@ -44,16 +44,16 @@ def available_memory(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> 
     return memory
 
 
-def _groups(controller: str, cgroup: Path, membership: Path) -> list[Path]:
+def _groups(controller: str, cgroup: Path, membership: Path) -> set[Path]:
     """The folders of the groups that limit this process, of both versions of control groups."""
-    found = [cgroup, cgroup / controller]
+    found = {cgroup, cgroup / controller}
     with contextlib.suppress(OSError, ValueError):  # not Linux
         for line in membership.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             # A group outside of the container has a path with "..", which is not mounted here.
             if ".." not in path and controller in (controllers or controller).split(","):
                 group = (cgroup / controller if controllers else cgroup) / path.strip("/")
-                found += [group, *(it for it in group.parents if it.is_relative_to(cgroup))]
+                found |= {it for it in (group, *group.parents) if it.is_relative_to(cgroup)}
     return found
 
 

@@ -98,6 +98,7 @@ def complete(
     timed = [name for name, file in card.files.items() if file.precision != "float16"]
     figures = {
         "data": card.data.model_copy(update={"test": len(measured.splits.get("test", ()))}),
+        "reliability": of_files.reliability(measured.answers, measured.splits),
         "robustness": {
             name: robustness.means(own.robustness) for name, own in measured.evaluations.items()
         },

@@ -25,15 +25,14 @@ def collect(folder: Path, files: Iterable[str], splits: Mapping[str, Split]) -> 
 def figures(
     folder: Path, card: ExportedCard, answers: Answers, splits: Mapping[str, Split]
 ) -> dict[str, Any]:
-    """The card's `metrics`, `reliability`, `as_served` and `label_sets`.
+    """The card's `metrics`, `as_served` and `label_sets`.
 
     Args:
         folder: that holds the files.
         card: of the files; it has their thresholds.
         answers: of `collect`.
-        splits: the labelled pictures; the reliability is that of the last one.
+        splits: the labelled pictures.
     """
-    shown = list(splits)[-1]
     return {
         "metrics": {
             file: {
@@ -42,11 +41,18 @@ def figures(
             }
             for file, of_file in answers.items()
         },
-        "reliability": {
-            file: {shown: metrics.reliability(own[shown].probabilities, splits[shown].labels)}
-            for file, own in answers.items()
-        },
         **served.figures(folder, card, answers, splits)._asdict(),
+    }
+
+
+def reliability(
+    answers: Answers, splits: Mapping[str, Split]
+) -> dict[str, dict[str, list[metrics.Bin]]]:
+    """The card's `reliability`: of each file, on the last split."""
+    shown = list(splits)[-1]
+    return {
+        file: {shown: metrics.reliability(own[shown].probabilities, splits[shown].labels)}
+        for file, own in answers.items()
     }
 
 

@@ -22,7 +22,7 @@ TOLERANCES = {
     "photographs": 0.03,
 }
 # What is in a card by file and split, and may be measured for some of them only.
-BY_FILE = ("metrics", "reliability", "as_served", "label_sets")
+BY_FILE = ("metrics", "as_served", "label_sets")
 
 Json = Mapping[str, Any]
 

@@ -91,6 +91,7 @@ def measure(
     energies = unfamiliar.energies(model, card.input.height, card.resize)
     measured = {
         **of_files.figures(version.folder, card, answers, splits),
+        "reliability": of_files.reliability(answers, splits),
         "robustness": {
             name: robustness.means(robustness.measure(model, split))
             for name, split in splits.items()
