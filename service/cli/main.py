@@ -163,9 +163,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {RELEASE}")
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("serve", help="serve a model over HTTP; the same as `python -m service`")
+    _add_predict(commands.add_parser)
 
+    models = commands.add_parser("models", help="list and check the models of the repository")
+    actions = models.add_subparsers(required=True, metavar="action")
+    about = "list all files of all versions with their measured accuracy"
+    _add_command(actions.add_parser, "list", about, _list)
+    about = "check all checksums and metadata, and compute one answer with each model"
+    _add_command(actions.add_parser, "verify", about, _verify)
+    return parser
+
+
+def _add_predict(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     about = "classify files, without a server"
-    predict = _add_command(commands.add_parser, "predict", about, _predict)
+    predict = _add_command(add_parser, "predict", about, _predict)
     predict.add_argument(
         "paths",
         nargs="+",
@@ -200,14 +211,6 @@ def _parser() -> argparse.ArgumentParser:
         dest="model_version",
         help="its version, the number of its folder (default: the newest)",
     )
-
-    models = commands.add_parser("models", help="list and check the models of the repository")
-    actions = models.add_subparsers(required=True, metavar="action")
-    about = "list all files of all versions with their measured accuracy"
-    _add_command(actions.add_parser, "list", about, _list)
-    about = "check all checksums and metadata, and compute one answer with each model"
-    _add_command(actions.add_parser, "verify", about, _verify)
-    return parser
 
 
 def _add_command(

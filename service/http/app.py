@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +64,6 @@ def create_app(
     authenticator = Authenticator(settings, folder)
     pending = PendingBytes(settings.pending_bytes_per_worker)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        model_server.start()
-        watching = asyncio.create_task(model_server.keep_watch())
-        loading = asyncio.create_task(_load(model_server)) if load else None
-        yield
-        if loading:
-            await loading
-        await model_server.stop()
-        watching.cancel()
-
     guard = _guard(settings, authenticator)
     guarded = [*predict.routes(guard), *v2.routes(guard), *v1.routes(guard)]
     retry_after = RetryAfter(lambda: model_server.seconds_per_item)
@@ -88,7 +77,7 @@ def create_app(
         summary="Send a picture, get the probability of each class.",
         # Starlette redirects to an absolute address, which leaves the prefix of a reverse proxy.
         redirect_slashes=False,
-        lifespan=lifespan,
+        lifespan=_lifespan(model_server, load),
         routes=guarded,
         middleware=_middleware(settings, access_log, load_shedding, pending),
         telemetry=_telemetry(model_server.tracing),
@@ -102,6 +91,14 @@ def create_app(
     app.state.access_log = access_log
     app.state.pending_bytes = pending
     problems.install(app, responder)
+    _include_routers(app, settings, guard, authenticator)
+    return app
+
+
+def _include_routers(
+    app: FastAPI, settings: Settings, guard: Guard, authenticator: Authenticator
+) -> None:
+    """Adds the other routes, each with the keys that it asks for."""
     keys = KeyDependencies(authenticator)
     key = [*DOCUMENTED, Depends(keys.require_key)] if settings.has_keys else []
     admin_key = [*DOCUMENTED, Depends(keys.require_admin_key)]
@@ -114,7 +111,25 @@ def create_app(
     app.include_router(health.monitoring, dependencies=[] if settings.metrics_open else key)
     app.include_router(page.router)
     page.mount_files(app)
-    return app
+
+
+def _lifespan(
+    model_server: ModelServer, load: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Starts and stops the model server; loads the models where `load` says so."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        model_server.start()
+        watching = asyncio.create_task(model_server.keep_watch())
+        loading = asyncio.create_task(_load(model_server)) if load else None
+        yield
+        if loading:
+            await loading
+        await model_server.stop()
+        watching.cancel()
+
+    return lifespan
 
 
 async def _load(model_server: ModelServer) -> None:

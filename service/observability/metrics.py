@@ -66,95 +66,101 @@ class Metrics:
         """
         self._on_stage = on_stage
         self._registry = registry = CollectorRegistry()
-        counter = functools.partial(_Counter, registry=registry)
-        histogram = functools.partial(_Histogram, registry=registry)
+        self._unwritten: list[tuple[_Counter | _Histogram, deque[float]]] = []
+        self._writing = threading.Lock()
+        self._counter = functools.partial(_Counter, registry=registry)
+        self._histogram = functools.partial(_Histogram, registry=registry)
         # Of live workers only: the last values of a dead one have no meaning.
-        gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self._gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self._define_metrics_of_protocols()
+        self._define_metrics_of_pictures()
+        self._define_metrics_of_models()
+        self._define_metrics_of_processes(statuses)
 
-        requests = counter("http_requests", "Answered requests.", ["route", "status"])
-        request_seconds = histogram(
-            "http_request_seconds", "Time to the end of the answer.", ["route"], buckets=_SECONDS
+    def _define_metrics_of_protocols(self) -> None:
+        took = "Time to the end of the answer."
+        self._requests = self._keep_each(
+            self._counter("http_requests", "Answered requests.", ["route", "status"])
         )
-        calls = counter("grpc_calls", "Answered calls.", ["method", "code"])
-        call_seconds = histogram(
-            "grpc_call_seconds", "Time to the end of the answer.", ["method"], buckets=_SECONDS
+        self._request_seconds = self._keep_each(
+            self._histogram("http_request_seconds", took, ["route"], buckets=_SECONDS)
         )
-        stage_seconds = histogram(
-            "classifier_stage_seconds",
-            "Time in each stage of a request, picture or batch.",
-            ["model", "stage"],
-            buckets=_SECONDS,
+        self._calls = self._keep_each(
+            self._counter("grpc_calls", "Answered calls.", ["method", "code"])
         )
-        rejections = counter(
-            "classifier_rejections", "Refused pictures and requests.", ["model", "reason"]
+        self._call_seconds = self._keep_each(
+            self._histogram("grpc_call_seconds", took, ["method"], buckets=_SECONDS)
         )
-        predictions = counter(
-            "classifier_predictions", "Pictures by their most probable class.", ["model", "label"]
+
+    def _define_metrics_of_pictures(self) -> None:
+        of_stages = "Time in each stage of a request, picture or batch."
+        self._stages = self._keep_each(
+            self._histogram(
+                "classifier_stage_seconds", of_stages, ["model", "stage"], buckets=_SECONDS
+            )
         )
-        unfamiliar = counter(
-            "classifier_unfamiliar", "Pictures unlike the training data.", ["model"]
+        of_refusals = "Refused pictures and requests."
+        self._rejections = self._keep_each(
+            self._counter("classifier_rejections", of_refusals, ["model", "reason"])
         )
-        second_views = counter(
-            "classifier_second_views",
-            "Pictures that have further views than the first.",
-            ["model", "outcome"],
+        of_classes = "Pictures by their most probable class."
+        self._predictions = self._keep_each(
+            self._counter("classifier_predictions", of_classes, ["model", "label"])
         )
-        batch_size = histogram(
-            "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
+        self._unfamiliar = self._keep_each(
+            self._counter("classifier_unfamiliar", "Pictures unlike the training data.", ["model"])
         )
-        events = counter(
-            statistics.COUNT,
-            "What has happened to requests, pictures and batches of a model.",
-            statistics.LABELS,
+        of_views = "Pictures that have further views than the first."
+        self._second_views = self._keep_each(
+            self._counter("classifier_second_views", of_views, ["model", "outcome"])
         )
-        event_seconds = counter(
-            statistics.SECONDS, "How long these took in all.", statistics.LABELS
+        self._batch_size = self._keep_each(
+            self._histogram(
+                "classifier_batch_size", "Pictures in a batch.", ["model"], buckets=_BATCH_SIZES
+            )
         )
-        self._last_request = gauge(
+
+    def _define_metrics_of_models(self) -> None:
+        what = "What has happened to requests, pictures and batches of a model."
+        self._events = self._keep_each(self._counter(statistics.COUNT, what, statistics.LABELS))
+        self._event_seconds = self._keep_each(
+            self._counter(statistics.SECONDS, "How long these took in all.", statistics.LABELS)
+        )
+        self._asked: dict[tuple[str, str], float] = {}
+        self._last_request = self._gauge(
             statistics.LAST,
             "When a request to the model was last answered, in seconds since 1970.",
             ["model", "version"],
             multiprocess_mode="livemax",
         )
-        self._queue_depth = gauge("classifier_queue_depth", "Pictures that wait.", ["model"])
-        self._queue_limit = gauge("classifier_queue_limit", "Pictures of a model that may wait.")
-        self._model = gauge(
+        self._queues: set[str] = set()
+        self._queue_depth = self._gauge("classifier_queue_depth", "Pictures that wait.", ["model"])
+        self._queue_limit = self._gauge(
+            "classifier_queue_limit", "Pictures of a model that may wait."
+        )
+        self._shown: set[tuple[str, ...]] = set()
+        self._model = self._gauge(
             "classifier_model_info",
             "A model and where it is computed: 1 while it is served, 0 when it no longer is.",
             ["model", "version", "variant", "sha256", "provider", "requested_provider"],
             multiprocess_mode="livemax",
         )
-        release = gauge(
-            "service_build_info", "The release that runs.", ["release"], multiprocess_mode="livemax"
-        )
+
+    def _define_metrics_of_processes(self, statuses: Sequence[str]) -> None:
+        what = "The release that runs."
+        release = self._gauge("service_build_info", what, ["release"], multiprocess_mode="livemax")
         release.labels(RELEASE).set(1)
-        workers = gauge("service_workers", "Worker processes by the status of each.", ["status"])
-        self._restarts = counter(
+        workers = self._gauge(
+            "service_workers", "Worker processes by the status of each.", ["status"]
+        )
+        self._workers = {status: workers.labels(status) for status in statuses}
+        self._restarts = self._counter(
             "service_worker_restarts", "Workers started in place of a dead or stuck one."
         )
-        self._cpu_seconds = counter("process_cpu_seconds", "CPU time, user and system.")
-        self._memory = gauge("process_resident_memory_bytes", "Resident memory.")
-
-        self._unwritten: list[tuple[_Counter | _Histogram, deque[float]]] = []
-        self._writing = threading.Lock()
-        self._requests = self._keep_each(requests)
-        self._request_seconds = self._keep_each(request_seconds)
-        self._calls = self._keep_each(calls)
-        self._call_seconds = self._keep_each(call_seconds)
-        self._rejections = self._keep_each(rejections)
-        self._predictions = self._keep_each(predictions)
-        self._unfamiliar = self._keep_each(unfamiliar)
-        self._second_views = self._keep_each(second_views)
-        self._batch_size = self._keep_each(batch_size)
-        self._events = self._keep_each(events)
-        self._event_seconds = self._keep_each(event_seconds)
-        self._asked: dict[tuple[str, str], float] = {}
-        self._stages = self._keep_each(stage_seconds)
-        self._workers = {status: workers.labels(status) for status in statuses}
         self._process = ProcessCollector(registry=None)
         self._cpu_counted = 0.0
-        self._shown: set[tuple[str, ...]] = set()
-        self._queues: set[str] = set()
+        self._cpu_seconds = self._counter("process_cpu_seconds", "CPU time, user and system.")
+        self._memory = self._gauge("process_resident_memory_bytes", "Resident memory.")
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Counts an answered request and how long it took."""
