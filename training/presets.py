@@ -116,6 +116,9 @@ class Preset:
         label_smoothing: share of each target that is spread over all classes.
         epochs: passes over the training split.
         batch_size: pictures in a step, without the outliers.
+        sharpness_radius: of the sharpness-aware steps, see `SharpnessAwareModel`. Needs a
+            `WhitenedNetwork`.
+        sharpness_share: share of the epochs, the last ones, that have such steps.
         teacher: name of the preset whose trained network gives the targets in place of the
             labels (distillation), for each picture as augmented.
         validate_every: epochs from one measurement on the validation split to the next; the last
@@ -137,6 +140,8 @@ class Preset:
     label_smoothing: float = 0.0
     epochs: int = 20
     batch_size: int = 128
+    sharpness_radius: float = 0.0
+    sharpness_share: float = 0.0
     teacher: str | None = None
     validate_every: int = 1
     on_device: bool = False
@@ -147,6 +152,11 @@ class Preset:
         # `bench` goes on after the last epoch.
         part = min(epoch, self.epochs - 1) * len(shares) // self.epochs
         return round(self.image_size * shares[part])
+
+    def radius(self, epoch: int) -> float:
+        """Radius of the sharpness-aware steps in an epoch, counted from 0; 0 where it has none."""
+        first = round(self.epochs * (1 - self.sharpness_share))
+        return self.sharpness_radius if epoch >= first else 0.0
 
     def steps(self, pictures: int) -> int:
         """Number of whole batches of so many pictures; at least one, which may be smaller."""
@@ -169,6 +179,8 @@ _YOUNGER = {
     "residual": False,
     "fused": False,
     "muon_precision": "float32",
+    "sharpness_radius": 0.0,
+    "sharpness_share": 0.0,
     "validate_every": 1,
     "on_device": False,
 }
@@ -207,7 +219,9 @@ DEFAULT = replace(
     augmentation=replace(DEFAULT_2.augmentation, shift=4),
     growth=(),
     muon_precision="network",
-    epochs=60,
+    sharpness_radius=0.4,
+    sharpness_share=0.4,
+    epochs=50,
     validate_every=3,
 )
 
@@ -218,6 +232,8 @@ TEACHER = replace(
     name="teacher",
     network=replace(RESIDUAL, widths=tuple(2 * width for width in RESIDUAL.widths)),
     learning_rate=0.06,
+    sharpness_radius=0.0,
+    sharpness_share=0.0,
     label_smoothing=0.0,
     epochs=120,
     batch_size=512,

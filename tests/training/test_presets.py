@@ -34,3 +34,8 @@ def test_younger_settings_are_in_the_json_where_they_change_something() -> None:
     plain = replace(DEFAULT, validate_every=1).to_json()
     assert "validate_every" not in plain
     assert "validate_every" not in PRESETS["baseline"].to_json()
+
+
+def test_last_epochs_have_sharpness_aware_steps() -> None:
+    preset = replace(DEFAULT, epochs=4, sharpness_radius=0.3, sharpness_share=0.5)
+    assert [preset.radius(epoch) for epoch in range(4)] == [0, 0, 0.3, 0.3]

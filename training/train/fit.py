@@ -21,6 +21,7 @@ from training.train.clock import Clock
 from training.train.device_feed import source
 from training.train.feed import Steps, feed, pictures_in_step
 from training.train.parallel import Share
+from training.train.sharpness import SharpnessAwareModel
 from training.train.teaching import Teacher
 
 SAVE_SECONDS = 60.0
@@ -149,6 +150,8 @@ def _train(
             _seed_dropout(model, seed, epoch, first)
             if epoch and preset.size(epoch) != preset.size(epoch - 1):
                 model.train_function = None  # compiled for the new size, as after a resumption
+            if isinstance(model, SharpnessAwareModel):
+                model.set_radius(preset.radius(epoch))
             batches = make(epoch, first)
             first = 0
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}", saver)

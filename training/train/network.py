@@ -7,6 +7,7 @@ from keras import layers
 
 from training.presets import ArticleNetwork, Preset, WhitenedNetwork
 from training.train.normalization import FusedBatchNormalization
+from training.train.sharpness import SharpnessAwareModel
 
 WHITENING_WIDTH = 2 * 2 * 2 * 3  # each direction of a 2x2 patch of RGB, and its negative
 WHITENING_PICTURES = 5_000
@@ -170,4 +171,4 @@ def _whitened(
     else:
         x = layers.GlobalMaxPooling2D(dtype=policy)(x)
     x = layers.Dense(classes, use_bias=False, dtype="float32", name="logits")(x)
-    return keras.Model(image, layers.Rescaling(LOGIT_SCALE, dtype="float32")(x))
+    return SharpnessAwareModel(image, layers.Rescaling(LOGIT_SCALE, dtype="float32")(x))

@@ -128,16 +128,21 @@ def test_growing_pictures_end_at_the_full_size_and_resume_to_the_same_weights(
 
 
 @pytest.mark.long
-def test_fused_residual_network_resumes_and_is_measured_in_some_epochs(
+def test_fused_residual_network_resumes_sharpness_aware_steps_and_is_measured_in_some_epochs(
     tmp_path: Path, sample: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = WhitenedNetwork(widths=(4, 8), group=3, residual=True, fused=True)
-    preset = replace(DEFAULT, network=network, epochs=4, batch_size=32, validate_every=3)
+    preset = replace(
+        DEFAULT, network=network, epochs=4, batch_size=32, validate_every=3,
+        sharpness_radius=0.2, sharpness_share=0.75,
+    )  # fmt: skip
     whole = fit.fit(preset, sample, tmp_path / "whole")
     history = Run(tmp_path / "whole").read_history()
     assert history["val_accuracy"].notna().tolist() == [False, False, True, True]
     assert history["loss"].notna().all()
     assert list(history.columns) == HISTORY_COLUMNS
+    plain = fit.fit(replace(preset, sharpness_share=0.0), sample, tmp_path / "plain")
+    assert not same_weights(whole, plain)
     with monkeypatch.context() as patch:
         patch.setattr(fit, "SAVE_SECONDS", 0.0)  # after each step
         patch.setattr(Run, "save", interrupted_save(BREAK, lambda *_: None))
