@@ -16,14 +16,7 @@ from training.export import to_onnx
 from training.files import write_whole
 from training.measure import robustness, unfamiliar
 from training.measure.predict import predict, right
-from training.presets import (
-    BASELINE,
-    DEFAULT,
-    RESIDUAL,
-    ArticleNetwork,
-    Augmentation,
-    Preset,
-)
+from training.presets import BASELINE, DEFAULT, ArticleNetwork, Augmentation, Preset
 from training.train import fit
 from training.train.checkpoint import Run
 
@@ -63,7 +56,7 @@ VARIANTS: dict[str, dict[str, Preset]] = {
         "no cutout": _default(cutout=0),
         "no zoom, tint or degradation": _default(zoom=0.0, tint=0.0, degrade=0.0),
         "no outliers": _default(outliers=0.0),
-        "ReLU in place of SiLU": _default(network=replace(RESIDUAL, activation="relu")),
+        "no sharpness-aware steps": _default(sharpness_share=0.0),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
     },
 }
