@@ -40,8 +40,6 @@ class Bench:
             part of it `waiting` for data.
         making: making one batch, without training.
         parts: of a step whose data are ready: `forward`, `backward`, `optimizer` and `the rest`.
-        compiled: a step whose data are ready, `without XLA` and `with XLA`; an error message
-            where XLA cannot compile it.
         layers: forward and backward of each layer, a column for each precision, the `gain` of
             mixed_bfloat16, and the precision that is `used`.
     """
@@ -52,7 +50,6 @@ class Bench:
     loop: pd.DataFrame
     making: float
     parts: dict[str, float]
-    compiled: dict[str, float | str]
     layers: pd.DataFrame
 
 
@@ -87,7 +84,6 @@ def bench(preset: Preset, data: DataSet, *, seconds: float = LOOP_SECONDS) -> Be
         loop=loop,
         making=making,
         parts=_parts(model, x, y),
-        compiled=_compiled(model, x, y),
         layers=_layers(model, len(x)),
     )
 
@@ -114,10 +110,6 @@ def text(result: Bench) -> str:
         "",
         "a step whose data are ready",
         *(f"  {ms:,.1f} ms {name}, {ms / total:.1%}" for name, ms in result.parts.items()),
-        *(
-            f"  {name}: {value if isinstance(value, str) else f'{value:,.1f} ms'}"
-            for name, value in result.compiled.items()
-        ),
         "",
         "forward and backward of each layer, ms",
         layers.to_string(),
@@ -193,17 +185,6 @@ def _parts(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
         "optimizer": times["optimizer"],
         "the rest": times["step"] - times["both"] - times["optimizer"],
     }
-
-
-def _compiled(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> dict[str, float | str]:
-    steps = {
-        name: partial(tf.function(model.train_step, jit_compile=compiled), (x, y))
-        for name, compiled in (("without XLA", False), ("with XLA", True))
-    }
-    try:
-        return {**_milliseconds(steps, PART_SECONDS)}
-    except tf.errors.OpError as error:
-        return {"with XLA": f"cannot compile this network: {error.message.splitlines()[0]}"}
 
 
 def _layers(model: keras.Model, batch: int) -> pd.DataFrame:

@@ -26,6 +26,7 @@ class Throughput:
         where: backend, precision and hardware.
         pictures: in a step, with the outliers.
         step: of real training.
+        sharp: the same, sharpness-aware; 0 where the preset has no such steps.
         computing: of it, which a step takes whose data are ready.
         making: one batch on its own, with the answers of a teacher.
         minutes: of all epochs at this pace, without compiling, validation and teacher's training.
@@ -36,6 +37,7 @@ class Throughput:
     where: str
     pictures: int
     step: float
+    sharp: float
     computing: float
     making: float
     minutes: float
@@ -49,6 +51,7 @@ class Throughput:
                 self.where,
                 f"  {self.step:,.1f} ms a step, {1000 * self.pictures / self.step:,.0f} pictures/s",
                 f"  {self.computing:,.1f} ms of it computing, {self.computing / self.step:.1%}",
+                *([f"  {self.sharp:,.1f} ms a sharpness-aware step"] if self.sharp else []),
                 f"  {self.making:,.1f} ms to make a batch on its own",
                 f"  {self.epochs} epochs take {self.minutes:,.1f} minutes at this pace, beside "
                 "compiling and validation",
@@ -62,7 +65,7 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
     Args:
         preset: the settings of the training; always at the full size.
         data: the splits.
-        seconds: of each of the three measurements.
+        seconds: of each of the three or four measurements.
     """
     preset = replace(preset, growth=())
     model = untrained.new_model(preset, data, 0)
@@ -74,7 +77,13 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
     epoch = make(0, 0)
     ready = epoch[0]
     steps = preset.steps(len(data.train))
-    step = _train(model, epoch, seconds)
+    step, sharp = _train(model, epoch, seconds), 0.0
+    computing = _train(model, _Ready(epoch, ready), seconds)
+    sharp_epochs = sum(preset.radius(epoch) > 0 for epoch in range(preset.epochs))
+    if sharp_epochs:
+        model.set_radius(preset.sharpness_radius)
+        sharp = _train(model, epoch, seconds)
+    all_epochs = (preset.epochs - sharp_epochs) * step + sharp_epochs * sharp
     return Throughput(
         preset=preset.name,
         where=", ".join(
@@ -82,9 +91,10 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
         ),
         pictures=sum(pictures_in_step(preset, data.train)),
         step=step,
-        computing=_train(model, _Ready(epoch, ready), seconds),
+        sharp=sharp,
+        computing=computing,
         making=_make(epoch, seconds),
-        minutes=step * steps * preset.epochs / 60_000,
+        minutes=steps * all_epochs / 60_000,
         epochs=preset.epochs,
     )
 

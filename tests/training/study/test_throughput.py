@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from training.data.dataset import DataSet
-from training.presets import ArticleNetwork, Preset
+from training.presets import ArticleNetwork, Preset, WhitenedNetwork
 from training.study import throughput
 from training.train.feed import Batches
 
@@ -23,6 +23,15 @@ def test_shares_of_a_step_are_measured(quick: Preset, sample: DataSet, on_device
     assert min(result.step, result.computing, result.making) > 0
     assert result.minutes == pytest.approx(result.step * 3 * quick.epochs / 60_000)
     assert "ms of it computing" in result.text()
+
+
+def test_sharpness_aware_epochs_are_measured_apart(preset: Preset, sample: DataSet) -> None:
+    network = WhitenedNetwork(widths=(4,), group=1)
+    sharp = replace(preset, network=network, epochs=4, sharpness_radius=0.1, sharpness_share=0.25)
+    result = throughput.measure(sharp, sample, seconds=0.1)
+    assert result.sharp > 0
+    assert result.minutes == pytest.approx(3 * (3 * result.step + result.sharp) / 60_000)
+    assert f"{result.sharp:,.1f} ms a sharpness-aware step" in result.text()
 
 
 def test_time_for_slow_data_is_not_computing(
