@@ -48,7 +48,8 @@ def test_report_shows_every_figure_of_the_card(trained: Run) -> None:
     # Tiles of 13 photographs, which stand first.
     assert page.index("<td>photographs</td><td>300</td><td>13</td>") < page.index("<td>plain</td>")
     assert "Not measured on real photographs" in page
-    assert "The test split was read 1 times for this run" in page
+    assert "Readings of the test split: 1 for this run" in page
+    assert "sharpness-aware" not in page
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,10 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
         shutil.copytree(trained.folder, folder / name)
     run = Run(folder / "seed1")
     settings = run.read_settings()
-    run.write_settings(settings.model_copy(update={"seed": 1}))
+    sharp = replace(settings.preset, sharpness_radius=0.1, sharpness_share=0.4)
+    for seed in (0, 1):
+        changed = settings.model_copy(update={"seed": seed, "preset": sharp})
+        Run(folder / f"seed{seed}").write_settings(changed)
     other = {"seed": 7, "preset": replace(settings.preset, epochs=99)}
     Run(folder / "other-preset").write_settings(settings.model_copy(update=other))
     repository.publish(artifact.of_run(folder / "seed0"), folder / "models")
@@ -86,7 +90,9 @@ def test_photographs_stand_first_with_their_intervals(second: Run) -> None:
 
 
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:
-    assert "Seeds 0, 1, one line each" in (second.folder / "report.html").read_text()
+    page = (second.folder / "report.html").read_text()
+    assert "Seeds 0, 1, one line each" in page
+    assert "The steps of the last 40 % of the epochs are sharpness-aware" in page
 
 
 def test_report_has_the_spread_over_seeds(second: Run) -> None:
