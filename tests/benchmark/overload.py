@@ -200,7 +200,7 @@ def report(rounds: Sequence[Round]) -> Iterator[str]:
     refused = [answer for answer in pictures if answer.status == 503]
     yield f"  answers by status: {dict(sorted(statuses.items()))}"
     kept = [round_.kept for round_ in rounds]
-    yield _line("answered, of the peak", median(kept), median(kept) >= 0.9, "at least 0.90")
+    yield _line("answered, of the peak", median(kept), median(kept) >= 0.95, "at least 0.95")
     yield f"    least {min(kept):.2f}, greatest {max(kept):.2f} of {len(rounds)} rounds"
     if refused:
         ms = median(answer.ms for answer in refused)
