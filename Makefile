@@ -54,7 +54,7 @@ test-clients: $(DEV_ENV) ## Run clients of Triton, KServe and OpenAPI, and show 
 test-ray: $(DEV_ENV) $(RAY_ENV) ## Serve on a Ray cluster of two nodes: the same answers; nodes, replicas and versions come and go
 	RAY=1 $(DEV)/python -m pytest tests/e2e/ray
 
-test-backends: $(DEV_ENV) ## Train under JAX, in 3 minutes: two devices, two processes, killed ones; PyTorch where it is installed
+test-backends: $(DEV_ENV) ## Train under JAX, in 5 minutes: two devices, two processes, killed ones; PyTorch where it is installed
 	BACKENDS=1 $(DEV)/python -m pytest tests/training/train/test_backend.py tests/training/train/test_parallel.py
 
 lint: $(DEV_ENV) ## Check style, types and which package imports which

@@ -116,9 +116,10 @@ class Preset:
         label_smoothing: share of each target that is spread over all classes.
         epochs: passes over the training split.
         batch_size: pictures in a step, without the outliers.
-        sharpness_radius: of the sharpness-aware steps, see `SharpnessAwareModel`. Needs a
+        sharpness_radius: radius of the sharpness-aware steps, see `SharpnessAwareModel`. Needs a
             `WhitenedNetwork`.
-        sharpness_share: share of the epochs, the last ones, that have such steps.
+        sharpness_share: share of the epochs, the last ones, that have such steps; 0 with a radius
+            of 0.
         teacher: name of the preset whose trained network gives the targets in place of the
             labels (distillation), for each picture as augmented.
         validate_every: epochs from one measurement on the validation split to the next; the last
@@ -153,7 +154,18 @@ class Preset:
         part = min(epoch, self.epochs - 1) * len(shares) // self.epochs
         return round(self.image_size * shares[part])
 
-    def radius(self, epoch: int) -> float:
+    def __post_init__(self) -> None:
+        """Refuse sharpness-aware steps that would silently be ordinary ones.
+
+        Raises:
+            ValueError: only one of their settings is given, or the network has no such steps.
+        """
+        if (self.sharpness_radius > 0) != (self.sharpness_share > 0):
+            raise ValueError("sharpness_radius and sharpness_share belong together")
+        if self.sharpness_radius and not isinstance(self.network, WhitenedNetwork):
+            raise ValueError("sharpness-aware steps need a WhitenedNetwork")
+
+    def sharpness_radius_in(self, epoch: int) -> float:
         """Radius of the sharpness-aware steps in an epoch, counted from 0; 0 where it has none."""
         first = round(self.epochs * (1 - self.sharpness_share))
         return self.sharpness_radius if epoch >= first else 0.0
@@ -226,7 +238,7 @@ DEFAULT = replace(
 )
 
 # For a GPU: a network twice as wide as that of the candidate, and that one distilled from it. The
-# teacher is sure of itself, so its targets are not smoothed; both see the same pictures as changed.
+# teacher is confident, so its targets are not smoothed; both see the same pictures as changed.
 TEACHER = replace(
     DEFAULT,
     name="teacher",

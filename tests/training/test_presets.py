@@ -1,10 +1,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from training.presets import DEFAULT, PRESETS, Preset, preset_from_json
+from training.presets import DEFAULT, PRESETS, ArticleNetwork, Preset, preset_from_json
 from training.publish.card import Card
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models").glob("*/*/card.json"))
@@ -38,4 +39,16 @@ def test_younger_settings_are_in_the_json_where_they_change_something() -> None:
 
 def test_last_epochs_have_sharpness_aware_steps() -> None:
     preset = replace(DEFAULT, epochs=4, sharpness_radius=0.3, sharpness_share=0.5)
-    assert [preset.radius(epoch) for epoch in range(4)] == [0, 0, 0.3, 0.3]
+    assert [preset.sharpness_radius_in(epoch) for epoch in range(4)] == [0, 0, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sharpness_radius": 0.0}, {"sharpness_share": 0.0}, {"network": ArticleNetwork()}],
+    ids=["radius", "share", "network"],
+)
+def test_sharpness_aware_steps_that_would_be_ordinary_are_refused(
+    change: dict[str, Any],
+) -> None:
+    with pytest.raises(ValueError, match="sharpness"):
+        replace(DEFAULT, **change)

@@ -56,7 +56,7 @@ VARIANTS: dict[str, dict[str, Preset]] = {
         "no cutout": _default(cutout=0),
         "no zoom, tint or degradation": _default(zoom=0.0, tint=0.0, degrade=0.0),
         "no outliers": _default(outliers=0.0),
-        "no sharpness-aware steps": _default(sharpness_share=0.0),
+        "no sharpness-aware steps": _default(sharpness_radius=0.0, sharpness_share=0.0),
         "Adam in place of Muon": _default(optimizer="adam", learning_rate=2e-3),
     },
 }

@@ -26,8 +26,8 @@ class Throughput:
         where: backend, precision and hardware.
         pictures: in a step, with the outliers.
         step: of real training.
-        sharp: the same, sharpness-aware; 0 where the preset has no such steps.
         computing: of it, which a step takes whose data are ready.
+        sharp_step: a sharpness-aware one of real training; 0 where the preset has no such steps.
         making: one batch on its own, with the answers of a teacher.
         minutes: of all epochs at this pace, without compiling, validation and teacher's training.
         epochs: of the preset.
@@ -37,8 +37,8 @@ class Throughput:
     where: str
     pictures: int
     step: float
-    sharp: float
     computing: float
+    sharp_step: float
     making: float
     minutes: float
     epochs: int
@@ -51,10 +51,14 @@ class Throughput:
                 self.where,
                 f"  {self.step:,.1f} ms a step, {1000 * self.pictures / self.step:,.0f} pictures/s",
                 f"  {self.computing:,.1f} ms of it computing, {self.computing / self.step:.1%}",
-                *([f"  {self.sharp:,.1f} ms a sharpness-aware step"] if self.sharp else []),
+                *(
+                    [f"  {self.sharp_step:,.1f} ms a sharpness-aware step"]
+                    if self.sharp_step
+                    else []
+                ),
                 f"  {self.making:,.1f} ms to make a batch on its own",
-                f"  {self.epochs} epochs take {self.minutes:,.1f} minutes at this pace, beside "
-                "compiling and validation",
+                f"  {self.epochs} epochs take {self.minutes:,.1f} minutes at this pace, not "
+                "counting compilation and validation",
             ]
         )
 
@@ -79,7 +83,7 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
     steps = preset.steps(len(data.train))
     step, sharp = _train(model, epoch, seconds), 0.0
     computing = _train(model, _Ready(epoch, ready), seconds)
-    sharp_epochs = sum(preset.radius(epoch) > 0 for epoch in range(preset.epochs))
+    sharp_epochs = sum(preset.sharpness_radius_in(epoch) > 0 for epoch in range(preset.epochs))
     if sharp_epochs:
         model.set_radius(preset.sharpness_radius)
         sharp = _train(model, epoch, seconds)
@@ -91,8 +95,8 @@ def measure(preset: Preset, data: DataSet, *, seconds: float = SECONDS) -> Throu
         ),
         pictures=sum(pictures_in_step(preset, data.train)),
         step=step,
-        sharp=sharp,
         computing=computing,
+        sharp_step=sharp,
         making=_make(epoch, seconds),
         minutes=steps * all_epochs / 60_000,
         epochs=preset.epochs,

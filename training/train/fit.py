@@ -70,7 +70,7 @@ def fit(
     with parallel.scope(devices) as share, contextlib.ExitStack() as stack:
         if share.index == 0:
             stack.enter_context(run.locked())
-        share.check(*pictures_in_step(preset, data.train))
+        share.check(*pictures_in_step(preset, data.train), halves=preset.sharpness_share > 0)
         settings = origin.settings(preset, data, seed, share.count * share.devices)
         started = run.checkpoint.exists()
         if started and not resume:
@@ -151,7 +151,7 @@ def _train(
             if epoch and preset.size(epoch) != preset.size(epoch - 1):
                 model.train_function = None  # compiled for the new size, as after a resumption
             if isinstance(model, SharpnessAwareModel):
-                model.set_radius(preset.radius(epoch))
+                model.set_radius(preset.sharpness_radius_in(epoch))
             batches = make(epoch, first)
             first = 0
             progress = _Progress(bar, f"{epoch + 1}/{preset.epochs}", saver)

@@ -35,13 +35,20 @@ class Share:
         part = len(rows) // (self.count * self.devices) * self.devices
         return rows[self.index * part : (self.index + 1) * part]
 
-    def check(self, pictures: int, outliers: int) -> None:
+    def check(self, pictures: int, outliers: int, *, halves: bool = False) -> None:
         """See that a batch can be divided.
+
+        Args:
+            pictures: in each batch.
+            outliers: in each batch.
+            halves: whether every second row is used by itself; the parts of several processes must
+                then be even, or these rows would be others than those of one process.
 
         Raises:
             TrainingError: it cannot.
         """
-        rest = pictures % self.count or outliers % self.count
+        parts = 2 * self.count if halves and self.count > 1 else self.count
+        rest = pictures % parts or outliers % parts
         if rest or (pictures + outliers) // self.count % self.devices:
             raise TrainingError(
                 f"a batch of {pictures} pictures and {outliers} outliers cannot be shared by "

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.train.sharpness import PART, SharpnessAwareModel
+from training.train.sharpness import ASCENT_ROWS, SharpnessAwareModel
 
 RADIUS, RATE, MOMENTUM = 0.7, 0.1, 0.9
 
@@ -23,9 +23,12 @@ def check() -> None:
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(RATE), loss)
     before = [np.asarray(keras.ops.convert_to_numpy(value)) for value in layer.weights]
+    start = model.get_weights()
+    model.train_on_batch(x, y)  # an ordinary step, which is compiled
+    model.set_weights(start)
     model.set_radius(RADIUS)
     model.train_on_batch(x, y)
-    gradients = _gradients(x[PART], y[PART], *before)
+    gradients = _gradients(x[ASCENT_ROWS], y[ASCENT_ROWS], *before)
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
     nearby = [value + RADIUS / norm * step for value, step in zip(before, gradients, strict=True)]
     steps = _gradients(x, y, *nearby)
@@ -33,7 +36,7 @@ def check() -> None:
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(found), value - RATE * step, atol=1e-6
         )
-    mean = (x[PART] @ before[0] + before[1]).mean(0) * (1 - MOMENTUM)
+    mean = (x[ASCENT_ROWS] @ before[0] + before[1]).mean(0) * (1 - MOMENTUM)
     moving = keras.ops.convert_to_numpy(normalise.moving_mean)
     np.testing.assert_allclose(moving, mean, atol=1e-6)
 

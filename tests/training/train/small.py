@@ -31,13 +31,16 @@ in_long_form = pytest.mark.skipif(
 )
 
 NETWORK = WhitenedNetwork(widths=(8,), group=2, residual=True, fused=True)
-# Two outliers beside 32 pictures, which two processes can share.
-HOW = replace(DEFAULT.augmentation, outliers=1 / 16)
+# Four outliers beside 32 pictures: two processes have even parts.
+HOW = replace(DEFAULT.augmentation, outliers=1 / 8)
 PRESET = replace(
     DEFAULT, network=NETWORK, augmentation=HOW, epochs=3, batch_size=32, validate_every=1,
     sharpness_radius=0.1, sharpness_share=1 / 3,
 )  # fmt: skip
-TEACHER = replace(PRESET, name="teacher", on_device=True, sharpness_share=0.0)
+TEACHER = replace(
+    PRESET, name="teacher", on_device=True, sharpness_radius=0.0, sharpness_share=0.0,
+    augmentation=replace(HOW, outliers=1 / 16),
+)  # fmt: skip
 STUDENT = replace(TEACHER, name="student", teacher="teacher", label_smoothing=0.0)
 PRESETS = {preset.name: preset for preset in (PRESET, TEACHER, STUDENT)}
 

@@ -141,7 +141,9 @@ def test_fused_residual_network_resumes_sharpness_aware_steps_and_is_measured_in
     assert history["val_accuracy"].notna().tolist() == [False, False, True, True]
     assert history["loss"].notna().all()
     assert list(history.columns) == HISTORY_COLUMNS
-    plain = fit.fit(replace(preset, sharpness_share=0.0), sample, tmp_path / "plain")
+    plain = fit.fit(
+        replace(preset, sharpness_radius=0.0, sharpness_share=0.0), sample, tmp_path / "plain"
+    )
     assert not same_weights(whole, plain)
     with monkeypatch.context() as patch:
         patch.setattr(fit, "SAVE_SECONDS", 0.0)  # after each step
