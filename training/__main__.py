@@ -91,7 +91,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; --resume continues where the run was last saved", file=sys.stderr)
+        resume = "; --resume continues where the run was last saved" if "resume" in args else ""
+        print(f"\ninterrupted{resume}", file=sys.stderr)
         return 130
     return 0
 

@@ -14,7 +14,7 @@ SIGNIFICANT = 1.96  # standard errors
 
 
 def fit(first: Floats, second: Floats, labels: Labels) -> SecondView | None:
-    """The rule with the highest threshold that asks for second views of a sixth of the pictures.
+    """The rule with the highest threshold by which at most a sixth of the pictures have two views.
 
     Its temperature is that with the smallest log-loss.
 

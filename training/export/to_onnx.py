@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
+from keras import ops
 
 from training.data.dataset import Split
 from training.export import closer_look, outputs
@@ -34,8 +35,8 @@ def load_float32(run: Run) -> keras.Model:
     model = network.build(
         settings.preset,
         len(settings.classes),
-        mean=np.asarray(normalization.mean).reshape(-1),
-        variance=np.asarray(normalization.variance).reshape(-1),
+        mean=ops.convert_to_numpy(normalization.mean).reshape(-1),
+        variance=ops.convert_to_numpy(normalization.variance).reshape(-1),
         for_inference=True,
     )
     model.set_weights(trained.get_weights())
@@ -61,13 +62,13 @@ def fold_normalization(model: keras.Model) -> None:
     normalisation stays a layer of its own.
     """
     normalization = _normalization(model)
-    mean, variance = (np.asarray(x) for x in (normalization.mean, normalization.variance))
+    mean, variance = (ops.convert_to_numpy(x) for x in (normalization.mean, normalization.variance))
     if "whitening" in [layer.name for layer in model.layers]:
         whitening = model.get_layer("whitening")
-        kernel = np.asarray(whitening.kernel) / np.sqrt(variance).reshape(-1, 1)
+        kernel = ops.convert_to_numpy(whitening.kernel) / np.sqrt(variance).reshape(-1, 1)
         shift = mean.reshape(-1) @ kernel.sum(axis=(0, 1))
         whitening.kernel.assign(kernel)
-        whitening.bias.assign(np.asarray(whitening.bias) - shift)
+        whitening.bias.assign(ops.convert_to_numpy(whitening.bias) - shift)
         mean, variance = np.zeros(()), np.ones(())  # ONNX Runtime removes these scalars
     # NumPy arrays become constants of the graph, tensors would become further inputs.
     normalization.mean, normalization.variance = mean, variance

@@ -89,7 +89,8 @@ def load(
         look: which of them have a closer look; None for none.
 
     Raises:
-        TrainingError: a folder is missing or empty or is none of a class, or a file is no picture.
+        TrainingError: a folder is missing or empty or is not named after a class, or a file is no
+            picture.
     """
     for folder in (familiar, other):
         if not folder.is_dir():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from training.data import pictures
 from training.figures import Figures
@@ -103,7 +102,7 @@ def figures(
         kind: KindFigures(
             pictures=len(energy),
             under_threshold=float(np.mean(energy < threshold)),
-            auroc={split: _auroc(known, energy) for split, known in familiar.items()},
+            auroc={split: intervals.area(known, energy).value for split, known in familiar.items()},
         )
         for kind, energy in unfamiliar.items()
     }
@@ -114,8 +113,3 @@ def figures(
         under_threshold=float(np.mean([kind.under_threshold for kind in every])),
         per_kind=per_kind,
     )
-
-
-def _auroc(familiar: Energies, unfamiliar: Energies) -> float:
-    known = np.repeat([1, 0], [len(familiar), len(unfamiliar)])
-    return float(roc_auc_score(known, np.concatenate([familiar, unfamiliar])))

@@ -116,6 +116,7 @@ def write(report: Report, path: Path) -> None:
             published=report.published,
             kinds=_kinds(report),
             seeds=sorted(report.histories),
+            sharp_from=_first_sharp_epoch(report.card),
             error_before=expected_calibration_error(evaluation.reliability_before),
             layers=_layers(report.model),
             parameters=report.model.count_params(),
@@ -129,6 +130,12 @@ def write(report: Report, path: Path) -> None:
             ablation=None if report.ablation is None else _table(report.ablation),
         )
     path.write_text(page)
+
+
+def _first_sharp_epoch(card: Card) -> int | None:
+    """The first trained epoch with sharpness-aware steps, counted from 1."""
+    radius = card.training.config.sharpness_radius_in
+    return next((n + 1 for n in range(card.training.epochs) if radius(n) > 0), None)
 
 
 def _plots(report: Report, evaluation: Evaluation) -> dict[str, str]:

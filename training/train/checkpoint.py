@@ -119,7 +119,7 @@ class Run:
         """Number of epochs that the checkpoint has finished; the history may be ahead of it.
 
         Raises:
-            TrainingError: the folder holds no run, or its checkpoint is none.
+            TrainingError: the folder holds no run, or its checkpoint is not valid.
         """
         settings = self.read_settings()
         try:
@@ -139,7 +139,7 @@ class Run:
 
         What was not measured is missing: on validation in some epochs, processor time by earlier
         versions of this package. Loss and accuracy of an epoch in which the run was resumed are
-        those of the steps after that.
+        those of the steps after that; those of sharpness-aware steps are of perturbed weights.
 
         Raises:
             TrainingError: the files are not those of a run.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import layers
+from keras import layers, ops
 
 from training.presets import ArticleNetwork, Preset, WhitenedNetwork
 from training.train.normalization import FusedBatchNormalization
@@ -62,7 +62,7 @@ def initialise(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
     if "whitening" not in [layer.name for layer in model.layers]:
         return
     normalization = next(x for x in model.layers if isinstance(x, layers.Normalization))
-    normalised = np.asarray(normalization(images[:WHITENING_PICTURES]))
+    normalised = ops.convert_to_numpy(normalization(images[:WHITENING_PICTURES]))
     patches = np.lib.stride_tricks.sliding_window_view(normalised, (2, 2), axis=(1, 2))
     rows = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, WHITENING_WIDTH // 2)
     variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
@@ -70,7 +70,7 @@ def initialise(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
     model.get_layer("whitening").kernel.assign(np.concatenate([kernel, -kernel], axis=-1))
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3):
-            kernel = np.asarray(layer.kernel).copy()
+            kernel = ops.convert_to_numpy(layer.kernel).copy()
             kept = min(kernel.shape[2:])
             kernel[..., :kept] = 0
             kernel[1, 1, range(kept), range(kept)] = 1

@@ -36,7 +36,7 @@ def code() -> str:
 
 
 def check(run: Run, settings: Settings) -> None:
-    """See that a run goes on with these settings; say and record what else is other than it was.
+    """See that a run goes on with these settings; say and record what else has changed.
 
     Raises:
         TrainingError: a setting that decides the result is another one.
@@ -67,7 +67,7 @@ def not_recorded(settings: Settings, history: pd.DataFrame) -> list[str]:
 
 
 def _others(old: Origin, new: Origin, epochs: int) -> list[str]:
-    """What is other than it was, in words."""
+    """What has changed, in words."""
     parts = {"hardware": (old.hardware, new.hardware), "code": (old.code, new.code)} | {
         name: (old.libraries.get(name), new.libraries.get(name, "none"))
         for name in sorted(old.libraries | new.libraries)

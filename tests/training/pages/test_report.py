@@ -13,6 +13,7 @@ from training.measure.evaluation import Evaluation
 from training.measure.predict import Predictions
 from training.pages import report
 from training.pipeline import evaluate, steps
+from training.presets import DEFAULT
 from training.publish import artifact, repository
 from training.publish.card import Readings
 from training.train.checkpoint import Run
@@ -60,10 +61,7 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
         shutil.copytree(trained.folder, folder / name)
     run = Run(folder / "seed1")
     settings = run.read_settings()
-    sharp = replace(settings.preset, sharpness_radius=0.1, sharpness_share=0.4)
-    for seed in (0, 1):
-        changed = settings.model_copy(update={"seed": seed, "preset": sharp})
-        Run(folder / f"seed{seed}").write_settings(changed)
+    run.write_settings(settings.model_copy(update={"seed": 1}))
     other = {"seed": 7, "preset": replace(settings.preset, epochs=99)}
     Run(folder / "other-preset").write_settings(settings.model_copy(update=other))
     repository.publish(artifact.of_run(folder / "seed0"), folder / "models")
@@ -71,7 +69,9 @@ def second(trained: Run, sample: DataSet, tmp_path_factory: pytest.TempPathFacto
     steps.verify_run(run, sample)
     photographs = FOLDERS / "test", FOLDERS / "train" / "cat"
     others = [artifact.of_run(folder / "seed0").read_card()]
-    evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs, others)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "_first_sharp_epoch", lambda _card: 2)
+        evaluate.evaluate_run(run, sample, FOLDERS, folder / "models", photographs, others)
     return run
 
 
@@ -92,7 +92,17 @@ def test_photographs_stand_first_with_their_intervals(second: Run) -> None:
 def test_seeds_of_the_preset_share_the_learning_curves(second: Run) -> None:
     page = (second.folder / "report.html").read_text()
     assert "Seeds 0, 1, one line each" in page
-    assert "The steps of the last 40 % of the epochs are sharpness-aware" in page
+    assert "From epoch 2 on the steps are sharpness-aware" in page
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(50, 31), (30, None)], ids=["whole", "cut"])
+def test_first_sharp_epoch_is_one_that_was_trained(
+    trained: Run, epochs: int, first: int | None
+) -> None:
+    card = artifact.of_run(trained.folder).read_card()
+    training = card.training.model_copy(update={"config": DEFAULT, "epochs": epochs})
+    changed = card.model_copy(update={"training": training})
+    assert report._first_sharp_epoch(changed) == first
 
 
 def test_report_has_the_spread_over_seeds(second: Run) -> None:
