@@ -52,6 +52,10 @@ _COMMANDS: dict[str, tuple[Command, str]] = {
         commands.closer_looks,
         "what --photographs --other --models",
     ),
+    "corruptions": (
+        commands.corruptions,
+        "what --data --split --models",
+    ),
     "ablate": (
         commands.ablate,
         "--preset --data --pictures --seed --runs",

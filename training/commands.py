@@ -172,6 +172,19 @@ def closer_looks(args: argparse.Namespace) -> None:
         print(f"{one.label}, with 95 % intervals", table.to_string(), sep="\n")
 
 
+def corruptions(args: argparse.Namespace) -> None:
+    """Measure models on the corruptions of CIFAR-10-C."""
+    from training.study import compare, corruptions
+
+    test = None if args.split is None else args.split == "test"
+    for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
+        name, splits = compare.splits_for([one], args.data, "corruptions", test=test)
+        split, rule = splits[one.card.resize], one.card.files[one.model.name].second_view
+        table = corruptions.measure(one.model, split, rule)
+        print(f"{one.label}, {name} split, {len(split):,} pictures, as served")
+        print(table.to_string(float_format="{:.1%}".format))
+
+
 def ablate(args: argparse.Namespace) -> None:
     """Train a preset with one part removed or changed at a time."""
     from training.data import dataset

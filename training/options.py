@@ -79,7 +79,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--split": {
         "choices": ["validation", "test"],
-        "help": "the pictures to compare on (default: validation where a run is among the models, "
+        "help": "the pictures to measure on (default: validation where a run is among the models, "
         "because that is a choice; else test)",
     },
     "--seed": {

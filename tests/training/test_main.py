@@ -13,7 +13,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 COMMANDS = (
     "run", "fit", "export", "verify", "evaluate", "publish", "verify-models", "compare",
-    "photographs", "closer-looks", "ablate", "resize-rules", "bench",
+    "photographs", "closer-looks", "corruptions", "ablate", "resize-rules", "bench",
 )  # fmt: skip
 
 

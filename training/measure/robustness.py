@@ -64,7 +64,7 @@ def _noise(images: Floats, deviation: float) -> Floats:
     return np.asarray(images + deviation * rng.standard_normal(images.shape, np.float32))
 
 
-def _brightness(images: Floats, added: float) -> Floats:
+def brightness(images: Floats, added: float) -> Floats:
     """Add to V in HSV, which keeps hue and saturation."""
     value = images.max(axis=-1, keepdims=True)
     # Black has no hue and becomes grey.
@@ -72,7 +72,8 @@ def _brightness(images: Floats, added: float) -> Floats:
     return np.asarray(scale * np.clip(value + added, 0, 1))
 
 
-def _contrast(images: Floats, factor: float) -> Floats:
+def contrast(images: Floats, factor: float) -> Floats:
+    """Scale the differences to the mean of each picture and channel."""
     mean = images.mean(axis=(1, 2), keepdims=True)
     return np.asarray((images - mean) * factor + mean)
 
@@ -83,10 +84,10 @@ def _contrast(images: Floats, factor: float) -> Floats:
 CHANGES: dict[str, tuple[Callable[[Floats, float], Floats], tuple[float, ...]]] = {
     "blur": (_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
     "noise": (_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
-    "brighter": (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
-    "darker": (_brightness, (-0.05, -0.1, -0.15, -0.2, -0.3)),
-    "less_contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
-    "more_contrast": (_contrast, (1 / 0.75, 1 / 0.5, 1 / 0.4, 1 / 0.3, 1 / 0.15)),
+    "brighter": (brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    "darker": (brightness, (-0.05, -0.1, -0.15, -0.2, -0.3)),
+    "less_contrast": (contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
+    "more_contrast": (contrast, (1 / 0.75, 1 / 0.5, 1 / 0.4, 1 / 0.3, 1 / 0.15)),
 }
 
 

@@ -116,10 +116,7 @@ def compare(
             raise TrainingError(f"{other.label}: its labels are not those of {first.label}")
         if other.card.input != first.card.input:
             raise TrainingError(f"{other.label}: its input size is not that of {first.label}")
-    name, splits = _splits(contenders, folder, test)
-    for one in contenders:
-        if name == "test" and one.run:
-            readings.record(one.run, "compare", one.model)
+    name, splits = splits_for(contenders, folder, "compare", test=test)
     labels = splits[first.card.resize].labels
     correct, rows, recalls = {}, {}, {}
     for one in contenders:
@@ -229,10 +226,17 @@ def write(comparison: Comparison, folder: Path) -> Path:
     return path
 
 
-def _splits(
-    contenders: list[Contender], folder: Path | None, test: bool | None
+def splits_for(
+    contenders: list[Contender], folder: Path | None, command: str, *, test: bool | None
 ) -> tuple[str, dict[ResizeRule, Split]]:
-    """The name of the split to compare on, and the split by resize rule."""
+    """The name of the split to measure on, and the split by resize rule.
+
+    That the test split is read for a run is recorded in it, with the name of the command. The
+    arguments are those of `compare`.
+
+    Raises:
+        TrainingError: labels or data differ from those of a contender, or there is no such split.
+    """
     size = contenders[0].size
     rules = {one.card.resize for one in contenders}
     data = {rule: dataset.load(folder, size, rule) for rule in rules}
@@ -244,6 +248,9 @@ def _splits(
         splits = {rule: dataset.load_test(folder, size, rule) for rule in data}
         labelled = {rule: split for rule, split in splits.items() if split is not None}
         if labelled:
+            for one in contenders:
+                if one.run:
+                    readings.record(one.run, command, one.model)
             return "test", labelled
         if test:
             raise TrainingError("--data has no labelled test pictures")
