@@ -110,6 +110,7 @@ class _Bucket:
         graph: str,
     ) -> None:
         self.size = shape[0]
+        # Pageable memory: ONNX Runtime's Python API (1.31) has no pinned one.
         self._staging = np.zeros(shape, np.uint8)
         self._input = _allocate(self._staging, device)
         self._outputs = (

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 
+# `filelock` polls, so a waiting thread may enter late and before another that came first.
 class FileLock:
     """A lock whose `with` block is entered by one thread of one process at a time.
 

@@ -127,6 +127,15 @@ def test_files_are_where_they_are_said_to_be() -> None:
     assert packages <= set(named)
 
 
+def test_every_file_of_the_training_is_in_the_table() -> None:
+    folder = ROOT / "training"
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", section(folder / "README.md", "Source files")))
+    assert [name for name in named if not (folder / name).exists()] == []
+    files = {path.relative_to(folder) for path in folder.rglob("*.py")}
+    rest = {path for path in files if path.name != "__init__.py" and str(path) not in named}
+    assert [path for path in rest if not named & {f"{parent}/" for parent in path.parents}] == []
+
+
 def test_what_shows_a_promise_is_there() -> None:
     rows = re.findall(
         r"^\| (.+?) \| (.+?) \| .* ?\|$", section(SERVICE, "Guarantees"), re.MULTILINE
