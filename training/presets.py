@@ -221,8 +221,8 @@ DEFAULT_2 = Preset(
     batch_size=256,
 )
 
-# A candidate for version 3; `training/README.md` says what one seed of it gave. It takes 69 % of
-# the multiplications of version 2, and all pictures have the full size.
+# A candidate for version 3, see `training/README.md`. It takes 69 % of the multiplications of
+# version 2, and all pictures have the full size.
 RESIDUAL = WhitenedNetwork(widths=(32, 176, 288), group=3, residual=True, fused=True)
 DEFAULT = replace(
     DEFAULT_2,
