@@ -176,9 +176,10 @@ def corruptions(args: argparse.Namespace) -> None:
     """Measure models on the corruptions of CIFAR-10-C."""
     from training.study import compare, corruptions
 
+    contenders = [compare.find(what, args.models) for what in dict.fromkeys(args.what)]
     test = None if args.split is None else args.split == "test"
-    for one in [compare.find(what, args.models) for what in dict.fromkeys(args.what)]:
-        name, splits = compare.splits_for([one], args.data, "corruptions", test=test)
+    name, splits = compare.splits_for(contenders, args.data, "corruptions", test=test)
+    for one in contenders:
         split, rule = splits[one.card.resize], one.card.files[one.model.name].second_view
         table = corruptions.measure(one.model, split, rule)
         print(f"{one.label}, {name} split, {len(split):,} pictures, as served")

@@ -147,23 +147,26 @@ class Preset:
     validate_every: int = 1
     on_device: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse sharpness-aware steps that would silently be ordinary ones.
+
+        Raises:
+            ValueError: only one of their settings is given, the share is no share, or the network
+                has no such steps.
+        """
+        if not 0 <= self.sharpness_share <= 1:
+            raise ValueError("sharpness_share is not from 0 to 1")
+        if (self.sharpness_radius > 0) != (self.sharpness_share > 0):
+            raise ValueError("sharpness_radius and sharpness_share belong together")
+        if self.sharpness_radius and not isinstance(self.network, WhitenedNetwork):
+            raise ValueError("sharpness-aware steps need a WhitenedNetwork")
+
     def size(self, epoch: int) -> int:
         """Height and width of the training pictures in an epoch, counted from 0, in pixels."""
         shares = (*self.growth, 1.0)
         # `bench` goes on after the last epoch.
         part = min(epoch, self.epochs - 1) * len(shares) // self.epochs
         return round(self.image_size * shares[part])
-
-    def __post_init__(self) -> None:
-        """Refuse sharpness-aware steps that would silently be ordinary ones.
-
-        Raises:
-            ValueError: only one of their settings is given, or the network has no such steps.
-        """
-        if (self.sharpness_radius > 0) != (self.sharpness_share > 0):
-            raise ValueError("sharpness_radius and sharpness_share belong together")
-        if self.sharpness_radius and not isinstance(self.network, WhitenedNetwork):
-            raise ValueError("sharpness-aware steps need a WhitenedNetwork")
 
     def sharpness_radius_in(self, epoch: int) -> float:
         """Radius of the sharpness-aware steps in an epoch, counted from 0; 0 where it has none."""

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training.__main__ import main
+from training.__main__ import _COMMANDS, main
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -88,3 +88,19 @@ def test_folder_without_a_run_is_one_line(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("command", "can_resume"), [("fit run", True), ("bench", False)])
+def test_interrupted_command_names_resume_where_it_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    can_resume: bool,
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    name = command.split()[0]
+    monkeypatch.setitem(_COMMANDS, name, (interrupt, _COMMANDS[name][1]))
+    assert run(monkeypatch, *command.split()) == 130
+    assert ("--resume continues" in capsys.readouterr().err) == can_resume

@@ -44,10 +44,15 @@ def test_last_epochs_have_sharpness_aware_steps() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"sharpness_radius": 0.0}, {"sharpness_share": 0.0}, {"network": ArticleNetwork()}],
-    ids=["radius", "share", "network"],
+    [
+        {"sharpness_radius": 0.0},
+        {"sharpness_share": 0.0},
+        {"sharpness_share": 1.5},
+        {"network": ArticleNetwork()},
+    ],
+    ids=["radius", "share", "no share", "network"],
 )
-def test_sharpness_aware_steps_that_would_be_ordinary_are_refused(
+def test_sharpness_aware_steps_that_make_no_sense_are_refused(
     change: dict[str, Any],
 ) -> None:
     with pytest.raises(ValueError, match="sharpness"):

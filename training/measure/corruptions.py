@@ -47,6 +47,7 @@ def corrupted(images: Images, corruption: str, severity: int, seed: int = 0) -> 
             continue
         rng = np.random.default_rng((seed, start))
         result = function(np.divide(part, 255, dtype=np.float32), chosen, rng)
+        # Truncated, as by the paper's code.
         copies.append((np.clip(result, 0, 1) * 255).astype(np.uint8))
     return np.concatenate(copies)
 
@@ -87,12 +88,14 @@ def _glass_blur(images: Floats, glass: tuple[float, int], rng: Random) -> Floats
 
 
 def _motion_blur(images: Floats, motion: tuple[int, float], rng: Random) -> Floats:
-    return _moved(images, *motion, rng.uniform(-45, 45, len(images)))
+    blurred = _motion_blurred(images, *motion, rng.uniform(-45, 45, len(images)))
+    return blurred + np.float32(0.5 / 255)  # ImageMagick rounds to 8 bits
 
 
-def _zoom_blur(images: Floats, steps: int, _: Random) -> Floats:
-    zoomed = [_zoom(images, 1 + step / 100) for step in range(steps)]
-    return np.asarray((images + sum(zoomed)) / (steps + 1))
+def _zoom_blur(images: Floats, end: float, _: Random) -> Floats:
+    factors = np.arange(1, end, 0.01)  # with the end where rounding has it, as in the paper's code
+    zoomed = [_zoom(images, factor) for factor in factors]
+    return np.asarray((images + sum(zoomed)) / (len(factors) + 1))
 
 
 def _snow(images: Floats, flakes: tuple[float, ...], rng: Random) -> Floats:
@@ -100,7 +103,7 @@ def _snow(images: Floats, flakes: tuple[float, ...], rng: Random) -> Floats:
     layer = rng.normal(mean, deviation, (len(images), SIZE, SIZE, 1)).astype(np.float32)
     layer = _zoom(layer, zoom)
     layer = np.clip(np.where(layer < least, 0, layer), 0, 1)
-    layer = _moved(layer, int(radius), blur, rng.uniform(-135, -45, len(images)))
+    layer = _motion_blurred(layer, int(radius), blur, rng.uniform(-135, -45, len(images)))
     grey = (images @ _GREY)[..., None]
     white = kept * images + (1 - kept) * np.maximum(images, grey * 1.5 + 0.5)
     return np.asarray(white + layer + np.rot90(layer, 2, (1, 2)))
@@ -168,7 +171,7 @@ def _zoom(images: Floats, factor: float) -> Floats:
     return np.asarray(np.einsum("ri,nijc,sj->nrsc", matrix, images, matrix, optimize=True))
 
 
-def _moved(
+def _motion_blurred(
     images: Floats, radius: int, deviation: float, degrees: npt.NDArray[np.float64]
 ) -> Floats:
     """Blurred from each pixel on in one direction, as by ImageMagick; edges are repeated.
@@ -187,8 +190,6 @@ def _moved(
     every = np.arange(len(images))[:, None, None]
     result = np.zeros_like(images)
     for step, weight in zip(steps, weights, strict=True):
-        if weight < 1e-3:
-            break
         down = np.ceil(step * np.sin(angles) - 0.5).astype(int)[:, None, None]
         right = np.ceil(step * np.cos(angles) - 0.5).astype(int)[:, None, None]
         source = np.clip(rows + down, 0, SIZE - 1), np.clip(columns + right, 0, SIZE - 1)
@@ -213,7 +214,7 @@ def _sample(
 
 
 def _inside(index: npt.NDArray[np.int_], edge: Edge) -> npt.NDArray[np.int_]:
-    """Indices that are reflected at the first and last pixel, or (`reflect`) behind them."""
+    """Indices reflected about the centres of the edge pixels (`mirror`) or their outer edges."""
     last = SIZE - 1
     if edge == "mirror":
         return np.asarray(last - np.abs(last - np.abs(index) % (2 * last)))
@@ -252,7 +253,7 @@ CORRUPTIONS: dict[str, tuple[Callable[..., npt.NDArray[np.generic]], tuple[objec
     "defocus blur": (_defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))),
     "glass blur": (_glass_blur, ((0.05, 1), (0.25, 1), (0.4, 1), (0.25, 2), (0.4, 2))),
     "motion blur": (_motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),
-    "zoom blur": (_zoom_blur, (6, 11, 16, 21, 26)),
+    "zoom blur": (_zoom_blur, (1.06, 1.11, 1.16, 1.21, 1.26)),
     "snow": (
         _snow,
         (

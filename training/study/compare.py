@@ -111,11 +111,6 @@ def compare(
         TrainingError: their labels, input sizes or data differ, or there is no such split.
     """
     first = contenders[0]
-    for other in contenders[1:]:
-        if other.card.labels != first.card.labels:
-            raise TrainingError(f"{other.label}: its labels are not those of {first.label}")
-        if other.card.input != first.card.input:
-            raise TrainingError(f"{other.label}: its input size is not that of {first.label}")
     name, splits = splits_for(contenders, folder, "compare", test=test)
     labels = splits[first.card.resize].labels
     correct, rows, recalls = {}, {}, {}
@@ -231,13 +226,19 @@ def splits_for(
 ) -> tuple[str, dict[ResizeRule, Split]]:
     """The name of the split to measure on, and the split by resize rule.
 
-    That the test split is read for a run is recorded in it, with the name of the command. The
+    Records in each run, under the name of the command, that its test split was read. The other
     arguments are those of `compare`.
 
     Raises:
-        TrainingError: labels or data differ from those of a contender, or there is no such split.
+        TrainingError: labels, input sizes or data differ, or there is no such split.
     """
-    size = contenders[0].size
+    first = contenders[0]
+    for other in contenders[1:]:
+        if other.card.labels != first.card.labels:
+            raise TrainingError(f"{other.label}: its labels are not those of {first.label}")
+        if other.card.input != first.card.input:
+            raise TrainingError(f"{other.label}: its input size is not that of {first.label}")
+    size = first.size
     rules = {one.card.resize for one in contenders}
     data = {rule: dataset.load(folder, size, rule) for rule in rules}
     for one in contenders:

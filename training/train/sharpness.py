@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-# Every second row of a batch tells where the loss is higher: that takes half the time, and the
-# noise in it does no harm.
+# Every second row of a batch tells where the loss is higher. That takes half the time of an ascent
+# by the whole batch, and the noise in it does no harm.
 ASCENT_ROWS = slice(None, None, 2)
 TINY = 1e-12
 

@@ -18,9 +18,16 @@ IMAGES, LABELS = pictures("test")
 SPLIT = Split(IMAGES, np.array(LABELS))
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of the fifteen: what is tested is the table."""
+    some = {name: copies.CORRUPTIONS[name] for name in ("gaussian noise", "zoom blur", "jpeg")}
+    monkeypatch.setattr(corruptions, "CORRUPTIONS", some)
+
+
 def test_table_has_the_accuracy_on_each_copy_and_the_means() -> None:
     table = corruptions.measure(BASELINE, SPLIT, None)
-    assert table.shape == (16, 6)
+    assert table.shape == (4, 6)
     blurred = copies.corrupted(IMAGES, "zoom blur", 4)
     cells = table.to_numpy()
     row = table.index.get_loc("zoom blur")
