@@ -76,7 +76,7 @@ def _defocus_blur(images: Floats, lens: tuple[float, float], _: Random) -> Float
 
 def _glass_blur(images: Floats, glass: tuple[float, int], rng: Random) -> Floats:
     deviation, rounds = glass
-    pixels = (_smooth(images, deviation) * 255).astype(np.uint8)
+    pixels = (robustness.blur(images, deviation) * 255).astype(np.uint8)
     every = np.arange(len(pixels))
     for _ in range(rounds):
         for row in range(SIZE - 1, 1, -1):
@@ -84,7 +84,7 @@ def _glass_blur(images: Floats, glass: tuple[float, int], rng: Random) -> Floats
                 up, left = rng.integers(2, size=(2, len(pixels)))
                 # The paper's code means to swap both; NumPy copies the one over the other.
                 pixels[:, row, column] = pixels[every, row - up, column - left]
-    return _smooth(np.divide(pixels, 255, dtype=np.float32), deviation)
+    return robustness.blur(np.divide(pixels, 255, dtype=np.float32), deviation)
 
 
 def _motion_blur(images: Floats, motion: tuple[int, float], rng: Random) -> Floats:
@@ -154,10 +154,6 @@ def _pixelate(images: Images, share: float) -> Images:
     box = Image.Resampling.BOX
     small = (Image.fromarray(image).resize((side, side), box) for image in images)
     return np.stack([np.asarray(image.resize((SIZE, SIZE), box)) for image in small])
-
-
-def _smooth(images: Floats, deviation: float) -> Floats:
-    return np.asarray(ndimage.gaussian_filter(images, (0, deviation, deviation, 0), mode="nearest"))
 
 
 def _zoom(images: Floats, factor: float) -> Floats:

@@ -55,7 +55,8 @@ class ChangeAccuracy(Figures):
     accuracy: float
 
 
-def _blur(images: Floats, deviation: float) -> Floats:
+def blur(images: Floats, deviation: float) -> Floats:
+    """Blur by a Gaussian of a deviation in pixels; edges are repeated."""
     return np.asarray(gaussian_filter(images, (0, deviation, deviation, 0), mode="nearest"))
 
 
@@ -82,7 +83,7 @@ def contrast(images: Floats, factor: float) -> Floats:
 # it has the change, else the same amounts in the other direction. The blur is in pixels, noise and
 # brightness in shares of full scale, contrast a factor.
 CHANGES: dict[str, tuple[Callable[[Floats, float], Floats], tuple[float, ...]]] = {
-    "blur": (_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+    "blur": (blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
     "noise": (_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
     "brighter": (brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
     "darker": (brightness, (-0.05, -0.1, -0.15, -0.2, -0.3)),
