@@ -234,9 +234,9 @@ DEFAULT = replace(
     augmentation=replace(DEFAULT_2.augmentation, shift=4),
     growth=(),
     muon_precision="network",
-    sharpness_radius=0.4,
+    sharpness_radius=0.15,
     sharpness_share=0.4,
-    epochs=50,
+    epochs=60,
     validate_every=3,
 )
 
