@@ -134,6 +134,7 @@ class Lifecycle:
                 elif not worker.has_joined:
                     worker.has_joined = True
                     self._rollout.join(worker)
+                    self._assign_listeners()
             case _:
                 self._rollout.on_reply(worker, message, files)
                 if isinstance(message, messages.Committed) and not self._announced:
@@ -200,7 +201,6 @@ class Lifecycle:
             slot.worker = self._start_worker(slot)
         except OSError as error:
             self._replace_later(slot, f"It could not be started: {error.strerror}.")
-        self._assign_listeners()
 
     def _check_worker(self, worker: Member) -> None:
         silence = self.now - worker.heard_at
@@ -220,9 +220,9 @@ class Lifecycle:
     def _retire(self, worker: Member, reason: str) -> None:
         """Tells a worker with a fault to exit; others take over its listener at once."""
         worker.reason, worker.kill_at = reason, self.now + EXIT_S
+        self._rollout.leave(worker)
         self._assign_listeners()
         worker.send(messages.Stop())
-        self._rollout.leave(worker)
 
     def _replace_later(self, slot: Slot, reason: str, *, starting: bool = True) -> None:
         """Schedules a new worker for a slot."""
@@ -238,8 +238,10 @@ class Lifecycle:
         self.on_change_end()
 
     def _assign_listeners(self) -> None:
+        # The worker that will serve first is the only one that may say that the model is loading:
+        # after the first answer that the service is ready no other one may.
         if not self.stopping:
-            self.pool.assign_listeners(starting=not self._has_served)
+            self.pool.assign_listeners(None if self._has_served else self._rollout.leader)
 
     def _end(self, drain_s: float) -> None:
         if self.stopping:

@@ -53,6 +53,12 @@ class Rollout:
     def _manifest(self) -> Manifest | None:
         return self.present.manifest if self.present else None
 
+    @property
+    def leader(self) -> Member | None:
+        """The worker that starts and reads the repository, if one does."""
+        leaders = (worker for worker, start in self._starting.items() if start.present is None)
+        return next(leaders, None)
+
     def ask(self, change: Change, answer: Answer) -> None:
         """Requests a change; `answer` is called when it has ended."""
         if self._closed:
@@ -123,8 +129,7 @@ class Rollout:
     def _assign(self) -> None:
         """Lets idle workers build the present snapshot or, if there is none, one of them lead."""
         present = None if self._rebuild else self.present
-        has_leader = any(start.present is None for start in self._starting.values())
-        while self._idle and (present or not has_leader):
+        while self._idle and (present or not self.leader):
             worker = self._idle.pop(0)
             number, deadline = next(self._numbers), self._workers.now + STEP_S
             self._starting[worker] = Startup(number, deadline, present)
@@ -134,7 +139,6 @@ class Rollout:
             else:
                 unloaded = self._manifest.unloaded if self._manifest else frozenset()
                 worker.send(Build(number, LOAD_ALL._replace(unload=unloaded)))
-                has_leader = True
 
     def _on_start_reply(self, worker: Member, start: Startup, reply: Reply, files: Files) -> None:
         if isinstance(reply, NotBuilt):

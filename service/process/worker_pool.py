@@ -168,16 +168,16 @@ class WorkerPool:
         for worker in self.workers:
             worker.kill()
 
-    def assign_listeners(self, *, starting: bool) -> None:
+    def assign_listeners(self, before_any_is_ready: Member | None = None) -> None:
         """Assigns each listener to its own worker or, until that one is ready, to another.
 
         Args:
-            starting: whether none has served yet: the first worker then accepts all connections,
-                to answer that the model is loading. Later, connections wait for the next worker.
+            before_any_is_ready: accepts all connections while none is ready, to answer that the
+                model is loading. Without it connections wait for the next worker.
         """
         serving = self.ready
-        if not serving and starting:
-            serving = self.workers[:1]
+        if not serving and before_any_is_ready:
+            serving = [before_any_is_ready]
         assigned: dict[Member, set[int]] = {worker: set() for worker in self.workers}
         for number, slot in enumerate(self.slots if serving else ()):
             own = slot.worker if slot.worker in serving else None

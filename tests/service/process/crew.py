@@ -31,6 +31,7 @@ class FakeWorker(Member):
         self.received: list[ToWorker] = []
         self.files: list[Files] = []
         self.serves: Manifest | None = None
+        self.accepts: frozenset[int] = frozenset()  # of which listeners it knows that it does
         self.built: tuple[int, Manifest] | None = None
         self.told_to_stop = False
         self.fault: str | None = None
@@ -43,6 +44,11 @@ class FakeWorker(Member):
     def is_told_to_build(self) -> bool:
         """Whether a message that has arrived is to build a snapshot."""
         return any(isinstance(message, messages.Build) for message in self.inbox)
+
+    @property
+    def is_told_to_serve(self) -> bool:
+        """Whether a message that has arrived is to serve what it has built."""
+        return any(isinstance(message, messages.Commit) for message in self.inbox)
 
     def send(self, message: ToWorker, files: Files = ()) -> None:
         self.received.append(message)
@@ -85,6 +91,8 @@ class FakeWorker(Member):
         match self.inbox.popleft():
             case messages.Build(number, order):
                 self._build(number, order, outcome)
+            case messages.Listen(listeners):
+                self.accepts = listeners
             case messages.Commit(number):
                 assert self.built is not None, "nothing was built"
                 assert self.built[0] == number, "it was not built last"

@@ -53,6 +53,7 @@ class Machine(RuleBasedStateMachine):
         logging.getLogger("service.process").setLevel(logging.CRITICAL)
         self.stopped_at: float | None = None
         self.has_served = False
+        self.was_ready = False  # whether a worker has known that it serves
         self.asked: list[tuple[FakeWorker, int]] = []
 
     def teardown(self) -> None:
@@ -271,6 +272,15 @@ class Machine(RuleBasedStateMachine):
             assert len(distinct(served)) <= 2
 
     @invariant()
+    def none_loads_for_clients_once_one_has_said_that_it_is_ready(self) -> None:
+        if hasattr(self, "world"):
+            running = [worker for worker in self.world.workers if worker.state == "running"]
+            self.was_ready |= any(worker.serves for worker in running)
+            healthy = [worker for worker in running if worker.kill_at is None]
+            accepting = [worker for worker in healthy if worker.accepts]
+            assert not self.was_ready or all(w.serves or w.is_told_to_serve for w in accepting)
+
+    @invariant()
     def nobody_is_answered_twice(self) -> None:
         if hasattr(self, "world"):
             assert all(len(answers) <= 1 for answers in self.world.answers.values())
@@ -308,6 +318,21 @@ class Machine(RuleBasedStateMachine):
         self.world.settle(DRAIN_S + GRACE_S + EXIT_S + 2)
         assert keeper.ended
         assert self.world.closed == 1
+
+
+def test_worker_that_will_serve_first_is_the_one_that_answers_until_then() -> None:
+    world = World(2)
+    late, leader = world.workers
+    for worker in (leader, late):
+        worker.start()
+        world.deliver(worker)
+    assert (late.listens, leader.listens) == (set(), {0, 1})
+    while leader.inbox:
+        leader.work()
+    world.deliver(leader)
+    assert (late.listens, leader.listens) == (set(), {0, 1})
+    world.settle(2)
+    assert (late.listens, leader.listens) == ({0}, {1})
 
 
 @pytest.mark.parametrize(("dies", "clean"), [(False, True), (True, False)])

@@ -37,20 +37,21 @@ def make_pool(*ready: bool) -> WorkerPool:
 
 
 @pytest.mark.parametrize(
-    ("ready", "starting", "listens"),
+    ("ready", "second_leads", "listens"),
     [
         ((True, True, True), False, ({0}, {1}, {2})),
         ((True, False, True), False, ({0}, set(), {1, 2})),
         ((False, False, True), False, (set(), set(), {0, 1, 2})),
-        ((False, False, False), True, ({0, 1, 2}, set(), set())),
+        ((False, False, False), True, (set(), {0, 1, 2}, set())),
+        ((False, False, True), True, (set(), set(), {0, 1, 2})),
         ((False, False, False), False, (set(), set(), set())),
     ],
 )
 def test_each_listener_has_its_own_worker_or_another_that_is_ready(
-    ready: tuple[bool, ...], starting: bool, listens: tuple[set[int], ...]
+    ready: tuple[bool, ...], second_leads: bool, listens: tuple[set[int], ...]
 ) -> None:
     pool = make_pool(*ready)
-    pool.assign_listeners(starting=starting)
+    pool.assign_listeners(pool.workers[1] if second_leads else None)
     assert tuple(worker.listens for worker in pool.workers) == listens
     for worker, numbers in zip(pool.workers, listens, strict=True):
         assert sent_to(worker) == ([Listen(frozenset(numbers))] if numbers else [])
@@ -58,10 +59,10 @@ def test_each_listener_has_its_own_worker_or_another_that_is_ready(
 
 def test_worker_that_exits_gives_its_listener_to_another() -> None:
     pool = make_pool(True, True)
-    pool.assign_listeners(starting=False)
+    pool.assign_listeners()
     first, second = pool.workers
     first.kill_at = 5
-    pool.assign_listeners(starting=False)
+    pool.assign_listeners()
     assert sent_to(first)[-1] == Listen(frozenset())
     assert sent_to(second)[-1] == Listen(frozenset({0, 1}))
 
@@ -69,7 +70,7 @@ def test_worker_that_exits_gives_its_listener_to_another() -> None:
 def test_unchanged_assignment_is_not_sent_again() -> None:
     pool = make_pool(True)
     for _ in range(2):
-        pool.assign_listeners(starting=False)
+        pool.assign_listeners()
     assert len(sent_to(pool.workers[0])) == 1
 
 
