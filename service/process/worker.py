@@ -202,7 +202,7 @@ class Worker(uvicorn.Server):
                 case messages.Build(number, order):
                     self._spawn(self._build(number, order, files))
                 case messages.Commit(number):
-                    self._commit(number)
+                    await self._commit(number)
                 case messages.Drop():
                     self._model_server.drop()
                 case messages.Warn(warning):
@@ -241,14 +241,14 @@ class Worker(uvicorn.Server):
             built = messages.Built(number, snapshot.manifest)
             self._send(built, () if isinstance(order, Manifest) else snapshot.files)
 
-    def _commit(self, number: int) -> None:
+    async def _commit(self, number: int) -> None:
         is_first = self._model_server.snapshot is None
+        if is_first and self._grpc:
+            await self._grpc.start()  # a client that reads that the service is ready may call it
         self._model_server.commit()
         self._send(messages.Committed(number))
         if is_first:
             gc.freeze()  # with the modules that were imported to load the models
-            if self._grpc:
-                self._spawn(self._grpc.start())
 
     def _awaits_request(self) -> bool:
         """Whether there is a connection that has not sent a request yet."""

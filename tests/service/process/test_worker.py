@@ -1,6 +1,7 @@
 """What a worker does with its tasks and messages; tests/e2e/test_faults.py has whole processes."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -14,9 +15,11 @@ from service.errors import LoadFailedError, NotReadyError
 from service.http.app import create_app
 from service.inference.model_server import ModelServer
 from service.inference.served_model import LOAD_ALL
-from service.process.messages import Ask, Done, Outcome, receive
+from service.process.messages import Ask, Build, Commit, Done, Outcome, receive
 from service.process.worker import Worker
 from service.settings import Settings
+from tests.benchmark.loopback import free_port
+from tests.service.models import write_model
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +78,27 @@ async def test_administration_that_is_cancelled_takes_no_worker_along(
     assert caplog.records == []
     for task in worker._tasks:
         task.cancel()
+
+
+async def test_grpc_port_is_open_when_the_service_says_that_it_is_ready(
+    supervisor: tuple[Connection, Connection], tmp_path: Path
+) -> None:
+    write_model(tmp_path)
+    settings = Settings(models=tmp_path, model="tiny", provider="cpu", grpc_port=free_port())
+    model_server = ModelServer(settings)
+    config = uvicorn.Config(create_app(settings, model_server, load=False))
+    config.load()
+    worker = Worker(config, model_server, [], supervisor[1], tmp_path)
+    worker.lifespan = config.lifespan_class(config)
+    await worker.startup()
+    worker._messages.put_nowait((Build(1, LOAD_ALL), []))
+    await asyncio.to_thread(receive, supervisor[0])
+    worker._messages.put_nowait((Commit(1), []))
+    while model_server.snapshot is None:
+        await asyncio.sleep(0)
+    with socket.create_connection(("127.0.0.1", settings.grpc_port or 0)):
+        pass
+    await worker.shutdown()
 
 
 async def test_worker_whose_repository_hangs_ends_without_waiting_for_it(
