@@ -1,6 +1,7 @@
 """Clients send, and count what comes back."""
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -45,12 +46,18 @@ def port() -> Iterator[int]:
 
 
 def test_clients_count_good_answers_refusals_and_failures(port: int) -> None:
+    answers: list[Answer] = []
+    nobody: list[Answer] = []
+    deadline = time.monotonic() + 60
     with Clients() as clients:
-        answers = clients.send(port, REQUESTS, connections=4, seconds=0.5)
-        nobody = clients.send(free_port(), REQUESTS, connections=1, seconds=0.2)
+        while len(answers) <= 4 * 5:  # of a busy machine there may be few in half a second
+            assert time.monotonic() < deadline
+            answers = clients.send(port, REQUESTS, connections=4, seconds=0.5)
+        while not nobody:
+            assert time.monotonic() < deadline
+            nobody = clients.send(free_port(), REQUESTS, connections=1, seconds=0.2)
     # A connection that the server closes as it says is no failure.
     assert {answer.status for answer in answers} == {200, 503}
-    assert len(answers) > 4 * 5
     assert all(answer.ms > 0 for answer in answers)
     assert {answer.status for answer in nobody} == {0}
 

@@ -39,8 +39,8 @@ def test_part_that_fails_says_why_and_the_others_are_run(tmp_path: Path) -> None
 @pytest.mark.usefixtures("endless")
 def test_part_that_takes_too_long_is_killed_with_all_that_it_started() -> None:
     part = Part("machine")
-    (child,) = run(part, (), 1)
-    assert part.error == "it took longer than 1 s"
+    (child,) = run(part, (), 5)
+    assert part.error == "it took longer than 5 s"
     number = int(str(child.figures["number"]))
     deadline = time.monotonic() + 5
     while _runs(number) and time.monotonic() < deadline:
@@ -59,13 +59,15 @@ def test_part_for_which_no_time_is_left_is_not_run() -> None:
 def test_finding_is_written_while_its_part_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_all, Results(folder, {}), [Limit("machine", 2)], ())
+        running = pool.submit(run_all, Results(folder, {}), [Limit("machine", 60)], ())
         while not (folder / "results.json").exists():
             time.sleep(0.01)
             assert not running.done()
         (part,) = json.loads((folder / "results.json").read_text())["parts"]
         assert part["seconds"] is None
-        assert Finding(**part["findings"][0]).name == "child"
+        finding = Finding(**part["findings"][0])
+        assert finding.name == "child"
+        psutil.Process(int(str(finding.figures["number"]))).kill()  # the part waits for it
 
 
 def _runs(process: int) -> bool:
