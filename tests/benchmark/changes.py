@@ -19,12 +19,11 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmark.command import CORES, print_lines
-from tests.benchmark.environments import ROOT
 from tests.benchmark.pictures import SMALL, make_pictures
 from tests.benchmark.servers import Probe, Server
+from tests.shipped import NEWEST
 from training import environment
 
-SHIPPED = ROOT / "models" / "cifar10" / "2"
 MODELS = (1, 5)
 CONNECTIONS = 64
 BEFORE_S = 8
@@ -53,7 +52,7 @@ def measure(scratch: Path, changes: int) -> Iterator[str]:
     for count in MODELS:
         models = scratch / f"models-{count}"
         for number in range(count):
-            shutil.copytree(SHIPPED, models / f"model{number}" / "2")
+            shutil.copytree(NEWEST, models / f"model{number}" / "2")
         with _server(scratch / f"server-{count}", models, picture) as server:
             yield f"{count} models, {changes} changes:"
             change = _change_under_load(server, models / "model0", picture, changes)
@@ -81,7 +80,7 @@ async def _change_under_load(
     await asyncio.sleep(BEFORE_S)
     began_at, seconds, memory = time.monotonic(), [], [server.memory_mb()]
     for version in range(3, 3 + changes):
-        shutil.copytree(SHIPPED, model / str(version))
+        shutil.copytree(NEWEST, model / str(version))
         asked_at = time.monotonic()
         await asyncio.to_thread(_load, server, model.name)
         seconds.append(time.monotonic() - asked_at)

@@ -4,7 +4,6 @@ import base64
 import io
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,6 +13,7 @@ from tests.deployment.containers import Container, missing, started
 from tests.deployment.manifests import KUBERNETES, render
 from tests.e2e import web
 from tests.e2e.load import wait_until
+from tests.shipped import NEWEST, VERSION
 
 ROOT = KUBERNETES.parents[1]
 CAT = (ROOT / "tests" / "data" / "cat.jpg").read_bytes()
@@ -93,10 +93,9 @@ def test_stop_is_announced_and_ends_within_the_grace_period() -> None:
 
 def test_version_that_kserve_mounts_is_served() -> None:
     pod = pods.read_pod(render(KUBERNETES / "kserve" / "base"))
-    version: Path = ROOT / "models" / "cifar10" / "2"
-    with started(pod, f"--volume={version}:{pod.variables['CIFAR10_MODELS']}:ro") as running:
+    with started(pod, f"--volume={NEWEST}:{pod.variables['CIFAR10_MODELS']}:ro") as running:
         running.wait_for("readinessProbe")
-        assert web.get(f"{running.url}/v2/models/cifar10").json()["versions"] == ["2"]
+        assert web.get(f"{running.url}/v2/models/cifar10").json()["versions"] == [VERSION]
         instance = {"b64": base64.b64encode(CAT).decode()}
         url = f"{running.url}/v1/models/cifar10:predict"
         (answer,) = web.post(url, json={"instances": [instance]}).json()["predictions"]

@@ -15,6 +15,7 @@ from tests.e2e import web
 from tests.e2e.conftest import Server, launch
 from tests.service.conftest import colour
 from tests.service.models import write_model
+from tests.shipped import VERSION
 
 ROOT = Path(__file__).parents[2]
 CAT = ROOT / "tests" / "data" / "cat.jpg"
@@ -73,14 +74,14 @@ def test_installed_command_answers_in_an_empty_folder(installed: Path, tmp_path:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split()[:2] == ["cat.jpg", "cat"]
     listed = run(installed, tmp_path, "models", "list").stdout.splitlines()
-    assert [line.split()[:3] for line in listed[1:]] == [["cifar10", "2", "model.int8.onnx"]]
+    assert [line.split()[:3] for line in listed[1:]] == [["cifar10", VERSION, "model.int8.onnx"]]
     assert run(installed, tmp_path, "models", "verify").returncode == 0
 
 
 def test_installed_service_answers_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     with serve(installed, tmp_path) as server:
         answer = web.post(f"{server.url}/predict", content=CAT.read_bytes()).json()
-        assert (answer["model"], answer["version"]) == ("cifar10", "2")
+        assert (answer["model"], answer["version"]) == ("cifar10", VERSION)
         assert answer["predictions"][0]["label"] == "cat"
         health = web.get(f"{server.url}/health").json()
         assert health["variant"] == "model.int8.onnx"

@@ -15,11 +15,11 @@ import yaml
 from tests.e2e import web
 from tests.e2e.load import Load, Sent, wait_until
 from tests.e2e.ray.conftest import ALL, ONE
-from tests.e2e.ray.deployed import ROOT, Deployed, DeployError, configure
+from tests.e2e.ray.deployed import Deployed, DeployError, configure
+from tests.shipped import MODELS, NEWEST, VERSION
 
 SMALL = next(Path("tests/data/cifar10/test").glob("*/*.jpg")).read_bytes()
 CONNECTIONS = 64
-MODELS = ROOT / "models"
 SETTINGS = {"models": MODELS, "provider": "cpu", "served": "cifar10"}
 TWO = {"num_replicas": 2, "autoscaling_config": None}
 # How long throughput may take to come back once a node has joined.
@@ -54,7 +54,7 @@ def test_command_deploys_the_file_that_ships(ray_cluster: Deployed, tmp_path: Pa
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     ray_cluster.wait_until_running()
     answer = web.post(f"{ray_cluster.url}/predict", content=SMALL).json()
-    assert (answer["model"], answer["version"]) == ("cifar10", "2")
+    assert (answer["model"], answer["version"]) == ("cifar10", VERSION)
     assert ray_cluster.replicas() == 1
 
 
@@ -137,25 +137,26 @@ def test_update_to_another_version_loses_nothing(ray_cluster: Deployed) -> None:
     with load(ray_cluster) as sending:
         sending.wait_for(500)
         began_at = time.monotonic()
-        ray_cluster.deploy(SETTINGS | {"model_version": 2}, **TWO)
+        ray_cluster.deploy(SETTINGS | {"model_version": VERSION}, **TWO)
         seconds = time.monotonic() - began_at
         sending.wait_for(500)
     print(f"\n{len(sending.sent)} requests, the update took {seconds:.1f} s")
     assert sending.failures == []
-    assert versions(sending.sent).keys() == {"1", "2"}
-    assert versions(sending.sent[-CONNECTIONS:]).keys() == {"2"}
+    assert versions(sending.sent).keys() == {"1", VERSION}
+    assert versions(sending.sent[-CONNECTIONS:]).keys() == {VERSION}
 
 
 def test_bad_version_leaves_the_one_before(ray_cluster: Deployed, tmp_path: Path) -> None:
-    shutil.copytree(MODELS / "cifar10" / "2", tmp_path / "cifar10" / "3")
-    (tmp_path / "cifar10" / "3" / "model.int8.onnx").write_bytes(b"damaged")
-    ray_cluster.deploy(SETTINGS | {"model_version": 2}, **TWO)
-    bad = {**SETTINGS, "models": tmp_path, "model_version": 3}
+    bad_version = str(int(VERSION) + 1)
+    shutil.copytree(NEWEST, tmp_path / "cifar10" / bad_version)
+    (tmp_path / "cifar10" / bad_version / "model.int8.onnx").write_bytes(b"damaged")
+    ray_cluster.deploy(SETTINGS | {"model_version": VERSION}, **TWO)
+    bad = {**SETTINGS, "models": tmp_path, "model_version": bad_version}
     with load(ray_cluster) as sending:
         sending.wait_for(500)
         with pytest.raises(DeployError, match="sha256"):
             ray_cluster.deploy(bad, **TWO)
         sending.wait_for(500)
     assert sending.failures == []
-    assert versions(sending.sent).keys() == {"2"}
+    assert versions(sending.sent).keys() == {VERSION}
     assert ray_cluster.replicas() == 2

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.shipped import NEWEST
 from training.__main__ import main
 from training.study import closer_looks
 
-SHIPPED = Path(__file__).parents[3] / "models" / "cifar10" / "2"
 CAT = Path(__file__).parents[2] / "data" / "cat.jpg"
 
 
@@ -22,7 +22,7 @@ def test_each_way_to_look_has_a_column(
     for number, pixels in enumerate(noise):
         Image.fromarray(pixels).save(tmp_path / "other" / f"{number}.png")
     folders = ["--photographs", str(tmp_path), "--other", str(tmp_path / "other")]
-    command = ["python -m training", "closer-looks", str(SHIPPED), *folders]
+    command = ["python -m training", "closer-looks", str(NEWEST), *folders]
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
     printed = capsys.readouterr().out
