@@ -153,8 +153,9 @@ async def keep_busy(
 ) -> "asyncio.Future[Classification]":
     """Holds the engine, and its one worker with it, until `engine.go` is set."""
     engine.go.clear()
+    before = len(engine.batches)
     (busy,) = model_server.submit(model_server.find(), [colour("red")])
-    while not engine.batches:
+    while len(engine.batches) == before:
         await asyncio.sleep(0.01)
     return busy
 

@@ -22,7 +22,7 @@ from service.inference.snapshot import Snapshot
 from service.settings import Settings
 from tests.service.conftest import FakeEngine, fake_model, snapshot_of
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
 Metadata = Sequence[tuple[str, str]]
 Answer = Any  # its class follows from that of the request

@@ -17,6 +17,11 @@ async def after(seconds: float) -> AsyncIterator[bytes]:
     yield b"whole"
 
 
+async def once(event: asyncio.Event) -> AsyncIterator[bytes]:
+    await event.wait()
+    yield b"whole"
+
+
 SLOWLY = 4 * MOMENT * LOOK_S
 
 
@@ -30,9 +35,14 @@ async def test_any_number_of_messages_arrives_within_a_moment() -> None:
 async def test_messages_that_take_longer_need_a_place() -> None:
     arrivals = Arrivals(2, 60)
     for _ in range(2):
-        found = await asyncio.gather(
-            *(arrivals.next(after(SLOWLY)) for _ in range(5)), return_exceptions=True
-        )
+        go = asyncio.Event()
+        tasks = [asyncio.create_task(arrivals.next(once(go))) for _ in range(5)]
+        async with asyncio.timeout(10):
+            while sum(task.done() for task in tasks) < 3:
+                await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(MOMENT * LOOK_S)  # those that have a place keep it
+        go.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
         assert found.count(b"whole") == 2
         assert sum(isinstance(it, QueueFullError) for it in found) == 3
         assert arrivals.taken == 0

@@ -1,7 +1,7 @@
 """Messages that are parsed, and those that would take too much."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import errors
@@ -28,6 +28,7 @@ def test_large_message_is_parsed_where_it_is_tensors(monkeypatch: pytest.MonkeyP
             parsing.parse(pb.ModelInferRequest, many.SerializeToString(), RAW)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_any_bytes_are_parsed_or_refused(noise: bytes, place: int) -> None:
     data = infer(RED).SerializeToString()

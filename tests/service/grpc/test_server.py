@@ -12,11 +12,10 @@ from grpc import StatusCode
 
 from service.errors import StartupError
 from service.grpc import inference_pb2 as pb
-from service.grpc.server import REFUSE_S
 from service.grpc.servicer import SERVICE
 from service.process.sockets import reserve
 from tests.service.conftest import FakeEngine, keep_busy
-from tests.service.grpc.conftest import Serve, Served, infer, labels, pixels, until
+from tests.service.grpc.conftest import TIMEOUT_S, Serve, Served, infer, labels, pixels, until
 
 # As gRPC's documentation and KServe's client have it.
 RETRY = {
@@ -36,10 +35,15 @@ OPTIONS = [
 ]
 
 
+# In so many seconds clients hear that a server refuses calls, also on a busy machine.
+BUSY_S = 3
+
+
 @pytest.mark.anyio
 async def test_call_in_flight_is_answered_while_the_server_stops(
-    serve: Serve, engine: FakeEngine
+    serve: Serve, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.grpc.server.REFUSE_S", BUSY_S)
     async with serve() as served:
         busy = await keep_busy(served.model_server, engine)
         call = served.start(infer(pixels("green")))
@@ -48,7 +52,7 @@ async def test_call_in_flight_is_answered_while_the_server_stops(
         await asyncio.sleep(0)
         error = await served.refusal(infer(pixels("red")))
         assert error.code() is StatusCode.UNAVAILABLE
-        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > REFUSE_S * 1000
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > BUSY_S * 1000
         engine.go.set()
         await busy
         assert labels(await call) == ["green"]
@@ -71,20 +75,22 @@ async def test_call_that_outlasts_the_grace_is_cut_off(serve: Serve, engine: Fak
 
 @pytest.mark.anyio
 async def test_client_that_retries_loses_no_call_when_one_of_two_servers_stops(
-    serve: Serve,
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.grpc.server.REFUSE_S", BUSY_S)
     with reserve("127.0.0.1", 0) as reserved:
         port = reserved.getsockname()[1]
         async with serve(grpc_port=port) as first, serve(grpc_port=port) as second:
-            counts = [0, 0]
+            enough = asyncio.Event()
             async with channels(port, 32) as opened:
-                tasks = [asyncio.create_task(ask_for(channel, 100)) for channel in opened]
+                tasks = [asyncio.create_task(ask_until(enough, channel)) for channel in opened]
                 await until(lambda: min(calls_of(first), calls_of(second)) > 250)
                 await first.server.stop(10)
                 assert not any(task.done() for task in tasks)
-                counts = [await task for task in tasks]
-            assert counts == [100] * 32
-            assert calls_of(second) > calls_of(first) > 250
+                enough.set()
+                answered = sum([await task for task in tasks])
+            assert calls_of(first) > 250
+            assert calls_of(first) + calls_of(second) == answered
 
 
 @pytest.mark.anyio
@@ -100,10 +106,9 @@ async def test_old_connection_is_replaced_without_a_loss(
 
     monkeypatch.setattr("service.grpc.calls._address", note)
     async with serve() as served:
-        ends_at = asyncio.get_running_loop().time() + 2
-        while asyncio.get_running_loop().time() < ends_at:
-            assert labels(await served.ask(infer(pixels("blue")))) == ["blue"]
-    assert len(clients) > 2
+        async with asyncio.timeout(60):
+            while len(clients) < 6:
+                assert labels(await served.ask(infer(pixels("blue")))) == ["blue"]
 
 
 @asynccontextmanager
@@ -116,15 +121,17 @@ async def channels(port: int, count: int) -> AsyncIterator[list[grpc.aio.Channel
             await channel.close()
 
 
-async def ask_for(channel: grpc.aio.Channel, calls: int) -> int:
+async def ask_until(enough: asyncio.Event, channel: grpc.aio.Channel) -> int:
     """Makes calls one after the other; returns how many are answered."""
+    calls = 0
     method = channel.unary_unary(
         f"/{SERVICE}/ModelInfer",
         request_serializer=pb.ModelInferRequest.SerializeToString,
         response_deserializer=pb.ModelInferResponse.FromString,
     )
-    for _ in range(calls):
-        assert labels(await method(infer(pixels("blue")), timeout=10)) == ["blue"]
+    while not enough.is_set():
+        assert labels(await method(infer(pixels("blue")), timeout=TIMEOUT_S)) == ["blue"]
+        calls += 1
     return calls
 
 

@@ -1,6 +1,7 @@
 """Raw connections to the app around a fake engine, without sockets."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -22,6 +23,8 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"peername": ("192.0.2.1", 4000), "sockname": ("192.0.2.2", 8000)})
         self.writes: list[bytes] = []
         self.is_ended = False  # no answer can come any more
+        self.lingered_s = 0.0  # between that and the close
+        self._ended_at = math.inf
         self._protocol: asyncio.Protocol | None = None
         self._paused = False
         self._waiting: list[bytes] = []
@@ -62,6 +65,7 @@ class FakeTransport(asyncio.Transport):
     def write_eof(self) -> None:
         assert not self.is_ended
         self.is_ended = True
+        self._ended_at = asyncio.get_running_loop().time()
 
     def close(self) -> None:
         self.abort()
@@ -69,6 +73,7 @@ class FakeTransport(asyncio.Transport):
     def abort(self) -> None:
         if not self._closing:
             self._closing = self.is_ended = True
+            self.lingered_s = max(0, asyncio.get_running_loop().time() - self._ended_at)
             assert self._protocol
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 

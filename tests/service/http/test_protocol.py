@@ -135,9 +135,9 @@ async def test_refused_client_who_does_not_leave_is_disconnected(serve: Serve, s
         transport = connect()
         transport.send(sent)
         await until(lambda: transport.is_ended)
-        assert not transport.is_closing()  # what the client still sends is read and dropped
-        transport.send(bytes(100_000))
+        transport.send(bytes(100_000))  # read and dropped
         await until(transport.is_closing)
+    assert transport.lingered_s > 0.05
 
 
 @pytest.mark.parametrize("more", [b"", get("/b"), b"nonsense\r\n\r\n"])
@@ -178,9 +178,8 @@ async def test_early_answer_is_not_lost_while_the_body_arrives(serve: Serve) -> 
     async with serve(head_timeout_ms=100) as connect:
         transport = connect()
         transport.send(post(b"x", "Content-Length: 99999999999", "Connection: close"))
-        await until(lambda: transport.is_ended)
-        assert not transport.is_closing()
         await until(transport.is_closing)
+    assert transport.lingered_s > 0.05
     assert transport.received.startswith(b"HTTP/1.1 413 ")
 
 

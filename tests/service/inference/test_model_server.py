@@ -220,8 +220,9 @@ async def test_stuck_thread_is_a_fault_and_fails_what_waits(
 ) -> None:
     monkeypatch.setattr("service.inference.model_server.WATCH_S", 0.01)
     async with running(make_app(stuck_s=0.05)) as model_server:
+        model = model_server.find()  # the fault may be found before the next line has ended
         busy = await keep_busy(model_server, engine)
-        (waiting,) = model_server.submit(model_server.find(), [colour("blue")])
+        (waiting,) = model_server.submit(model, [colour("blue")])
         for future in (busy, waiting):
             with pytest.raises(NotReadyError):
                 await future

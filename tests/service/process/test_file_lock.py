@@ -1,5 +1,6 @@
 """The lock for huge pictures, over threads and processes."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -77,9 +78,20 @@ def test_those_who_wait_enter_in_their_order(tmp_path: Path) -> None:
 
     with FileLock(tmp_path / "lock"):
         threads = [threading.Thread(target=enter, args=(number,)) for number in range(5)]
-        for thread in threads:
+        before = waiting()
+        for number, thread in enumerate(threads, 1):
             thread.start()
-            time.sleep(0.05)
+            ends_at = time.monotonic() + 10
+            while waiting() < before + number:
+                assert time.monotonic() < ends_at
+                time.sleep(0.001)
     for thread in threads:
         thread.join()
     assert entered == [0, 1, 2, 3, 4]
+
+
+def waiting() -> int:
+    """How many threads of this process wait for a lock, as the kernel tells it."""
+    # By the process: where file systems overlay others, the inode may not be that of `stat`.
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return sum("->" in line and str(os.getpid()) in line for line in lines)

@@ -38,15 +38,19 @@ async def test_answer_that_has_begun_keeps_its_status(
     make_app: Callable[..., FastAPI], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "service")
-    app = make_app()
+    app, has_begun = make_app(), asyncio.Event()
 
     async def never_sent(message: Message) -> None:
         if message["type"] == "http.response.body":
+            has_begun.set()
             await asyncio.Event().wait()
 
     async with running(app):
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(post(app, colour("blue"), never_sent), 0.5)
+        answering = asyncio.create_task(post(app, colour("blue"), never_sent))
+        await asyncio.wait_for(has_begun.wait(), 10)
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
     assert logged_statuses(caplog) == [200]
 
 

@@ -188,6 +188,13 @@ async def taken(gate: Gate, count: int) -> None:
         await asyncio.sleep(0.001)
 
 
+async def prepared(batcher: Batcher, key: str) -> None:
+    """Waits until an item of a key waits for its device, no more for a thread."""
+    async with asyncio.timeout(10):
+        while not batcher._device.depth(key):
+            await asyncio.sleep(0.001)
+
+
 async def settled() -> None:
     """Long enough for threads to take what they may."""
     await asyncio.sleep(0.05)
@@ -219,7 +226,7 @@ async def test_keys_take_turns_on_a_device() -> None:
     items = batcher.submit("gpu-a", [1, 1, 1, 1, 1, 1, 1, 1], 10)
     await taken(gate, 2)
     items += batcher.submit("gpu-b", [2], 10)
-    await settled()
+    await prepared(batcher, "gpu-b")
     gate.go.release(100)
     await asyncio.gather(*items)
     assert gate.batches.index([2]) == 2
@@ -267,7 +274,7 @@ async def test_what_waits_for_a_device_counts_and_can_be_late() -> None:
     with pytest.raises(DeadlineExceededError):
         await late
     batcher.submit("gpu", [3], 10)
-    await settled()
+    await prepared(batcher, "gpu")
     with pytest.raises(QueueFullError):
         batcher.submit("gpu", [4, 5], 10)
     gate.go.release(100)

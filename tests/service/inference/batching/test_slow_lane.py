@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -81,8 +82,9 @@ def submit(batcher: Batcher, value: int, deadline: float = 10) -> "asyncio.Futur
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    while not reached():
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.001)
 
 
 async def test_slow_item_waits_for_a_batch_once_it_is_prepared() -> None:
@@ -164,13 +166,29 @@ async def test_item_that_fails_in_its_lane_fails_alone() -> None:
     await asyncio.to_thread(batcher.close)
 
 
+class Wanted(AbstractContextManager[None]):
+    """A lock that tells when a lane waits for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_wanted = False
+
+    def __enter__(self) -> None:
+        self.is_wanted = True
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
 async def test_to_wait_for_a_lock_is_no_fault() -> None:
-    lock = threading.Lock()
-    batcher = batcher_of(Slowly(), lock=lock)
-    with lock:
+    wanted = Wanted()
+    batcher = batcher_of(Slowly(), lock=wanted)
+    with wanted.lock:
         item = submit(batcher, 1000)
-        await asyncio.sleep(0.05)
-        assert batcher.fault(limit=0.001) is None
+        await until(lambda: wanted.is_wanted)
+        # The thread that has sent the item to the lane may still be at it.
+        await until(lambda: batcher.fault(limit=0) is None)
     await item
     await asyncio.to_thread(batcher.close)
 
@@ -181,10 +199,12 @@ async def test_lane_is_stuck_later_than_other_threads() -> None:
     slowly.go.clear()
     item = submit(batcher, 100)
     await slowly.wait_until_started()
-    await asyncio.sleep(0.03)
-    assert batcher.fault(limit=0.02) is None
-    await asyncio.sleep(0.03)
-    assert "slow-0 has been stuck" in str(batcher.fault(limit=0.05 / PATIENCE))
+    (thread,) = batcher._lanes["slow"]._threads
+    limit = 60
+    thread.step_began_at = time.perf_counter() - (PATIENCE - 1) * limit
+    assert batcher.fault(limit) is None
+    thread.step_began_at = time.perf_counter() - PATIENCE * limit - 1
+    assert "slow-0 has been stuck" in str(batcher.fault(limit))
     slowly.go.set()
     await item
     await asyncio.to_thread(batcher.close)
