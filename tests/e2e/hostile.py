@@ -20,8 +20,11 @@ from tests.e2e.conftest import Server
 
 # Set by `make torture`: many times the work.
 TORTURE = "TORTURE" in os.environ
-# The longest that a client waits here, in seconds; the service's own deadline is 10.
-PATIENCE_S = 60
+# The longest that a client waits here, in seconds. Large pictures are decoded with a low priority:
+# beside busy processes that takes many times as long.
+PATIENCE_S = 300
+# The service's own deadline, where it is not to be reached.
+DEADLINE_MS = 240_000
 
 
 @dataclass(frozen=True)

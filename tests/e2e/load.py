@@ -56,12 +56,14 @@ class Load:
     pause_s: float = 0
     sent: list[Sent] = field(default_factory=list)
     refused: int = 0
+    _counts: list[int] = field(default_factory=list)  # of the requests of each client
     _ended: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        for _ in range(self.clients):
-            self._threads.append(threading.Thread(target=self._send_all))
+        self._counts = [0] * self.clients
+        for number in range(self.clients):
+            self._threads.append(threading.Thread(target=self._send_all, args=(number,)))
             self._threads[-1].start()
         return self
 
@@ -85,7 +87,12 @@ class Load:
         goal = len(self.sent) + count
         wait_until(lambda: len(self.sent) >= goal)
 
-    def _send_all(self) -> None:
+    def wait_for_each(self, count: int) -> None:
+        """Waits until each client has sent so many more requests."""
+        goals = [sent + count for sent in self._counts]
+        wait_until(lambda: all(it >= goal for it, goal in zip(self._counts, goals, strict=True)))
+
+    def _send_all(self, number: int) -> None:
         address = urlsplit(self.url)
         assert address.hostname is not None
         while not self._ended.is_set():
@@ -102,10 +109,10 @@ class Load:
                 self.refused += 1
                 time.sleep(0.05)
                 continue
-            self._send_on(connection, at)
+            self._send_on(connection, at, number)
             connection.close()
 
-    def _send_on(self, connection: http.client.HTTPConnection, at: float) -> None:
+    def _send_on(self, connection: http.client.HTTPConnection, at: float, number: int) -> None:
         goes_on = True
         while goes_on and not self._ended.is_set():
             try:
@@ -118,6 +125,7 @@ class Load:
             is_ours = "json" in response.headers.get("content-type", "")
             answer = json.loads(body) if is_ours else {"body": body.decode()}
             self.sent.append(Sent(at, time.monotonic() - at, response.status, answer))
+            self._counts[number] += 1
             goes_on = self.keep_alive and not response.will_close
             self._ended.wait(self.pause_s)
             at = time.monotonic()

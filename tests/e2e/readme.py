@@ -18,8 +18,9 @@ from tests.e2e.serving import ROOT, running
 
 COMMAND_LINE = ".venv/bin/python -m service.cli"
 TIMEOUT_S = 60
-# The workers that do not answer the request report their counts every second.
-METRICS_S = 2
+# The workers that do not answer the request report their counts every second, on a busy machine
+# later.
+METRICS_S = 5
 
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.M | re.S)
 _COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.M)

@@ -4,7 +4,6 @@ import http.server
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from service.http.problems import MEDIA_TYPE
 from service.settings import Settings
 from tests.benchmark.loopback import free_port
 from tests.e2e import proxies, web
-from tests.e2e.balancer import Names, balancer
+from tests.e2e.balancer import CONF, Names, balancer
 from tests.e2e.load import wait_until
 
 pytestmark = proxies.needs_haproxy
@@ -38,6 +37,7 @@ class Upstream(http.server.ThreadingHTTPServer):
         heads: the headers of each picture that it got.
         status: of its answer to each; a client may come again after 7 s.
         ready: whether it says that it is.
+        refused_checks: how often it has said that it is not.
         silent: whether it closes the connection in place of an answer.
         answering: set while it answers pictures; they wait for that.
     """
@@ -50,6 +50,7 @@ class Upstream(http.server.ThreadingHTTPServer):
         self.heads: list[Message] = []
         self.status = 200
         self.ready = True
+        self.refused_checks = 0
         self.silent = False
         self.answering = threading.Event()
         self.answering.set()
@@ -62,6 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         ready = self.server.ready or self.path != "/health/ready"
         self._answer(200 if ready else 503)
+        self.server.refused_checks += not ready
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -109,10 +111,20 @@ def url(upstreams: list[Upstream], tmp_path: Path) -> Iterator[str]:
 def test_instance_that_is_not_ready_gets_no_request(url: str, upstreams: list[Upstream]) -> None:
     away, here = upstreams
     away.ready = False
-    time.sleep(DRAIN_S)
+    # The balancer counts it out with the second one, before it sends a third.
+    wait_until(lambda: away.refused_checks >= 3)
     for _ in range(4):
         web.post(f"{url}/predict", content=b"picture")
     assert (len(away.heads), len(here.heads)) == (0, 4)
+
+
+def test_instance_that_drains_is_counted_out_before_it_stops() -> None:
+    """By the pauses between its checks: how long they take themselves depends on the machine."""
+    (line,) = re.findall(r"^    default-server (.*)$", CONF.read_text(), re.MULTILINE)
+    pauses = dict(re.findall(r"\b(inter|fastinter) (\d+)ms\b", line))
+    (fall,) = re.findall(r"\bfall (\d+)\b", line)
+    assert int(fall) == 2  # after so many, as the test above takes for granted
+    assert int(pauses["inter"]) + (int(fall) - 1) * int(pauses["fastinter"]) < DRAIN_S * 1000
 
 
 def test_request_goes_to_the_instance_with_the_fewest_in_progress(
@@ -196,7 +208,7 @@ def test_request_has_the_address_of_its_client_and_an_id(
 ) -> None:
     headers = {"X-Forwarded-For": "192.0.2.7"}  # anyone can claim that
     transport = httpx2.HTTPTransport(verify=False, local_address=CLIENT)
-    with httpx2.Client(transport=transport) as client:
+    with httpx2.Client(transport=transport, timeout=web.TIMEOUT_S) as client:
         client.post(f"{url}/predict", content=b"picture", headers=headers)
         client.post(f"{url}/predict", content=b"picture", headers={"X-Request-ID": "mine-42"})
     heads = [head for server in upstreams for head in server.heads]

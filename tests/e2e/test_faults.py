@@ -30,6 +30,8 @@ from tests.service.models import LABELS, replace_model, write_model
 RED, WHITE = colour("red"), colour("white")
 ADMIN = {"X-API-Key": "secret"}
 LOAD = "/v2/repository/models/tiny/load"
+# A worker that is not run for a few seconds is not stuck.
+STUCK_S = 8
 
 StartReady = Callable[..., Server]
 
@@ -72,6 +74,18 @@ def health(server: Server) -> dict[str, object]:
     return answer
 
 
+def is_degraded(server: Server, reason: str) -> bool:
+    """Whether /health says so, for this reason; another worker may not have heard of it yet."""
+    answer = health(server)
+    return answer["status"] == "degraded" and reason in str(answer.get("reason"))
+
+
+def is_draining(server: Server) -> bool:
+    """Whether /health/ready says so."""
+    answer = web.get(f"{server.url}/health/ready", timeout=30)
+    return answer.status_code == 503 and answer.json()["status"] == "draining"
+
+
 def all_workers(server: Server, count: int = 2) -> bool:
     """Whether no worker is missing."""
     text = web.get(f"{server.url}/metrics", timeout=30).text
@@ -93,7 +107,8 @@ def test_killed_worker_is_replaced_while_the_others_serve(server: StartReady, mo
             first.wait()
             killed_at = time.monotonic()
             load.wait_for(20)
-            wait_until(lambda: all_workers(running) and len(workers_of(running)) == 2)
+            # In this order: with the start of another the killed one is counted no more.
+            wait_until(lambda: len(workers_of(running)) == 2 and all_workers(running))
             load.wait_for(20)
         # What the killed one had is lost; whoever asks afterwards is answered, and soon.
         assert len(load.failures) <= load.clients
@@ -102,7 +117,7 @@ def test_killed_worker_is_replaced_while_the_others_serve(server: StartReady, mo
         assert first not in workers_of(running)
         metrics = web.get(f"{running.url}/metrics").text
         assert "service_worker_restarts_total 1.0" in metrics
-        assert "warning" not in health(running)
+        wait_until(lambda: not any("warning" in health(running) for _ in range(8)))  # of both
     (line,) = log_of(running, "worker ended")
     assert str(line["why"]).startswith("It was ended by SIGKILL")
 
@@ -138,7 +153,7 @@ def test_worker_ended_by_a_signal_without_a_name_is_replaced(
 
 
 def test_frozen_worker_is_replaced(server: StartReady, models: Path) -> None:
-    with server(models=models, model="tiny", workers=2, stuck_s=3) as running:
+    with server(models=models, model="tiny", workers=2, stuck_s=STUCK_S) as running:
         wait_until(lambda: all_workers(running))
         frozen = workers_of(running)[0]
         frozen.suspend()
@@ -152,7 +167,7 @@ def test_stuck_thread_is_replaced_and_its_clients_are_told(
     server: StartReady, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models", endless=True)
-    with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=3) as running:
+    with server(models=tmp_path / "models", model="tiny", workers=2, stuck_s=STUCK_S) as running:
         wait_until(lambda: all_workers(running))
         answer = web.post(f"{running.url}/predict", content=WHITE, timeout=30)
         assert answer.status_code == 503
@@ -210,10 +225,11 @@ def test_worker_that_starts_during_changes_takes_part(server: StartReady, models
     with server(models=models, model="tiny", workers=3, admin_keys="secret") as running:
         wait_until(lambda: all_workers(running, 3))
         version = 1
-        for _ in range(5):
+        for number in range(1, 6):
             # The oldest: one that follows others that were killed in its place waits for seconds.
             workers_of(running)[0].kill()
-            wait_until(lambda: not all_workers(running, 3))
+            # With this line the supervisor has forgotten it, and counts it as one of three no more.
+            wait_until(lambda: len(log_of(running, "worker ended")) == number)  # noqa: B023
             complete = False
             while not complete:
                 complete = all_workers(running, 3)
@@ -279,8 +295,7 @@ def test_bad_version_changes_no_worker_and_health_says_why(
         wait_until(lambda: all_workers(running))
         (write_model(models, version=2) / "model.onnx").write_bytes(b"damaged")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: health(running)["status"] == "degraded")
-        assert "sha256" in str(health(running)["reason"])
+        wait_until(lambda: is_degraded(running, "sha256"))
         assert versions(running) == {"1"}
         shutil.rmtree(models / "tiny/2")
         write_model(models, version=2)
@@ -296,15 +311,15 @@ def test_bad_version_changes_no_worker_and_health_says_why(
 def test_end_under_load_answers_every_accepted_request(
     server: StartReady, models: Path, keep_alive: bool
 ) -> None:
-    running = server(models=models, model="tiny", workers=2, drain_s=1)
+    running = server(models=models, model="tiny", workers=2, drain_s=60)
     wait_until(lambda: all_workers(running))
     with Load(running.url, RED, clients=8, keep_alive=keep_alive) as load:
         load.wait_for(50)
         running.process.terminate()
         wait_until(lambda: log_of(running, "draining") != [])
-        ready = web.get(f"{running.url}/health/ready", timeout=30)
-        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
-        load.wait_for(10)
+        wait_until(lambda: all(is_draining(running) for _ in range(8)))  # by both workers
+        load.wait_for_each(2)  # by then it has closed the connection of each client
+        running.process.terminate()  # it has drained for long enough
         wait_until(lambda: load.refused > 0)
         assert running.wait() == 0
     assert load.failures == []
@@ -379,7 +394,8 @@ def test_rolling_restart_behind_a_proxy_fails_no_request(
     start_server: StartServer, models: Path
 ) -> None:
     def start() -> Server:
-        return start_server(models=models, model="tiny", workers=1, drain_s=1)
+        # Within which the proxy, a thread beside those of the load, has to notice it.
+        return start_server(models=models, model="tiny", workers=1, drain_s=5)
 
     old = [start(), start()]
     with Proxy() as proxy:
@@ -489,7 +505,8 @@ def test_no_worker_keeps_another_from_noticing_the_end_of_the_supervisor(
     wait_until(lambda: all_workers(running))
     first, second = workers_of(running)
     first.kill()
-    wait_until(lambda: all_workers(running) and len(workers_of(running)) == 2)
+    first.wait()
+    wait_until(lambda: len(workers_of(running)) == 2 and all_workers(running))
     (replacement,) = set(workers_of(running)) - {second}
     replacement.suspend()  # it is a fork of the supervisor, and so are its open files
     try:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-import httpx2 as web
 import numpy as np
 from grpc_health.v1 import health_pb2
 
 from service.grpc import inference_pb2 as pb
+from tests.e2e import web
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import wait_until
 
@@ -82,7 +82,7 @@ def refusal(channel: grpc.Channel) -> grpc.Call | None:
 def test_stop_announces_itself_and_answers_what_has_begun(
     start_server: StartServer, tiny_models: Path
 ) -> None:
-    running = start_server(models=tiny_models, workers=2, grpc_port=0, drain_s=2)
+    running = start_server(models=tiny_models, workers=2, grpc_port=0, drain_s=60)
     running.wait_until_ready()
     with grpc.insecure_channel(running.grpc_address) as channel:
         infer(channel)
@@ -98,6 +98,7 @@ def test_stop_announces_itself_and_answers_what_has_begun(
         running.process.send_signal(signal.SIGTERM)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert len(infer(channel).outputs) == 2
+        running.process.send_signal(signal.SIGTERM)  # it has drained for long enough
         assert running.wait() == 0
 
 

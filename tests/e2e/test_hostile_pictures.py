@@ -18,7 +18,13 @@ from PIL import Image
 from tests.contract import encodings
 from tests.contract.encodings import P3
 from tests.e2e.conftest import Server
-from tests.e2e.hostile import PATIENCE_S, TORTURE, memory_mb, peak_memory_mb
+from tests.e2e.hostile import (
+    DEADLINE_MS,
+    PATIENCE_S,
+    TORTURE,
+    memory_mb,
+    peak_memory_mb,
+)
 
 CAT = Path("tests/data/cat.jpg").read_bytes()
 # One worker, and the largest picture that is allowed.
@@ -27,7 +33,8 @@ MEMORY_MB = 900
 
 @pytest.fixture(scope="module")
 def running(server: Callable[..., Server], tiny_models: Path) -> Iterator[Server]:
-    with server(models=tiny_models, model="tiny", workers=1) as running:
+    settings = {"workers": 1, "deadline_ms": DEADLINE_MS}
+    with server(models=tiny_models, model="tiny", **settings) as running:
         yield running
         assert peak_memory_mb(running) < MEMORY_MB
         assert "unhandled error" not in running.log.read_text()

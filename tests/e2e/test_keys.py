@@ -20,7 +20,7 @@ def ask(server: Server, key: str) -> httpx2.Response:
 
 def wait_for(server: Server, key: str, status: int) -> None:
     """Waits until all workers answer with a status."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while {ask(server, key).status_code for _ in range(10)} != {status}:
         assert time.monotonic() < deadline
 
@@ -50,7 +50,9 @@ def test_workers_count_the_requests_of_a_key_together(
 ) -> None:
     settings = {"models": tiny_models, "model": "tiny", "workers": 2}
     with server(**settings, api_keys="one,another", rate_limit="20/hour") as running:
+        start = time.monotonic()
         answers = [ask(running, "one") for _ in range(30)]
+        elapsed = time.monotonic() - start
         assert ask(running, "another").status_code == 200
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
-    assert 170 < int(answers[-1].headers["retry-after"]) <= 180
+    assert 180 - elapsed - 1 <= int(answers[-1].headers["retry-after"]) <= 180

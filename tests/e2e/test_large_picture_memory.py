@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import Server
-from tests.e2e.hostile import peak_memory_mb, post
+from tests.e2e.hostile import DEADLINE_MS, peak_memory_mb, post
 from tests.e2e.test_hostile_pictures import chunk, png
 from tests.service.conftest import colour, encode
 
@@ -44,9 +44,8 @@ def test_pictures_of_few_bytes_take_bounded_memory(
 ) -> None:
     picture = make()
     assert len(picture) < 100_000
-    with server(
-        models=tiny_models, model="tiny", workers=1, threads=THREADS, deadline_ms=60_000
-    ) as running:
+    settings = {"workers": 1, "threads": THREADS, "deadline_ms": DEADLINE_MS}
+    with server(models=tiny_models, model="tiny", **settings) as running:
         assert post(running, colour("red")).status == 200
         before = peak_memory_mb(running)
         with ThreadPoolExecutor(THREADS) as pool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Server
-from tests.e2e.hostile import Answer, connect, head, post
+from tests.e2e.hostile import DEADLINE_MS, Answer, connect, head, post
 from tests.e2e.load import wait_until
 from tests.e2e.test_disconnects import metric
 from tests.e2e.test_hostile_pictures import png
@@ -20,7 +20,8 @@ from tests.service.conftest import colour
 SMALL = colour("red")
 # As many as the clients of an overload, and some more than fit into the lanes of both workers.
 CLIENTS, TOO_MANY = 3, 14
-STUCK_S = 3
+# A worker that is not run for a few seconds is not stuck.
+STUCK_S = 8
 # Some more pixels than make a picture huge, and no more than are allowed.
 SIDE, MAX_PIXELS = 4010, 17_000_000
 
@@ -40,8 +41,8 @@ def running(
 ) -> Iterator[Server]:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    settings = {"workers": 2, "threads": 1, "stuck_s": STUCK_S, "deadline_ms": 60_000}
-    settings |= {"max_pixels": MAX_PIXELS}
+    settings = {"workers": 2, "threads": 1, "stuck_s": STUCK_S, "max_pixels": MAX_PIXELS}
+    settings |= {"deadline_ms": DEADLINE_MS}
     with server(models=tiny_models, model="tiny", **settings) as running:
         yield running
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e import web
 from tests.e2e.conftest import Server
+from tests.e2e.test_faults import log_of
 from tests.service.conftest import colour
 from tests.service.models import write_model
 
@@ -59,15 +60,17 @@ def test_published_model_is_there_under_its_name_with_no_setting_changed(
     server: StartServer, models: Path
 ) -> None:
     with server(models=models, workers=2, admin_keys="secret") as running:
-        for how in ("SIGHUP", "load"):
-            assert web.get(f"{running.url}/models/shapes").status_code == 404
+        for times, how in enumerate(("SIGHUP", "load"), start=1):
+            assert statuses(running) == {404}
             write_model(models, "shapes", labels=["circle", "square", "star"])
             if how == "load":
                 url = f"{running.url}/v2/repository/models/shapes/load"
                 assert web.post(url, headers=KEY).status_code == 200
             else:
                 running.process.send_signal(signal.SIGHUP)
-            wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 200)
+            # The log says so once both workers serve it.
+            wait_until(lambda: len(log_of(running, "loaded")) == times)  # noqa: B023
+            assert statuses(running) == {200}
             for _ in range(8):  # each on a connection of its own, so of both workers
                 response = web.post(f"{running.url}/models/shapes/predict", content=colour("blue"))
                 assert response.json()["predictions"][0]["label"] == "star"
@@ -75,7 +78,13 @@ def test_published_model_is_there_under_its_name_with_no_setting_changed(
             # And one that is gone is so with the next signal.
             shutil.rmtree(models / "shapes")
             running.process.send_signal(signal.SIGHUP)
-            wait_until(lambda: web.get(f"{running.url}/models/shapes").status_code == 404)
+            wait_until(lambda: len(log_of(running, "removed")) == times)  # noqa: B023
+            assert statuses(running) == {404}
+
+
+def statuses(server: Server) -> set[int]:
+    """How a model is answered that comes and goes, by both workers."""
+    return {web.get(f"{server.url}/models/shapes").status_code for _ in range(8)}
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

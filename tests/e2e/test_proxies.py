@@ -107,7 +107,7 @@ def test_nginx_hands_on_the_id_of_a_request(nginx: str, running: Server) -> None
 def test_nginx_makes_an_id_and_names_the_client(nginx: str, running: Server) -> None:
     headers = {"X-Forwarded-For": "192.0.2.7"}  # anyone can claim that
     transport = httpx2.HTTPTransport(verify=False, local_address=CLIENT)
-    with httpx2.Client(transport=transport) as client:
+    with httpx2.Client(transport=transport, timeout=web.TIMEOUT_S) as client:
         answer = client.post(f"{nginx}predict", content=RED, headers=headers)
     (request_id,) = answer.headers.get_list("x-request-id")
     assert re.fullmatch("[0-9a-f]{32}", request_id)

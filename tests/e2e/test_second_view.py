@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-import httpx2 as web
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e import web
 from tests.e2e.conftest import Server
 from tests.e2e.test_grpc import PICTURES, infer
 from tests.service.models import write_model

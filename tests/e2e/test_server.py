@@ -31,7 +31,7 @@ needs_no_gpu = pytest.mark.skipif(
 def client(server: Callable[..., Server], tiny_models: Path) -> Iterator[httpx2.Client]:
     with (
         server(models=tiny_models, model="tiny") as running,
-        httpx2.Client(base_url=running.url) as client,
+        httpx2.Client(base_url=running.url, timeout=web.TIMEOUT_S) as client,
     ):
         yield client
 

@@ -26,8 +26,8 @@ from tests.service.http.messages import (
     sized,
 )
 
-# The longest silence in which another answer may come.
-SILENCE_S = 2.0
+# The longest silence in which another answer may come, and the longest wait for one that must.
+SILENCE_S, WAIT_S = 2.0, 30.0
 CONNECTIONS = 64
 
 _MARK = re.compile(r"/i\d{4}")
@@ -95,7 +95,9 @@ def traffic(
     ):
         address = urlsplit(url)
         received = list(
-            pool.map(lambda numbered: exchange(address.port, marked(*numbered)), NUMBERED)
+            pool.map(
+                lambda it: exchange(address.port, marked(*it), len(expected_of(it[1]))), NUMBERED
+            )
         )
     lines = (folder / "requests").read_text(errors="replace").splitlines()
     handed_on = [line for line in lines if line.startswith("127.0.0.1:")]
@@ -115,15 +117,25 @@ def marked(number: int, message: Message) -> bytes:
     return message.sent.replace(b"/inner", mark)
 
 
-def exchange(port: int, sent: bytes) -> bytes:
-    """Sends a message; returns what comes back until the end or a silence."""
+def expected_of(message: Message) -> list[tuple[int, bytes | None]]:
+    """Its answers, of which 100 is none."""
+    return [(status, body) for status, body in message.answers if status != _CONTINUE]
+
+
+def exchange(port: int, sent: bytes, expected: int) -> bytes:
+    """Sends a message; returns what comes back until the end.
+
+    A silence is the end once so many answers have come, or one of the proxy.
+    """
     received = b""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(SILENCE_S)
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as connection:
         try:
             connection.sendall(sent)
             while data := connection.recv(65536):
                 received += data
+                came = [answer for _, answer in answers(received)]
+                done = len(came) >= expected or any(map(is_of_the_proxy, came))
+                connection.settimeout(SILENCE_S if done else WAIT_S)
         except (TimeoutError, ConnectionError):
             pass  # a proxy keeps a connection open, or closes one on which more was sent
     return received
@@ -151,7 +163,7 @@ def test_no_byte_of_a_body_runs_as_a_request(traffic: Traffic) -> None:
 def test_accepted_message_has_its_answers_in_order(
     traffic: Traffic, number: int, message: Message
 ) -> None:
-    expected = [(status, body) for status, body in message.answers if status != _CONTINUE]
+    expected = expected_of(message)
     came = list(answers(traffic.received[number]))
     for (status, answer), (right, content) in zip(came, expected, strict=False):
         if is_of_the_proxy(answer):

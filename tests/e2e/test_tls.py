@@ -64,14 +64,14 @@ def infer(
 def test_client_that_checks_the_certificate_is_answered(nginx: proxies.Encrypted) -> None:
     context = ssl.create_default_context(cafile=str(nginx.certificate))
     headers = {"X-API-Key": KEY}
-    answer = httpx2.post(f"{nginx.url}predict", content=RED, headers=headers, verify=context)
+    answer = web.post(f"{nginx.url}predict", content=RED, headers=headers, verify=context)
     assert answer.json()["predictions"][0]["label"] == "red"
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
 def test_client_that_does_not_know_the_certificate_refuses_it(nginx: proxies.Encrypted) -> None:
     with pytest.raises(httpx2.ConnectError, match="certificate verify failed"):
-        httpx2.get(f"{nginx.url}health", verify=ssl.create_default_context())
+        web.get(f"{nginx.url}health", verify=ssl.create_default_context())
 
 
 def test_plain_http_is_sent_to_https(nginx: proxies.Encrypted) -> None:

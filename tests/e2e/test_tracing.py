@@ -135,7 +135,7 @@ def test_stages_lie_below_the_call_in_the_trace_of_the_caller(
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelInferResponse.FromString,
         )
-        method(request, metadata=tuple(SAMPLED.items()), timeout=30)
+        method(request, metadata=tuple(SAMPLED.items()), timeout=30, wait_for_ready=True)
     spans = collector.wait_for(CALL, "batch", *STAGES)
     assert {span.trace_id.hex() for span in spans.values()} == {TRACE_ID}
     call = spans.pop(CALL)

@@ -77,7 +77,7 @@ def test_killed_worker_loses_no_waiting_connection(start: Start) -> None:
 
 def test_retired_worker_leaves_the_socket_to_the_others(start: Start, tmp_path: Path) -> None:
     write_model(tmp_path / "models", endless=True)
-    server, path = start(models=tmp_path / "models", stuck_s=3)
+    server, path = start(models=tmp_path / "models", stuck_s=8)
     with server, client_of(path) as client:
         assert client.post("/predict", content=WHITE).status_code == 503
         wait_until(lambda: log_of(server, "worker ended") != [])
@@ -90,12 +90,13 @@ def test_retired_worker_leaves_the_socket_to_the_others(start: Start, tmp_path: 
 
 @pytest.mark.parametrize("keep_alive", [False, True])
 def test_end_under_load_answers_every_accepted_request(start: Start, keep_alive: bool) -> None:
-    server, path = start(drain_s=1)
+    server, path = start(drain_s=60)
     with load_on(path, keep_alive=keep_alive) as load:
         load.wait_for(50)
         server.process.terminate()
         wait_until(lambda: log_of(server, "draining") != [])
-        load.wait_for(10)
+        load.wait_for_each(2)  # by then it has closed the connection of each client
+        server.process.terminate()  # it has drained for long enough
         wait_until(lambda: load.refused > 0)
         assert server.wait() == 0
     assert load.failures == []

@@ -22,15 +22,17 @@ from tritonclient.utils import InferenceServerException
 from service.inference.model_server import WATCH_S
 from tests.e2e import web
 from tests.e2e.conftest import Server
+from tests.e2e.load import wait_until
 from tests.service.conftest import colour
 from tests.service.models import LABELS
 
+SETTINGS = {"model": "tiny", "max_files": 8}
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
 def url(server: Callable[..., Server], tiny_models: Path) -> Iterator[str]:
-    with server(models=tiny_models, model="tiny", max_files=8) as running:
+    with server(models=tiny_models, **SETTINGS) as running:
         yield running.url.removeprefix("http://")
 
 
@@ -190,20 +192,27 @@ def test_files_are_decoded_by_the_service(client: InferenceServerClient) -> None
     assert client.infer("tiny", [tensor]).as_numpy("probabilities").argmax(1).tolist() == [0, 2]
 
 
-def test_statistics_are_those_of_all_workers(client: InferenceServerClient) -> None:
-    def pictures() -> int:
+def test_statistics_are_those_of_all_workers(
+    server: Callable[..., Server], tiny_models: Path
+) -> None:
+    def pictures(client: InferenceServerClient) -> int:
         (found,) = client.get_inference_statistics("tiny")["model_stats"]
         batches = found["batch_stats"]
         executions = sum(batch["compute_infer"]["count"] for batch in batches)
         assert found["execution_count"] == executions
         return int(found["inference_count"])
 
-    time.sleep(2 * WATCH_S)
-    before = pictures()
-    for pending in [client.async_infer("tiny", [image()]) for _ in range(20)]:
-        check(pending.get_result())
-    time.sleep(2 * WATCH_S)
-    assert [pictures() for _ in range(8)] == [before + 100] * 8
+    # A new one, of which no worker has yet to report pictures of another test.
+    with (
+        server(models=tiny_models, **SETTINGS) as running,
+        InferenceServerClient(running.url.removeprefix("http://"), concurrency=4) as client,
+    ):
+        before = pictures(client)
+        for pending in [client.async_infer("tiny", [image()]) for _ in range(20)]:
+            check(pending.get_result())
+        wait_until(lambda: pictures(client) == before + 100)
+        time.sleep(2 * WATCH_S)  # and no more are reported
+        assert [pictures(client) for _ in range(8)] == [before + 100] * 8
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.hostile import DEADLINE_MS
 from tests.e2e.ray.deployed import Deployed
 from tests.e2e.test_hostile_pictures import (
     client,
@@ -36,7 +37,14 @@ def running(server: Callable[..., Deployed], tiny_models: Path) -> Iterator[Depl
         models=tiny_models,
         model="tiny",
         body_timeout_ms=int(BODY_TIMEOUT_S * 1000),
+        deadline_ms=DEADLINE_MS,
         max_pending_bytes=60_000_000,
         admin_keys="root",
     ) as running:
         yield running
+
+
+@pytest.fixture
+def hasty(running: Deployed) -> Deployed:
+    """There is one deployment for all."""
+    return running
