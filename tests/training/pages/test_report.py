@@ -100,7 +100,8 @@ def test_first_sharp_epoch_is_one_that_was_trained(
     trained: Run, epochs: int, first: int | None
 ) -> None:
     card = artifact.of_run(trained.folder).read_card()
-    training = card.training.model_copy(update={"config": DEFAULT, "epochs": epochs})
+    preset = replace(DEFAULT, epochs=50, sharpness_share=0.4)
+    training = card.training.model_copy(update={"config": preset, "epochs": epochs})
     changed = card.model_copy(update={"training": training})
     assert report._first_sharp_epoch(changed) == first
 
