@@ -14,14 +14,13 @@ from tests.e2e.conftest import Server
 from tests.e2e.hostile import DEADLINE_MS, Answer, connect, head, post
 from tests.e2e.load import wait_until
 from tests.e2e.test_disconnects import metric
+from tests.e2e.test_faults import STUCK_S
 from tests.e2e.test_hostile_pictures import png
 from tests.service.conftest import colour
 
 SMALL = colour("red")
 # As many as the clients of an overload, and some more than fit into the lanes of both workers.
 CLIENTS, TOO_MANY = 3, 14
-# A worker that is not run for a few seconds is not stuck.
-STUCK_S = 8
 # Some more pixels than make a picture huge, and no more than are allowed.
 SIDE, MAX_PIXELS = 4010, 17_000_000
 

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import pytest
 
 from tests.e2e import web
 from tests.e2e.conftest import Server
+from tests.e2e.load import wait_until
 from tests.e2e.test_faults import log_of
 from tests.service.conftest import colour
 from tests.service.models import write_model
+from tests.shipped import MODELS, NEWEST
 
-MODELS = Path("models")
 PICTURES = sorted(Path("tests/data/cifar10/test").glob("*/*.jpg"))[:8]
 CAT = Path("tests/data/cat.jpg")
-WAIT_S = 30
 KEY = {"X-API-Key": "secret"}
 # The largest share by which the memory may grow, and the changes that come before it is measured.
 GROWTH = 0.05
@@ -31,7 +30,7 @@ StartServer = Callable[..., Server]
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """Both versions of the shipped model under names of their own, and a tiny one."""
-    shutil.copytree(MODELS / "cifar10" / "2", tmp_path / "cifar10" / "2")
+    shutil.copytree(NEWEST, tmp_path / "cifar10" / NEWEST.name)
     shutil.copytree(MODELS / "cifar10" / "1", tmp_path / "baseline" / "7")
     write_model(tmp_path, "tiny", 3)
     return tmp_path
@@ -85,13 +84,6 @@ def test_published_model_is_there_under_its_name_with_no_setting_changed(
 def statuses(server: Server) -> set[int]:
     """How a model is answered that comes and goes, by both workers."""
     return {web.get(f"{server.url}/models/shapes").status_code for _ in range(8)}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.alone

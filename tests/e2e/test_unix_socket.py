@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import Server, StartServer
 from tests.e2e.load import Load, wait_until
-from tests.e2e.test_faults import log_of, workers_of
+from tests.e2e.test_faults import STUCK_S, log_of, workers_of
 from tests.service.conftest import colour
 from tests.service.models import write_model
 
@@ -77,7 +77,7 @@ def test_killed_worker_loses_no_waiting_connection(start: Start) -> None:
 
 def test_retired_worker_leaves_the_socket_to_the_others(start: Start, tmp_path: Path) -> None:
     write_model(tmp_path / "models", endless=True)
-    server, path = start(models=tmp_path / "models", stuck_s=8)
+    server, path = start(models=tmp_path / "models", stuck_s=STUCK_S)
     with server, client_of(path) as client:
         assert client.post("/predict", content=WHITE).status_code == 503
         wait_until(lambda: log_of(server, "worker ended") != [])
