@@ -85,8 +85,6 @@ class Augmentation:
         cutout: side in pixels of the grey square that covers a part of each picture.
         outliers: generated pictures without a class for each training picture; their targets
             are equal for all classes.
-        mix: share that is blended with another picture of the batch. Needs a teacher, which tells
-            what the blend shows.
     """
 
     flip: Literal["none", "random", "alternating"] = "random"
@@ -96,7 +94,6 @@ class Augmentation:
     degrade: float = 0.0
     cutout: int = 0
     outliers: float = 0.0
-    mix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,14 +148,12 @@ class Preset:
     on_device: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse sharpness-aware steps that would silently be ordinary ones, and wrong targets.
+        """Refuse sharpness-aware steps that would silently be ordinary ones.
 
         Raises:
-            ValueError: only one of the settings of sharpness-aware steps is given, the share is no
-                share, or the network has no such steps; or pictures are blended without a teacher.
+            ValueError: only one of their settings is given, the share is no share, or the network
+                has no such steps.
         """
-        if self.augmentation.mix and not self.teacher:
-            raise ValueError("blended pictures need a teacher")
         if not 0 <= self.sharpness_share <= 1:
             raise ValueError("sharpness_share is not from 0 to 1")
         if (self.sharpness_radius > 0) != (self.sharpness_share > 0):
@@ -190,10 +185,7 @@ class Preset:
         network = asdict(self.network) | {"widths": list(self.network.widths)}
         kind = type(self.network).__name__
         values = asdict(self) | {"growth": list(self.growth)}
-        return _without_younger(values) | {
-            "network": {"kind": kind, **_without_younger(network)},
-            "augmentation": _without_younger(values["augmentation"]),
-        }
+        return _without_younger(values) | {"network": {"kind": kind, **_without_younger(network)}}
 
 
 # Settings that the cards of versions 1 and 2 do not have, with the value that those had.
@@ -201,7 +193,6 @@ _YOUNGER = {
     "group": 2,
     "residual": False,
     "fused": False,
-    "mix": 0.0,
     "muon_precision": "float32",
     "sharpness_radius": 0.0,
     "sharpness_share": 0.0,

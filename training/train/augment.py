@@ -30,8 +30,6 @@ def change(images: Pictures, how: Augmentation, rng: np.random.Generator) -> Pic
             images[chosen] = one(images[chosen], rng)
     if how.cutout:
         images = cutout(images, rng, how.cutout)
-    if how.mix:
-        images = mix(images, rng, how.mix)
     return images
 
 
@@ -64,14 +62,6 @@ def cutout(images: Pictures, rng: np.random.Generator, side: int) -> Pictures:
     for number, (top, left) in enumerate(zip(tops, lefts, strict=True)):
         covered[number, max(0, top) : top + side, max(0, left) : left + side] = 128
     return covered
-
-
-def mix(images: Pictures, rng: np.random.Generator, share: float) -> Pictures:
-    """Blend a share of the pictures with the picture before, by a random weight."""
-    weights = np.where(rng.random(len(images)) < share, rng.random(len(images)), 1)
-    weights = weights.astype(np.float32)[:, None, None, None]
-    blends = weights * images + (1 - weights) * np.roll(images, 1, axis=0)
-    return np.rint(blends).astype(np.uint8)
 
 
 def shrink(images: Pictures, size: int) -> Pictures:

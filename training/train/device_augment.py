@@ -62,8 +62,6 @@ def draw(shape: tuple[int, int], size: int, how: Augmentation, rng: np.random.Ge
     drawn["noise"] = rng.uniform(*NOISE, shape)
     drawn["noise_start"] = rng.integers(0, NOISE_VALUES - 3 * size * size, shape)
     drawn["quality"] = rng.integers(*QUALITY, shape)
-    if how.mix:
-        drawn["mix"] = np.where(rng.random(shape) < how.mix, rng.random(shape), 1)
     return {name: _narrow(values) for name, values in drawn.items()}
 
 
@@ -113,9 +111,6 @@ def change(
         ]
         hidden = ops.logical_and(inside[0][:, None, :, None], inside[1][:, None, None, :])
         pixels = ops.where(hidden, 128.0, pixels)
-    if how.mix:
-        weights = _each(drawn["mix"])
-        pixels = ops.round(weights * pixels + (1 - weights) * ops.roll(pixels, 1, axis=0))
     return ops.cast(ops.transpose(pixels, (0, 2, 3, 1)), "uint8")
 
 
