@@ -250,12 +250,13 @@ TEACHER = replace(
     sharpness_radius=0.0,
     sharpness_share=0.0,
     label_smoothing=0.0,
-    epochs=120,
+    epochs=80,
     batch_size=512,
     validate_every=10,
     on_device=True,
 )
-DISTILLED = replace(TEACHER, name="distilled", network=RESIDUAL, teacher=TEACHER.name)
+# How version 3 was made.
+DISTILLED = replace(TEACHER, name="distilled", network=RESIDUAL, epochs=300, teacher=TEACHER.name)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset for preset in (BASELINE, DEFAULT_2, DEFAULT, TEACHER, DISTILLED)

@@ -21,12 +21,12 @@ def fit_with_teacher(
     """Train a preset into a folder, its teacher into one beside it.
 
     A teacher that is trained already is used as it is, and one that was interrupted goes on. It
-    takes as many epochs as its student. Arguments and errors are those of `fit.fit`.
+    takes the epochs of its preset, or those of its student where these are fewer. Arguments and errors are those of `fit.fit`.
     """
     if preset.teacher:
-        teacher = replace(
-            PRESETS[preset.teacher], image_size=preset.image_size, epochs=preset.epochs
-        )
+        teacher = PRESETS[preset.teacher]
+        epochs = min(teacher.epochs, preset.epochs)
+        teacher = replace(teacher, image_size=preset.image_size, epochs=epochs)
         beside = folder.with_name(f"{teacher.name}-seed{seed}")
         if not Run(beside).is_finished():
             print(f"{teacher.name}, seed {seed}, in {beside}")

@@ -1,16 +1,20 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from training.data.dataset import DataSet
 from training.pipeline import fitting
-from training.presets import Preset
+from training.presets import TEACHER, Preset
 from training.train.checkpoint import Run
 
 
 @pytest.fixture(autouse=True)
-def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.train.fit.fit", lambda *_, **__: None)
+def trained_presets(monkeypatch: pytest.MonkeyPatch) -> list[Preset]:
+    """The presets that would have been trained."""
+    presets: list[Preset] = []
+    monkeypatch.setattr("training.train.fit.fit", lambda preset, *_, **__: presets.append(preset))
+    return presets
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -31,3 +35,19 @@ def test_resumption_of_a_run_is_not_called_a_new_one(
 ) -> None:
     fitting.fit_with_teacher(preset, sample, trained.folder, resume=True)
     assert "no run to resume" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("epochs", [TEACHER.epochs + 1, TEACHER.epochs - 1])
+def test_teacher_takes_its_own_epochs_or_those_of_a_shorter_student(
+    preset: Preset,
+    sample: DataSet,
+    tmp_path: Path,
+    trained_presets: list[Preset],
+    epochs: int,
+) -> None:
+    student = replace(preset, teacher=TEACHER.name, epochs=epochs)
+    fitting.fit_with_teacher(student, sample, tmp_path / "run")
+    teacher, last = trained_presets
+    assert last is student
+    assert teacher.name == TEACHER.name
+    assert teacher.epochs == min(TEACHER.epochs, epochs)
