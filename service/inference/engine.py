@@ -1,5 +1,6 @@
 """A model on ONNX Runtime: tested by one inference, then run batch by batch."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -78,6 +79,10 @@ class OnnxEngine:
         return probabilities, energy
 
 
+# Of CUDA itself or of one of its libraries, such as cuDNN.
+_CUDA_FAILURE = re.compile(r"CU\w+ failure \d+: [^;]*[^; ]")
+
+
 def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
     inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     outputs = {node.name for node in session.get_outputs()}
@@ -91,7 +96,8 @@ def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, without where CUDA's were raised."""
+    """The first line of an error; of CUDA's, what failed, without where it was raised."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    # CUDA's errors go on with the name of the host and of a source file.
-    return lines[0].partition(" ; GPU=")[0][:300]
+    # It may begin with the signature of a C++ function, and goes on with the name of the host.
+    failure = _CUDA_FAILURE.search(lines[0])
+    return failure[0] if failure else lines[0][:300]
