@@ -55,8 +55,13 @@ class OnnxEngine:
         degraded_reason: str | None = None,
         *,
         max_batch: int = MAX_BATCH,
+        graphs: bool = False,
     ) -> None:
-        """Reads the facts of a session and runs one inference as a self-test."""
+        """Reads the facts of a session and runs one inference as a self-test.
+
+        On CUDA, larger batches than `max_batch` are computed in parts; `graphs` says whether the
+        session captures CUDA graphs.
+        """
         self.requested_provider = requested
         self.degraded_reason = degraded_reason
         self.provider: str = session.get_providers()[0]
@@ -64,7 +69,8 @@ class OnnxEngine:
         self.height, self.width = _input_size(session)
         self._compute: Callable[[Images], Sequence[Floats]]
         if self.provider == CUDA:
-            self._compute = Buckets(session, self.height, self.width, "cuda", max_batch).run
+            size = self.height, self.width
+            self._compute = Buckets(session, *size, "cuda", max_batch, graphs=graphs).run
         else:
             outputs = ["probabilities", "energy"]
             self._compute = lambda images: session.run(outputs, {"image": images})

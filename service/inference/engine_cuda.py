@@ -9,6 +9,7 @@ device computes another.
 import functools
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -31,14 +32,22 @@ class Buckets:
     """Runs a session on bound buffers; several threads may call it."""
 
     def __init__(
-        self, session: ort.InferenceSession, height: int, width: int, device: str, max_batch: int
+        self,
+        session: ort.InferenceSession,
+        height: int,
+        width: int,
+        device: str,
+        max_batch: int,
+        *,
+        graphs: bool = False,
     ) -> None:
         """Allocates buffers on a device such as `cuda`, and runs each size once.
 
-        The session takes `image` and returns `probabilities` and `energy`.
+        The session takes `image` and returns `probabilities` and `energy`; `graphs` says whether
+        it captures CUDA graphs.
         """
         self._session = session
-        self._inference = _inference_thread(device)
+        self._compute = _in_one_thread(device) if graphs else _in_turn(device)
         self._copying = _copying(device)
         self._free: queue.SimpleQueue[list[_Bucket]] = queue.SimpleQueue()
         self._largest = max_batch
@@ -50,7 +59,7 @@ class Buckets:
                 for size in sizes_for(max_batch)
             ]
             for bucket in buckets:
-                self._inference.submit(self._warm_up, bucket).result()
+                self._compute(functools.partial(self._warm_up, bucket))
             self._free.put(buckets)
 
     def run(self, images: Images) -> tuple[Floats, Floats]:
@@ -68,7 +77,7 @@ class Buckets:
             bucket = next(bucket for bucket in buckets if bucket.size >= len(images))
             with self._copying:
                 bucket.write(images)
-            self._inference.submit(bucket.run, self._session).result()
+            self._compute(functools.partial(bucket.run, self._session))
             with self._copying:
                 return bucket.read(len(images))
         finally:
@@ -80,12 +89,26 @@ class Buckets:
 
 
 @functools.cache
-def _inference_thread(device: str) -> ThreadPoolExecutor:
-    """The one thread in which a device computes; CUDA graphs are only known where they were made.
+def _in_turn(_device: str) -> Callable[[Callable[[], None]], None]:
+    """Lets a device compute one batch at a time, in the thread that has prepared it.
 
-    It goes from one batch to the next that is ready, without waiting for another thread.
+    On an NVIDIA H200, batches that were handed to another thread and back took 0.25 ms longer than
+    plain runs of the session, which took 0.45 ms.
     """
-    return ThreadPoolExecutor(1, thread_name_prefix=f"inference-{device}")
+    turn = threading.Lock()
+
+    def compute(run: Callable[[], None]) -> None:
+        with turn:
+            run()
+
+    return compute
+
+
+@functools.cache
+def _in_one_thread(device: str) -> Callable[[Callable[[], None]], None]:
+    """Lets one thread compute on a device: CUDA graphs are only known where they were captured."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"inference-{device}")
+    return lambda run: thread.submit(run).result()
 
 
 @functools.cache

@@ -96,7 +96,8 @@ def _open_cuda(
     missing = _preload_cuda_libraries()
     try:
         providers = [(CUDA, _CUDA_OPTIONS | (_CUDA_GRAPHS if graphs else {})), CPU]
-        engine = OnnxEngine(open_session(model, providers), CUDA, max_batch=max_batch)
+        session = open_session(model, providers)
+        engine = OnnxEngine(session, CUDA, max_batch=max_batch, graphs=graphs)
     except ModelRefusedError:
         raise
     except Exception as error:  # cuDNN is loaded late, so the first inference may fail too

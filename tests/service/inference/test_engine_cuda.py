@@ -16,12 +16,17 @@ LARGEST = 4
 
 
 class Counting:
-    """A session that keeps the graph id and the thread of each batch, and waits for `go`."""
+    """A session that keeps the graph id and the thread of each batch, and waits for `go`.
+
+    Attributes:
+        together: most batches that were computed at once.
+    """
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
         self.graphs: list[str] = []
         self.threads: set[int] = set()
+        self.together = self._running = 0
         self.go = threading.Event()
         self.go.set()
         self.get_outputs = session.get_outputs
@@ -30,8 +35,11 @@ class Counting:
     def run_with_iobinding(self, binding: ort.IOBinding, options: ort.RunOptions) -> None:
         self.graphs.append(options.get_run_config_entry("gpu_graph_id"))
         self.threads.add(threading.get_ident())
+        self._running += 1
+        self.together = max(self.together, self._running)
         assert self.go.wait(10)
         self._session.run_with_iobinding(binding, options)
+        self._running -= 1
 
 
 @pytest.fixture
@@ -79,8 +87,9 @@ def test_sizes_derive_from_the_largest_batch(max_batch: int, sizes: list[int]) -
     assert sizes_for(max_batch) == sizes
 
 
-def test_next_batch_is_copied_while_the_device_computes_in_one_thread(
-    session: ort.InferenceSession, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("graphs", [True, False])
+def test_next_batch_is_copied_while_the_device_computes(
+    session: ort.InferenceSession, monkeypatch: pytest.MonkeyPatch, graphs: bool
 ) -> None:
     copied: list[int] = []
 
@@ -91,7 +100,7 @@ def test_next_batch_is_copied_while_the_device_computes_in_one_thread(
     write_really = engine_cuda._Bucket.write
     monkeypatch.setattr(engine_cuda._Bucket, "write", write)
     counting = Counting(session)
-    buckets = Buckets(counting, 8, 8, "cpu", LARGEST)
+    buckets = Buckets(counting, 8, 8, "cpu", LARGEST, graphs=graphs)
     images = [np.full((4, 8, 8, 3), value, np.uint8) for value in (0, 100, 200, 250)]
     expected = [buckets.run(one)[1] for one in images]
     copied.clear()
@@ -105,7 +114,9 @@ def test_next_batch_is_copied_while_the_device_computes_in_one_thread(
         counting.go.set()
         for answer, energies in zip(answers, expected, strict=True):
             np.testing.assert_array_equal(answer.result()[1], energies)
-    assert len(counting.threads) == 1
+    assert counting.together == 1
+    # CUDA graphs are only known in the thread that captured them.
+    assert (len(counting.threads) == 1) == graphs
 
 
 def test_nothing_is_copied_while_another_model_is_warmed_up(

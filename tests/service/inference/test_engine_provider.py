@@ -1,5 +1,6 @@
 """Choice of the provider without a GPU: fake sessions first, then the real ONNX Runtime."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -26,6 +27,7 @@ class FakeSession:
         self.run_error = run_error
         self.ran = 0
         self.sizes: list[int] = []
+        self.threads: set[int] = set()
         self.falls_back = True
 
     def get_inputs(self) -> list[Any]:
@@ -52,6 +54,7 @@ class FakeSession:
     def run_with_iobinding(self, binding: "FakeBinding", _options: ort.RunOptions) -> None:
         assert set(binding.values) == {"image", "probabilities", "energy"}
         self.sizes.append(len(binding.values["image"].array))
+        self.threads.add(threading.get_ident())
         if self.run_error:
             raise self.run_error
 
@@ -160,11 +163,20 @@ def test_cuda_is_asked_for_first_and_with_heuristic_search() -> None:
     assert runtime.asked == [[(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]]
 
 
-def test_cuda_graphs_are_captured_where_they_are_asked_for() -> None:
-    runtime = FakeRuntime()
+def test_cuda_graphs_are_captured_in_one_thread_where_they_are_asked_for() -> None:
+    session = FakeSession(CUDA)
+    runtime = FakeRuntime(session)
     open_engine(read, provider="cuda", cuda_graphs=True, make_session=runtime)
     heuristic = {"cudnn_conv_algo_search": "HEURISTIC"}
     assert runtime.asked == [[(CUDA, heuristic | {"enable_cuda_graph": "1"}), CPU]]
+    assert len(session.threads) == 1
+    assert threading.get_ident() not in session.threads
+
+
+def test_batches_without_cuda_graphs_are_computed_where_they_were_prepared() -> None:
+    session = FakeSession(CUDA)
+    open_engine(read, provider="cuda", make_session=FakeRuntime(session))
+    assert session.threads == {threading.get_ident()}
 
 
 def test_batches_on_cuda_are_padded_to_sizes_that_were_warmed_up() -> None:
