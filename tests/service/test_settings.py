@@ -69,9 +69,10 @@ def test_value_out_of_range_is_refused(name: str, value: object) -> None:
         (0.5e9, False, {}, 1, 8),
         (64e9, False, {"workers": 3}, 3, 3),
         (64e9, False, {"workers": 2, "threads": 1}, 2, 1),
-        (64e9, True, {}, 1, 8),
+        (64e9, True, {}, 2, 4),  # in front of a GPU
         (64e9, True, {"provider": "cpu"}, 8, 1),
-        (64e9, False, {"provider": "cuda"}, 1, 8),
+        (64e9, False, {"provider": "cuda"}, 2, 4),
+        (3e9, False, {"provider": "cuda"}, 1, 8),
     ],
 )
 def test_workers_and_threads_follow_cpus_memory_and_provider(
@@ -87,6 +88,15 @@ def test_workers_and_threads_follow_cpus_memory_and_provider(
     monkeypatch.setattr("service.hardware.nvidia_driver_visible", lambda: driver)
     settings = Settings.model_validate(given)
     assert (settings.worker_count, settings.thread_count) == (workers, threads)
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(2, 1), (7, 1), (8, 2), (16, 4), (64, 4)])
+def test_workers_in_front_of_a_gpu_follow_the_cpus(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int
+) -> None:
+    monkeypatch.setattr("service.settings.available_cpus", lambda: cpus)
+    monkeypatch.setattr("service.settings.available_memory", lambda: 64e9)
+    assert Settings(provider="cuda").worker_count == workers
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,7 @@ def test_workers_have_room_for_two_snapshots(
         (8, 64e9, {"workers": 1}, 8),
         (8, 2e9, {"workers": 1, "threads": 16}, 6),
         (8, 2e9, {"workers": 8}, 1),
-        (64, 4.3e9, {"provider": "cuda"}, 8),
+        (64, 4.3e9, {"provider": "cuda"}, 3),  # in each of 2 workers
         (8, 1e9, {}, 1),
     ],
 )
