@@ -38,6 +38,6 @@ def ask(port: int, path: str, body: Body | None = None) -> tuple[int, str]:
 
 
 def sum_of_samples(metrics: str, name: str) -> float:
-    """Adds up all samples of a metric, in the text format of Prometheus."""
-    pattern = rf"^{name}(?:\{{[^}}]*\}})? (\S+)$"
+    """Adds up all samples of a metric in the text format of Prometheus, or of one of its labels."""
+    pattern = rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$"
     return sum(float(value) for value in re.findall(pattern, metrics, re.MULTILINE))

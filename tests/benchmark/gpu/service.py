@@ -29,7 +29,7 @@ class Service:
 
     Attributes:
         port: its port.
-        ready_s: seconds from its start until it was ready.
+        ready_s: seconds from its start until it could answer.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Service:
         self._folder.cleanup()
 
     def wait_until_ready(self) -> Self:
-        """Waits until it can answer.
+        """Waits until all workers can answer; the first would get all early connections.
 
         Raises:
             RuntimeError: it has ended, or was not ready in time.
@@ -84,8 +84,10 @@ class Service:
         while self._process.poll() is None and time.perf_counter() < deadline:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 if self.ask("/health/ready")[0] == 200:
-                    self.ready_s = time.perf_counter() - self._started
-                    return self
+                    self.ready_s = self.ready_s or time.perf_counter() - self._started
+                    # Each worker counts as of one status.
+                    if not self.metric('service_workers{status="loading"}'):
+                        return self
             time.sleep(_POLL_S)
         raise RuntimeError(f"the service was not ready; it says: {self.last_words}")
 

@@ -19,7 +19,7 @@ from tests.benchmark.wire import form, v2_pixels
 # Of the bare session's pictures a second, for batches of pixels.
 TARGET = 0.8
 # Settings that might suit a GPU better than the defaults.
-VARIANTS: tuple[dict[str, object], ...] = ({"cuda_graphs": True}, {"workers": 4})
+VARIANTS: tuple[dict[str, object], ...] = ({"cuda_graphs": True}, {"workers": 1})
 
 
 class Kind(NamedTuple):
