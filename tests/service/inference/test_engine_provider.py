@@ -269,7 +269,10 @@ CUDA_HIDDEN = (
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        ("CUDA failure 35: driver is insufficient\nat line 12", "failure 35: driver is insufficient"),
+        (
+            "CUDA failure 35: driver is insufficient\nat line 12",
+            "failure 35: driver is insufficient",
+        ),
         (CUDA_HIDDEN, "failure 100: no CUDA-capable device is detected"),
     ],
 )
