@@ -114,11 +114,12 @@ def send_pictures(url: str) -> None:
 
 
 def photograph_report(browser: Browser, report: Path) -> None:
-    """Photographs a report from its reliability diagrams to the pictures of other things."""
+    """Photographs a report from its reliability diagrams to the photographs."""
     page = browser.new_page(viewport={"width": 900, "height": 600})
     page.goto(report.resolve().as_uri())
     start, end = (
-        page.get_by_role("heading", name=name).bounding_box() for name in ("Reliability", "other")
+        page.get_by_role("heading", name=name).bounding_box()
+        for name in ("Reliability", "Photographs")
     )
     assert start is not None
     assert end is not None
