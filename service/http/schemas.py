@@ -99,7 +99,7 @@ class ModelState(Schema):
     """One version of a model, or a model that has none that is served."""
 
     model: str = Field(examples=["cifar10"])
-    version: str | None = Field(None, examples=["2"])
+    version: str | None = Field(None, examples=["3"])
     variant: str | None = Field(None, description="Its file.", examples=["model.int8.onnx"])
     provider: str | None = Field(None, examples=["CPUExecutionProvider"])
     requested_provider: str | None = Field(None, examples=["CPUExecutionProvider"])
@@ -125,7 +125,7 @@ class Models(Schema):
 class ModelDocument(ModelState):
     """One version of a model with its card."""
 
-    versions: list[str] = Field(description="All versions that are served.", examples=[["2"]])
+    versions: list[str] = Field(description="All versions that are served.", examples=[["3"]])
     card: dict[str, Any] = Field(
         description="The card that was verified with the file: origin, training, figures."
     )

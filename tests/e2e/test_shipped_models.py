@@ -9,11 +9,17 @@ import pytest
 
 from service.inference.classification import Classification
 from service.inference.classifier import Classifier
+from tests.shipped import MODELS, NEWEST
 from training.publish import recheck
 
-ROOT = Path(__file__).parents[2]
-MODELS = ROOT / "models"
+ROOT = MODELS.parent
 VERSIONS = sorted(path.parent for path in MODELS.glob("*/[1-9]*/card.json"))
+ASKED = ("label_sets", "seeds", "seeds_as_served", "photographs", "test_readings")
+# Version 1 is older than what is asked for here, and version 3 was trained with one seed.
+LACKING = {
+    "cifar10-1": [f"no {key}" for key in ASKED],
+    "cifar10-3": ["no seeds", "no seeds_as_served"],
+}
 
 
 def test_photograph_of_a_cat_is_a_cat() -> None:
@@ -41,24 +47,21 @@ def test_baseline_beats_the_article() -> None:
     assert card["metrics"]["model.onnx"]["test"]["accuracy"] >= 0.78
 
 
-def test_default_is_accurate_calibrated_small_and_recognises_unfamiliar_pictures() -> None:
-    card = json.loads((MODELS / "cifar10" / "2" / "card.json").read_text())
-    assert card["training"]["preset"] == "default"
-    float32, int8 = (card["metrics"][f"model{kind}.onnx"]["test"] for kind in ("", ".int8"))
-    assert float32["accuracy"] >= 0.91
-    assert float32["accuracy"] - int8["accuracy"] <= card["accuracy_loss_limit"]
-    assert float32["expected_calibration_error"] <= 0.015
-    assert card["cost"]["flops"] <= 0.30e9
-    assert card["unfamiliar"]["auroc"]["test"] >= 0.90
+def test_newest_is_accurate_calibrated_small_and_recognises_unfamiliar_pictures() -> None:
+    card = json.loads((NEWEST / "card.json").read_text())
+    for measured, accuracy in (("metrics", 0.92), ("as_served", 0.925)):
+        float32, int8 = (card[measured][f"model{kind}.onnx"]["test"] for kind in ("", ".int8"))
+        assert float32["accuracy"] >= accuracy
+        assert float32["accuracy"] - int8["accuracy"] <= card["accuracy_loss_limit"]
+        assert max(it["expected_calibration_error"] for it in (float32, int8)) <= 0.01
+    assert card["cost"]["flops"] <= 0.20e9
+    assert card["unfamiliar"]["auroc"]["test"] >= 0.95
+    assert card["photographs"]["model.int8.onnx"]["auroc"]["value"] >= 0.80
 
 
 def faults(card: dict[str, Any]) -> list[str]:
-    """What the card of a version that ships lacks, and which label sets do not keep their word.
-
-    Versions 1 and 2 are older than what is asked for here.
-    """
-    asked = ("label_sets", "seeds", "seeds_as_served", "photographs", "test_readings")
-    found = [f"no {key}" for key in asked if key not in card]
+    """What the card of a version that ships lacks, and which label sets do not keep their word."""
+    found = [f"no {key}" for key in ASKED if key not in card]
     for file, of_split in card.get("label_sets", {}).items():
         for coverage, sets in of_split["test"].items():
             if sets["coverage"] < float(coverage) - 0.01:
@@ -71,21 +74,18 @@ def faults(card: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_card_has_all_figures_and_label_sets_keep_their_word(version: Path) -> None:
     card = json.loads((version / "card.json").read_text())
-    if version.parent.name == "cifar10" and int(version.name) <= 2:
-        pytest.skip("made before second views, label sets, several seeds and photographs")
-    assert faults(card) == []
+    assert faults(card) == LACKING.get(f"{version.parent.name}-{version.name}", [])
 
 
 def test_label_sets_that_do_not_keep_their_word_are_found() -> None:
     kept = {"coverage": 0.941, "worst_class": "cat", "worst_class_coverage": 0.901}
-    asked = ("seeds", "seeds_as_served", "photographs", "test_readings")
-    card: dict[str, Any] = dict.fromkeys(asked) | {"label_sets": {"a": {"test": {"0.95": kept}}}}
+    card: dict[str, Any] = dict.fromkeys(ASKED) | {"label_sets": {"a": {"test": {"0.95": kept}}}}
     assert faults(card) == []
     kept["coverage"] = 0.939
     assert faults(card) == ["a: 93.9% in place of 0.95"]
     kept |= {"coverage": 0.95, "worst_class_coverage": 0.899}
     assert faults(card) == ["a: cat has less than 0.95"]
-    assert len(faults({})) == 5
+    assert len(faults({})) == len(ASKED)
 
 
 # In one test, because reading all pictures from CSV takes a third of its time.
