@@ -10,6 +10,7 @@ import yaml
 
 from service.settings import Settings
 from tests.deployment.schemas import wrong_form
+from tests.shipped import VERSION
 
 CONFIG: dict[str, Any] = yaml.safe_load(Path("docker/ray/serve.yml").read_text())
 MANIFEST: dict[str, Any] = yaml.safe_load(Path("docker/kubernetes/ray/rayservice.yaml").read_text())
@@ -39,7 +40,7 @@ def test_variables_are_settings_of_the_service(monkeypatch: pytest.MonkeyPatch) 
     for name in names:
         monkeypatch.setenv(name, variables[name])
     settings = Settings()
-    assert settings.version == 2
+    assert settings.version == int(VERSION)
     assert settings.served == (settings.model,)
 
 
