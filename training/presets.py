@@ -224,8 +224,8 @@ DEFAULT_2 = Preset(
     batch_size=256,
 )
 
-# A candidate for version 3, see `training/README.md`. It takes 69 % of the multiplications of
-# version 2, and all pictures have the full size.
+# The network of version 3, for a CPU; see `training/README.md`. It takes 69 % of the
+# multiplications of version 2, and all pictures have the full size.
 RESIDUAL = WhitenedNetwork(widths=(32, 176, 288), group=3, residual=True, fused=True)
 DEFAULT = replace(
     DEFAULT_2,
@@ -240,7 +240,7 @@ DEFAULT = replace(
     validate_every=3,
 )
 
-# For a GPU: a network twice as wide as that of the candidate, and that one distilled from it. The
+# For a GPU: a network twice as wide as that of `default`, and that one distilled from it. The
 # teacher is confident, so its targets are not smoothed; both see the same pictures as changed.
 TEACHER = replace(
     DEFAULT,

@@ -21,7 +21,8 @@ def fit_with_teacher(
     """Train a preset into a folder, its teacher into one beside it.
 
     A teacher that is trained already is used as it is, and one that was interrupted goes on. It
-    takes the epochs of its preset, or those of its student where these are fewer. Arguments and errors are those of `fit.fit`.
+    takes the epochs of its preset, or those of its student where these are fewer. Arguments and
+    errors are those of `fit.fit`.
     """
     if preset.teacher:
         teacher = PRESETS[preset.teacher]
