@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 SERVICE_REQUIREMENTS = ROOT / "docker" / "requirements-cpu.txt"
 
 SERVICE = "cifar10-serve"
+WITH_VIEWS = "with second views"
 IN_FULL = "decoding in full"
 CONSTANT = "constant answer"
 PLAIN = "plain FastAPI"
@@ -97,13 +98,19 @@ PEERS = (
 
 
 def service(stage: Stage) -> Server:
-    """The service with its default settings, on the CPU."""
-    return _service(stage, SERVICE, str(ROOT))
+    """The service on the CPU; like its peers it computes each picture once."""
+    return _service(stage, SERVICE, str(ROOT), {"CIFAR10_SECOND_VIEW": "0"})
+
+
+def service_with_views(stage: Stage) -> Server:
+    """The service with its default settings: with second views and closer looks."""
+    return _service(stage, WITH_VIEWS, str(ROOT))
 
 
 def service_in_full(stage: Stage) -> Server:
     """The service, but it decodes every JPEG in full size."""
-    return _service(stage, IN_FULL, f"{ROOT}:{HERE / 'full_decoding'}")
+    python_path = f"{ROOT}:{HERE / 'full_decoding'}"
+    return _service(stage, IN_FULL, python_path, {"CIFAR10_SECOND_VIEW": "0"})
 
 
 def constant_answer(stage: Stage) -> Server:
@@ -125,8 +132,11 @@ def peer_server(stage: Stage, peer: Peer, python: Path) -> Server:
     )
 
 
-def _service(stage: Stage, name: str, python_path: str) -> Server:
+def _service(
+    stage: Stage, name: str, python_path: str, settings: Mapping[str, str] | None = None
+) -> Server:
     environment = {
+        **(settings or {}),
         "PYTHONPATH": python_path,
         "CIFAR10_PROVIDER": "cpu",
         "CIFAR10_MODELS": str(ROOT / "models"),

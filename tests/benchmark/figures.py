@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.benchmark.contestants import CONSTANT, IN_FULL, PEERS, PLAIN, SERVICE
+from tests.benchmark.contestants import CONSTANT, IN_FULL, PEERS, PLAIN, SERVICE, WITH_VIEWS
 from tests.benchmark.load import AT_64, AT_256, BATCH, LARGE, LONE, MEDIUM, RAW, Case, Load
 from tests.benchmark.processor import AMX
 from tests.benchmark.rounds import Round
@@ -71,6 +71,8 @@ def targets(precision: str, flags: Sequence[str]) -> tuple[Target, ...]:
         Target("requests/s, 256 connections against 64", _at_256_of_64, 0.95),
         Target("500x375, requests/s against decoding in full", _medium_of_full, 1.6),
         Target("12 MP, times faster than decoding in full", _large_of_full, 3.0),
+        Target("with second views, requests/s", lambda r: _with_views(r, AT_64), None),
+        Target("500x375 with closer looks, requests/s", lambda r: _with_views(r, MEDIUM), None),
         Target("five times what fills the queues, answers against the peak", _kept, 0.95),
         Target(
             "start to first answer", lambda r: r.start_s[SERVICE], 1.5, at_least=False, unit="s"
@@ -145,6 +147,10 @@ def _medium_of_full(round_: Round) -> float:
 
 def _large_of_full(round_: Round) -> float:
     return round_.loads[IN_FULL][LARGE.name].p50_ms / _ours(round_, LARGE).p50_ms
+
+
+def _with_views(round_: Round, case: Case) -> float:
+    return round_.loads[WITH_VIEWS][case.name].requests_per_s / _ours(round_, case).requests_per_s
 
 
 def _kept(round_: Round) -> float:

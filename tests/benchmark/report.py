@@ -9,7 +9,7 @@ from statistics import median
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tests.benchmark.contestants import CONSTANT, IN_FULL, PEERS, SERVICE
+from tests.benchmark.contestants import CONSTANT, IN_FULL, PEERS, SERVICE, WITH_VIEWS
 from tests.benchmark.figures import ideal_per_s, targets
 from tests.benchmark.load import AT_64, LARGE, LONE, MEDIUM, RAW, Case
 from tests.benchmark.rounds import SERVICE_CASES, Round
@@ -156,6 +156,7 @@ def _server_rows(run: Run) -> dict[str, dict[str, float]]:
     for server, cases in (
         (CONSTANT, (LONE, AT_64, RAW)),
         (SERVICE, SERVICE_CASES),
+        (WITH_VIEWS, (AT_64, MEDIUM)),
         (IN_FULL, (MEDIUM, LARGE)),
         *((peer.name, (AT_64,)) for peer in PEERS),
     ):
@@ -181,7 +182,7 @@ def _server_row(rounds: Sequence[Round], server: str, case: Case) -> dict[str, f
         "MB": median(load.memory_mb for load in loads),
         "start s": median(r.start_s[server] for r in rounds),
     }
-    if server in (SERVICE, IN_FULL, CONSTANT) and case.connections > 1:
+    if server in (SERVICE, WITH_VIEWS, IN_FULL, CONSTANT) and case.connections > 1:
         row["balance"] = median(load.balance for load in loads)
     sizes = [load.batch_size for load in loads if load.batch_size]
     return row | ({"batch": median(sizes)} if sizes else {})

@@ -14,6 +14,7 @@ from tests.benchmark.contestants import (
     peer_server,
     service,
     service_in_full,
+    service_with_views,
 )
 from tests.benchmark.load import (
     AT_16,
@@ -129,6 +130,8 @@ class Rounds:
             measure(server, SERVICE_CASES)
             worker_mb = server.largest_process_mb()
             kept = self._kept(server)
+        with service_with_views(self._stage) as server:
+            measure(server, (AT_64, MEDIUM))
         with service_in_full(self._stage) as server:
             measure(server, (MEDIUM, LARGE))
         for peer in PEERS:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark import report
-from tests.benchmark.contestants import CONSTANT, IN_FULL, PLAIN, SERVICE
+from tests.benchmark.contestants import CONSTANT, IN_FULL, PLAIN, SERVICE, WITH_VIEWS
 from tests.benchmark.figures import ideal_per_s, targets
 from tests.benchmark.load import AT_64, LARGE, LONE, MEDIUM, RAW, Load
 from tests.benchmark.report import Run
@@ -32,6 +32,7 @@ def round_(ours: float = 900) -> Round:
     loads = {
         CONSTANT: {case.name: load(9000) for case in (LONE, AT_64, RAW)},
         SERVICE: {case.name: load(ours, p99_ms=10) for case in SERVICE_CASES},
+        WITH_VIEWS: {AT_64.name: load(750), MEDIUM.name: load(450)},
         IN_FULL: {case.name: load(300) for case in (MEDIUM, LARGE)},
         "LitServe": {AT_64.name: load(300)},
         "Ray Serve": {AT_64.name: load(450)},
@@ -101,6 +102,12 @@ def test_figures_give_the_median_its_spread_and_whether_it_is_reached() -> None:
 def test_figure_without_a_bound_is_printed_without_a_verdict() -> None:
     row = report.figures(RUN).loc["the ideal, requests/s against that framework"]
     assert list(row) == ["2.00x", "2.00x", "2.00x", "", ""]
+
+
+def test_cost_of_second_views_and_closer_looks_is_among_the_figures() -> None:
+    table = report.figures(replace(RUN, rounds=[round_()]))
+    assert table.loc["with second views, requests/s", "figure"] == "0.83x"
+    assert table.loc["500x375 with closer looks, requests/s", "figure"] == "0.50x"
 
 
 def test_overload_is_among_the_figures() -> None:
