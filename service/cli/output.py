@@ -34,12 +34,23 @@ def table(
         path = f"{printable(file):{path_width}}"
         if isinstance(outcome, ServiceError):
             return f"{path}  not classified: {outcome}\n"
-        cells = [f"{p.label:{label_width}} {p.probability:6.1%}" for p in outcome.top(top_k)]
+        cells = [
+            f"{p.label:{label_width}} {_percent(p.probability):>6}" for p in outcome.top(top_k)
+        ]
         if thresholds is not None:
             cells.append(" or ".join(outcome.label_set(thresholds)) or "no class")
         return "  ".join([path, *cells, *(["unfamiliar"] if outcome.unfamiliar else [])]) + "\n"
 
     return "", row
+
+
+def _percent(share: float) -> str:
+    """A share with one decimal; a rounded 100% or 0% would claim certainty."""
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return f"{share:.1%}"
 
 
 def comma_separated(
