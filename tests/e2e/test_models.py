@@ -23,6 +23,7 @@ KEY = {"X-API-Key": "secret"}
 # The largest share by which the memory may grow, and the changes that come before it is measured.
 GROWTH = 0.05
 WARM_UP = 20
+TRIES = 3
 
 StartServer = Callable[..., Server]
 
@@ -104,10 +105,15 @@ def test_hundred_loads_and_unloads_take_no_memory(server: StartServer, models: P
                 assert answer.status_code == 200
 
         change(WARM_UP)
-        before, files = memory(running), open_files(running)
-        change(100)
-        after = memory(running)
-        print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
+        files = open_files(running)
+        # What is lost for good is lost in each try; some memory is only used late.
+        for _ in range(TRIES):
+            before = memory(running)
+            change(100)
+            after = memory(running)
+            print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
+            if after <= before * (1 + GROWTH):
+                break
         assert after <= before * (1 + GROWTH)
         # A few of a change before are closed when garbage is collected; one in each would be 100.
         assert open_files(running) < files + 20

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from tests.service.conftest import FakeEngine, encode, running
 pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 MAX_PAUSE_S = 0.010
+TRIES = 3
 CHUNK = 327_680  # the most that uvicorn hands over at a time
 LARGE = 19_000_000  # close to the limit of the body
 FORM = "multipart/form-data; boundary=b"
@@ -166,6 +167,17 @@ class Pauses:
         self._loop.call_soon(self._tick)
 
 
+async def least_pause(measure: Callable[[], Awaitable[float]]) -> float:
+    """The least of up to three measurements, the last of which is good.
+
+    On a virtual machine the time of a thread has what the host takes away, up to 15 ms at once.
+    """
+    longest_s: list[float] = []
+    while not longest_s or (longest_s[-1] >= MAX_PAUSE_S and len(longest_s) < TRIES):
+        longest_s.append(await measure())
+    return min(longest_s)
+
+
 async def send(
     app: FastAPI, path: str, content_type: str, body: bytes, query: str = "", **headers: str
 ) -> int:
@@ -216,13 +228,16 @@ async def test_hostile_body_does_not_hold_the_event_loop(
     make_app: Callable[..., FastAPI], bodies: dict[str, bytes], name: str
 ) -> None:
     app = make_app(admin_keys="admin")
-    async with running(app):
-        path, content_type, _ = BODIES[name]
+    path, content_type, _ = BODIES[name]
+
+    async def measure() -> float:
         pauses = Pauses()
         status = await send(app, path, content_type, bodies[name])
-        longest_s = pauses.longest_s
-    assert 400 <= status < 500 or name == "many files"
-    assert longest_s < MAX_PAUSE_S
+        assert 400 <= status < 500 or name == "many files"
+        return pauses.longest_s
+
+    async with running(app):
+        assert await least_pause(measure) < MAX_PAUSE_S
 
 
 def compressed_blanks(size: int) -> bytes:
@@ -240,13 +255,16 @@ async def test_compressed_body_does_not_hold_the_event_loop(
 ) -> None:
     body = compressed_blanks(expanded)
     app = make_app()
-    async with running(app):
+    headers = {"content-encoding": "gzip", HEADER_LENGTH: str(MAX_JSON_BYTES)}
+
+    async def measure() -> float:
         pauses = Pauses()
-        headers = {"content-encoding": "gzip", HEADER_LENGTH: str(MAX_JSON_BYTES)}
         status = await send(app, path, "application/json", body, **headers)
-        longest_s = pauses.longest_s
-    assert status in (400, 413)
-    assert longest_s < MAX_PAUSE_S
+        assert status in (400, 413)
+        return pauses.longest_s
+
+    async with running(app):
+        assert await least_pause(measure) < MAX_PAUSE_S
 
 
 async def test_picture_as_the_model_saw_it_does_not_hold_the_event_loop(
@@ -255,13 +273,16 @@ async def test_picture_as_the_model_saw_it_does_not_hold_the_event_loop(
     engine.height = engine.width = 512
     noise = encode(Image.effect_noise((512, 512), 50).convert("RGB"))
     app = make_app()
-    async with running(app):
+
+    async def measure() -> float:
         pauses = Pauses()
         status = await send(app, "/predict", "image/png", noise, query="include_input=1")
         await asyncio.sleep(0)  # else a pause at the very end would not be seen
-        longest_s = pauses.longest_s
-    assert status == 200
-    assert longest_s < MAX_PAUSE_S
+        assert status == 200
+        return pauses.longest_s
+
+    async with running(app):
+        assert await least_pause(measure) < MAX_PAUSE_S
 
 
 async def test_measure_sees_what_holds_the_loop() -> None:
@@ -277,12 +298,15 @@ async def test_measure_sees_what_holds_the_loop() -> None:
 async def test_openapi_document_is_built_beside_the_event_loop(
     make_app: Callable[..., FastAPI],
 ) -> None:
-    app = make_app()
-    async with (
-        running(app),
-        AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
-    ):
-        assert (await client.get("/docs")).status_code == 200
-        pauses = Pauses()
-        assert (await client.get("/openapi.json")).status_code == 200
-        assert pauses.longest_s < MAX_PAUSE_S
+    async def measure() -> float:
+        app = make_app()  # which keeps the document
+        async with (
+            running(app),
+            AsyncClient(transport=ASGITransport(app), base_url="http://x") as client,
+        ):
+            assert (await client.get("/docs")).status_code == 200
+            pauses = Pauses()
+            assert (await client.get("/openapi.json")).status_code == 200
+            return pauses.longest_s
+
+    assert await least_pause(measure) < MAX_PAUSE_S
