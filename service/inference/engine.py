@@ -86,7 +86,7 @@ class OnnxEngine:
 
 
 # Of CUDA itself or of one of its libraries, such as cuDNN.
-_CUDA_FAILURE = re.compile(r"CU\w+ failure \d+: [^;]*[^; ]")
+_CUDA_FAILURE = re.compile(r"CU\w+ failure \d+: .*")
 
 
 def _input_size(session: ort.InferenceSession) -> tuple[int, int]:
@@ -105,5 +105,6 @@ def first_line(error: Exception) -> str:
     """The first line of an error; of CUDA's, what failed, without where it was raised."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # It may begin with the signature of a C++ function, and goes on with the name of the host.
-    failure = _CUDA_FAILURE.search(lines[0])
-    return failure[0] if failure else lines[0][:300]
+    line = lines[0].partition(" ; GPU=")[0]
+    failure = _CUDA_FAILURE.search(line)
+    return failure[0] if failure else line[:300]

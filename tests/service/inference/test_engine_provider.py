@@ -271,16 +271,18 @@ CUDA_HIDDEN = (
     [
         (
             "CUDA failure 35: driver is insufficient\nat line 12",
-            "failure 35: driver is insufficient",
+            "CUDA failure 35: driver is insufficient",
         ),
-        (CUDA_HIDDEN, "failure 100: no CUDA-capable device is detected"),
+        (CUDA_HIDDEN, "CUDA failure 100: no CUDA-capable device is detected"),
+        ("Conv: CUDNN_FE failure 11: NOT_SUPPORTED ; GPU=0", "CUDNN_FE failure 11: NOT_SUPPORTED"),
+        ("out of memory ; GPU=0 ; hostname=secret", "out of memory"),
     ],
 )
 def test_required_cuda_keeps_the_reason_of_onnx_runtime(raised: str, expected: str) -> None:
     runtime = FakeRuntime(RuntimeError(raised))
     with pytest.raises(CudaUnavailableError) as caught:
         open_engine(read, require_cuda=True, make_session=runtime)
-    assert str(caught.value) == f"CUDA cannot be used: CUDA {expected}"
+    assert str(caught.value) == f"CUDA cannot be used: {expected}"
     assert [CPU] not in runtime.asked
 
 
