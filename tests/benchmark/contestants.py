@@ -98,13 +98,13 @@ PEERS = (
 
 
 def service(stage: Stage) -> Server:
-    """The service on the CPU; like its peers it computes each picture once."""
-    return _service(stage, SERVICE, str(ROOT), {"CIFAR10_SECOND_VIEW": "0"})
-
-
-def service_with_views(stage: Stage) -> Server:
-    """The service with its default settings: with second views and closer looks."""
+    """The service with its default settings, on the CPU: with second views and closer looks."""
     return _service(stage, WITH_VIEWS, str(ROOT))
+
+
+def service_of_one_view(stage: Stage) -> Server:
+    """The service, but like its peers it computes each picture once."""
+    return _service(stage, SERVICE, str(ROOT), {"CIFAR10_SECOND_VIEW": "0"})
 
 
 def service_in_full(stage: Stage) -> Server:

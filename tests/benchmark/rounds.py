@@ -14,7 +14,7 @@ from tests.benchmark.contestants import (
     peer_server,
     service,
     service_in_full,
-    service_with_views,
+    service_of_one_view,
 )
 from tests.benchmark.load import (
     AT_16,
@@ -126,11 +126,11 @@ class Rounds:
         ceilings = self._ceilings()
         with constant_answer(self._stage) as server:
             measure(server, (LONE, AT_64, RAW))
-        with service(self._stage) as server:
+        with service_of_one_view(self._stage) as server:
             measure(server, SERVICE_CASES)
             worker_mb = server.largest_process_mb()
             kept = self._kept(server)
-        with service_with_views(self._stage) as server:
+        with service(self._stage) as server:
             measure(server, (AT_64, MEDIUM))
         with service_in_full(self._stage) as server:
             measure(server, (MEDIUM, LARGE))
