@@ -99,18 +99,17 @@ PEERS = (
 
 def service(stage: Stage) -> Server:
     """The service with its default settings, on the CPU: with second views and closer looks."""
-    return _service(stage, WITH_VIEWS, str(ROOT))
+    return _service(stage, WITH_VIEWS, str(ROOT), second_view=True)
 
 
 def service_of_one_view(stage: Stage) -> Server:
     """The service, but like its peers it computes each picture once."""
-    return _service(stage, SERVICE, str(ROOT), {"CIFAR10_SECOND_VIEW": "0"})
+    return _service(stage, SERVICE, str(ROOT), second_view=False)
 
 
 def service_in_full(stage: Stage) -> Server:
     """The service, but it decodes every JPEG in full size."""
-    python_path = f"{ROOT}:{HERE / 'full_decoding'}"
-    return _service(stage, IN_FULL, python_path, {"CIFAR10_SECOND_VIEW": "0"})
+    return _service(stage, IN_FULL, f"{ROOT}:{HERE / 'full_decoding'}", second_view=False)
 
 
 def constant_answer(stage: Stage) -> Server:
@@ -132,12 +131,10 @@ def peer_server(stage: Stage, peer: Peer, python: Path) -> Server:
     )
 
 
-def _service(
-    stage: Stage, name: str, python_path: str, settings: Mapping[str, str] | None = None
-) -> Server:
+def _service(stage: Stage, name: str, python_path: str, *, second_view: bool) -> Server:
     environment = {
-        **(settings or {}),
         "PYTHONPATH": python_path,
+        "CIFAR10_SECOND_VIEW": str(int(second_view)),
         "CIFAR10_PROVIDER": "cpu",
         "CIFAR10_MODELS": str(ROOT / "models"),
     }
