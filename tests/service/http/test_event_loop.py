@@ -167,15 +167,15 @@ class Pauses:
         self._loop.call_soon(self._tick)
 
 
-async def least_pause(measure: Callable[[], Awaitable[float]]) -> float:
-    """The least of up to three measurements, the last of which is good.
+async def measured_pause(measure: Callable[[], Awaitable[float]]) -> float:
+    """The first measurement that is short enough, else the last of three.
 
-    On a virtual machine the time of a thread has what the host takes away, up to 15 ms at once.
+    On a virtual machine the time of a thread has in it what the host takes away.
     """
-    longest_s: list[float] = []
-    while not longest_s or (longest_s[-1] >= MAX_PAUSE_S and len(longest_s) < TRIES):
-        longest_s.append(await measure())
-    return min(longest_s)
+    for _ in range(TRIES):
+        if (pause_s := await measure()) < MAX_PAUSE_S:
+            break
+    return pause_s
 
 
 async def send(
@@ -237,7 +237,7 @@ async def test_hostile_body_does_not_hold_the_event_loop(
         return pauses.longest_s
 
     async with running(app):
-        assert await least_pause(measure) < MAX_PAUSE_S
+        assert await measured_pause(measure) < MAX_PAUSE_S
 
 
 def compressed_blanks(size: int) -> bytes:
@@ -264,7 +264,7 @@ async def test_compressed_body_does_not_hold_the_event_loop(
         return pauses.longest_s
 
     async with running(app):
-        assert await least_pause(measure) < MAX_PAUSE_S
+        assert await measured_pause(measure) < MAX_PAUSE_S
 
 
 async def test_picture_as_the_model_saw_it_does_not_hold_the_event_loop(
@@ -282,7 +282,7 @@ async def test_picture_as_the_model_saw_it_does_not_hold_the_event_loop(
         return pauses.longest_s
 
     async with running(app):
-        assert await least_pause(measure) < MAX_PAUSE_S
+        assert await measured_pause(measure) < MAX_PAUSE_S
 
 
 async def test_measure_sees_what_holds_the_loop() -> None:
@@ -309,4 +309,4 @@ async def test_openapi_document_is_built_beside_the_event_loop(
             assert (await client.get("/openapi.json")).status_code == 200
             return pauses.longest_s
 
-    assert await least_pause(measure) < MAX_PAUSE_S
+    assert await measured_pause(measure) < MAX_PAUSE_S

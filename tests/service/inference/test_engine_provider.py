@@ -256,7 +256,8 @@ def test_int8_is_preferred_where_its_products_are_summed_exactly(
     assert preferred_precision(CUDA, cpuinfo) == "float16"
 
 
-# As ONNX Runtime words it; with its source's name, one more signature and the host's name.
+# The beginning is that of a machine whose GPU was hidden, where the rest was cut off; the rest has
+# the form of ONNX Runtime's other failures.
 CUDA_HIDDEN = (
     "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, "
     "void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, const char*) "
